@@ -1,0 +1,744 @@
+"""Opaque subjects: solid things, and things one can see through the holes of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from . import drawing as d
+from .drawing import Array, Rng
+
+
+def solid(rng: Rng, size: int) -> tuple[Array, Array]:
+    """A compact opaque thing: fruit, ball, box, leaf, stone or jar."""
+    draw = (fruit, ball, box, leaf, stone, jar)[rng.integers(6)]
+    return d.finish(draw(rng, size), rng.uniform(0.35, 0.65))
+
+
+def holes(rng: Rng, size: int) -> tuple[Array, Array]:
+    """An opaque thing with openings: wheel, furniture, mug, scissors, chain, grille or twig."""
+    draw = (wheel, furniture, mug, scissors, chain, glasses, grille, twig, leaf_with_holes)
+    return d.finish(draw[rng.integers(len(draw))](rng, size), rng.uniform(0.35, 0.6))
+
+
+def moving(rng: Rng, size: int) -> tuple[Array, Array]:
+    """A thing smeared by its own motion, straight or turning, during the exposure."""
+    draw = (fruit, ball, box, leaf, stone, jar, mug, wheel)
+    canvas = draw[rng.integers(len(draw))](rng, size)
+    if rng.random() < 0.7:
+        canvas = _smeared_straight(canvas, rng.uniform(0.06, 0.22) * size, rng.uniform(0, np.pi))
+    else:
+        pivot = size * rng.uniform(0.2, 0.8, 2)
+        canvas = _smeared_turning(canvas, rng.uniform(0.12, 0.45), pivot)
+    return d.finish(canvas, 0.4)
+
+
+def _smeared_straight(canvas: Array, length: float, angle: float) -> Array:
+    """A canvas averaged along a line of that length in pixels."""
+    reach = int(length / 2) + 2
+    kernel_size = 2 * reach + 1
+    end = 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
+    middle = np.array([reach + 0.5, reach + 0.5])
+    kernel = d.stroke(kernel_size, [np.stack([middle - end, middle + end])], 1.0)
+    return np.maximum(d.convolve(canvas, kernel / kernel.sum()), 0.0)
+
+
+def _smeared_turning(canvas: Array, angle: float, pivot: Array) -> Array:
+    """A canvas averaged over turns about a pivot, by halving steps of ever smaller angle."""
+    size = canvas.shape[0]
+    x, y = d.grid(size)
+    points = np.stack([x, y], -1) - pivot
+    for step in 0.25 * angle * 0.5 ** np.arange(6):
+        turned = [d.turn(points, sign * step) + pivot - 0.5 for sign in (-1, 1)]
+        clipped = [np.clip(t, 0, size - 1) for t in turned]
+        canvas = 0.5 * sum(d.sample(canvas, t[..., 0], t[..., 1]) for t in clipped)
+    return canvas.astype(np.float32)
+
+
+def _ball_coordinates(u: Array, v: Array) -> Array:
+    """Points [H, W, 3] of the unit sphere seen at object coordinates u, v."""
+    w = np.sqrt(np.clip(1.0 - u * u - v * v, 0.0, 1.0))
+    return d.unit(np.stack([u, v, w], axis=-1).astype(np.float32))
+
+
+def _in_view(normals: Array, matrix: Array) -> Array:
+    """Normals of object coordinates turned as the object is in the picture."""
+    turned = normals.copy()
+    turned[..., :2] = normals[..., :2] @ (matrix[:, :2] / np.hypot(*matrix[:, 0])).T
+    return turned.astype(np.float32)
+
+
+FRUIT_OUTLINES = {
+    "orange": lambda t: 1.0 + 0.0 * t,
+    "apple": lambda t: 1.0 + 0.07 * np.sin(t) - 0.20 * np.exp(-(((t + np.pi / 2) / 0.35) ** 2)),
+    "lemon": lambda t: 0.8 + 0.22 * np.abs(np.cos(t)) ** 5 + 0.06 * np.cos(2 * t),
+    "pear": lambda t: 0.82 - 0.06 * np.sin(t) * 3 + 0.30 * np.exp(-(((t + np.pi / 2) / 0.5) ** 2)),
+    "plum": lambda t: 0.92 + 0.08 * np.cos(2 * t),
+}
+
+FRUIT_HUES = {
+    "orange": (0.07, 0.07),
+    "apple": (0.0, 0.2),
+    "lemon": (0.14, 0.17),
+    "pear": (0.13, 0.22),
+    "plum": (0.93, 0.87),
+}
+
+
+def fruit(rng: Rng, size: int) -> Array:
+    """Canvas with a fruit, its stem and often a leaf."""
+    name = str(rng.choice(list(FRUIT_OUTLINES)))
+    matrix = d.placement(rng, size, (0.28, 0.44), 0.7)
+    scale = np.hypot(*matrix[:, 0])
+    light = d.light_direction(rng)
+    u, v = d.to_object(matrix, size)
+    around = np.arctan2(v, u)
+    radius = FRUIT_OUTLINES[name](around)
+    share = np.hypot(u, v) / radius
+    mask = np.clip((1.0 - share) * radius * scale + 0.5, 0.0, 1.0)
+    ball = _ball_coordinates(share * np.cos(around), share * np.sin(around))
+    pores = d.fractal_noise(rng, (size, size), 0.6, 40.0) * rng.uniform(0.03, 0.22)
+    normals = d.bump(_in_view(ball, matrix), pores + 0.6 * d.fractal_noise(rng, (size, size), 2.5))
+    ripe = d.smoothstep(-1.2, 1.2, 1.2 * u * rng.normal() + d.fractal_noise(rng, (size, size), 1.6))
+    first, second = (
+        d.hsv(h, rng.uniform(0.6, 0.85), rng.uniform(0.45, 0.85)) for h in FRUIT_HUES[name]
+    )
+    albedo = d.mix(first, second, ripe)
+    streaks = d.sample(
+        d.fractal_noise(rng, (256, 256), 1.0), around * 256 / 2 / np.pi * 3, 20 * share
+    )
+    albedo = albedo * (1.0 + 0.06 * streaks[..., None])
+    speckles = d.smoothstep(1.9, 2.4, d.fractal_noise(rng, (size, size), 0.5, 30.0))
+    albedo = d.mix(albedo, albedo * rng.uniform(0.5, 1.5), 0.6 * speckles)
+    dimple = np.exp(-(u**2 + (v + 0.78) ** 2) / 0.02)
+    albedo = albedo * (1.0 - 0.5 * dimple[..., None])
+    canvas = d.new_canvas(size)
+    d.paint(canvas, d.shade(albedo, normals, light, specular=0.3, gloss=rng.uniform(15, 60)), mask)
+    _stem(canvas, rng, matrix, light, float(FRUIT_OUTLINES[name](np.array(-np.pi / 2))))
+    return canvas
+
+
+def _stem(canvas: Array, rng: Rng, matrix: Array, light: Array, top: float) -> None:
+    """A woody stem at the top of a fruit, often with a leaf."""
+    size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
+    lean = rng.uniform(-0.15, 0.15)
+    path = d.to_pixels(
+        matrix, d.smooth_curve([[0, 0.1 - top], [lean / 3, -0.1 - top], [lean, -0.27 - top]], 14)
+    )
+    mask = d.stroke(size, [path], np.linspace(0.05, 0.08, 14) * scale)
+    d.cast_shadow(canvas, mask, light, 0.05 * scale, 0.4)
+    d.paint(canvas, d.shade(np.array([0.33, 0.24, 0.14]), d.rounded(mask, 5.0), light), mask)
+    if rng.random() < 0.6:
+        side = rng.choice([-1.0, 1.0])
+        blade = np.array([[side * 0.55, 0.1 * rng.normal()], [0.3 * rng.normal(), 0.55]]) * 0.6
+        middle = np.array([side * 0.33, -0.16 - top])
+        inner = np.concatenate([blade, middle[:, None]], 1)
+        _leaf_blade(canvas, rng, _compose(matrix, inner), light, d.hsv(0.25, 0.6, 0.45))
+
+
+def _compose(outer: Array, inner: Array) -> Array:
+    """The placement [2, 3] that applies inner, then outer."""
+    return np.concatenate(
+        [outer[:, :2] @ inner[:, :2], (outer[:, :2] @ inner[:, 2:]) + outer[:, 2:]], 1
+    )
+
+
+def ball(rng: Rng, size: int) -> Array:
+    """Canvas with a ball: of panels, stripes, seams or marbled."""
+    matrix = d.placement(rng, size, (0.26, 0.42))
+    scale = np.hypot(*matrix[:, 0])
+    u, v = d.to_object(matrix, size)
+    sphere = _ball_coordinates(u, v)
+    mask = np.clip((1.0 - np.hypot(u, v)) * scale + 0.5, 0.0, 1.0)
+    turned = sphere @ np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32)
+    first, second = d.natural_colour(rng, 0.4, 0.95), d.natural_colour(rng, 0.1, 0.8)
+    edge = 1.5 / scale
+    pattern = rng.integers(4)
+    if pattern == 0:
+        golden = (1 + 5**0.5) / 2
+        corners = [
+            np.roll([0, s, t * golden], k) for k in range(3) for s in (-1, 1) for t in (-1, 1)
+        ]
+        near = np.sort(turned @ d.unit(np.array(corners)).T.astype(np.float32), axis=-1)
+        ink = d.smoothstep(0.932 - edge, 0.932 + edge, near[..., -1])
+        seam = d.smoothstep(3 * edge, 0.0, near[..., -1] - near[..., -2])
+        ink = np.maximum(ink, 0.6 * seam)
+    elif pattern == 1:
+        wave = np.sin(rng.integers(2, 5) * np.arctan2(turned[..., 1], turned[..., 0]))
+        ink = d.smoothstep(-2 * edge, 2 * edge, wave * np.hypot(turned[..., 0], turned[..., 1]))
+    elif pattern == 2:
+        curve = np.abs(
+            turned[..., 2] - 0.45 * np.sin(2 * np.arctan2(turned[..., 1], turned[..., 0]))
+        )
+        lines = np.minimum(curve, np.minimum(np.abs(turned[..., 0]), np.abs(turned[..., 1])))
+        ink = d.smoothstep(0.035 + edge, 0.035 - edge, lines)
+    else:
+        ink = d.smoothstep(
+            -0.6, 0.6, np.sin(5 * turned[..., 0] + 1.5 * d.fractal_noise(rng, (size, size), 1.7))
+        )
+    dirt = d.fractal_noise(rng, (size, size), 1.1)
+    albedo = d.mix(first, second, ink) * (1.0 + 0.07 * dirt[..., None])
+    grain = d.fractal_noise(rng, (size, size), 0.3, 60.0) * rng.uniform(0.0, 0.2)
+    normals = d.bump(_in_view(sphere, matrix), grain - 0.8 * ink * (pattern == 2))
+    canvas = d.new_canvas(size)
+    light, gloss = d.light_direction(rng), rng.uniform(8, 80)
+    d.paint(
+        canvas, d.shade(albedo, normals, light, specular=rng.uniform(0.05, 0.5), gloss=gloss), mask
+    )
+    return canvas
+
+
+def _rotation(yaw: float, pitch: float) -> Array:
+    """Matrix [3, 3] that turns about the upright axis, then tips towards the viewer."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    return np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]]) @ turn
+
+
+def box(rng: Rng, size: int) -> Array:
+    """Canvas with a parcel, crate or printed package seen at an angle."""
+    matrix = d.placement(rng, size, (0.36, 0.52), 0.25)
+    half = rng.uniform(0.4, 0.75, 3)
+    turn = _rotation(rng.uniform(0.3, 1.25), rng.uniform(0.25, 0.7))
+    light = d.light_direction(rng)
+    canvas = d.new_canvas(size)
+    first, second = d.natural_colour(rng, 0.35, 0.85), d.natural_colour(rng, 0.2, 0.9)
+    style = rng.integers(3)
+    faces = []
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            normal = turn[:, axis] * sign
+            if normal[2] > 0.02:
+                faces.append((axis, sign, normal))
+    whole = []
+    for axis, sign, normal in faces:
+        a, b = [k for k in range(3) if k != axis]
+        if a == 1:
+            a, b = b, a
+        middle = turn[:, axis] * sign * half[axis]
+        frame = np.stack([turn[:2, a] * half[a], turn[:2, b] * half[b], middle[:2]], axis=1)
+        face = _compose(matrix, frame)
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 1.004
+        whole.append(d.to_pixels(face, corners))
+        mask = d.fill(size, [whole[-1]])
+        albedo = _box_print(rng, size, face, (first, second), style)
+        flat = np.broadcast_to(normal.astype(np.float32), (size, size, 3))
+        gradient = 1.0 + 0.12 * d.to_object(face, size)[1] * rng.normal()
+        surface = d.bump(flat, 0.5 * d.fractal_noise(rng, (size, size), 1.6))
+        d.paint(canvas, d.shade(albedo * gradient[..., None], surface, light, specular=0.05), mask)
+    # Faces share edges: the outline's own coverage keeps the seams between them opaque.
+    outline = d.fill(size, whole)
+    opaque = np.maximum(canvas[..., 3:], 1e-3)
+    return np.where(opaque > 1e-3, canvas / opaque * outline[..., None], canvas).astype(np.float32)
+
+
+def _box_print(rng: Rng, size: int, face: Array, colours: tuple[Array, Array], style: int) -> Array:
+    """Albedo of one side of a box: cardboard with tape and label, boards, or printed bars."""
+    u, v = d.to_object(face, size)
+    first, second = colours
+    sharp = 2.0 / np.hypot(*face[:, 0])
+    fibre = d.fractal_noise(rng, (size, size), 0.8, 6.0)
+
+    def inside(left, right, top, bottom):
+        return d.smoothstep(
+            -sharp,
+            sharp,
+            np.minimum(np.minimum(u - left, right - u), np.minimum(v - top, bottom - v)),
+        )
+
+    if style == 0:
+        albedo = np.broadcast_to(d.hsv(0.085, 0.42, 0.72), (size, size, 3))
+        albedo = d.mix(albedo, np.array([0.78, 0.68, 0.5]), 0.7 * inside(-0.14, 0.14, -2, 2))
+        label = inside(0.25, 0.85, 0.2, 0.75)
+        albedo = d.mix(albedo, np.array([0.88, 0.87, 0.83]), label)
+        bars = inside(0.32, 0.78, 0.27, 0.68) * (np.sin(v * 52) > 0.1) * (np.sin(u * 23 + 2) > -0.8)
+        albedo = d.mix(albedo, np.array([0.15, 0.15, 0.17]), 0.8 * bars)
+    elif style == 1:
+        boards = np.abs((v * 2.0) % 1.0 - 0.5)
+        tone = 0.75 + 0.35 * np.sin(np.floor(v * 2.0) * 5.1 + rng.uniform(0, 6)) ** 2
+        rings = np.sin(28 * v + 3 * u + 2.5 * d.fractal_noise(rng, (size, size), 1.8))
+        albedo = d.hsv(0.085, 0.5, 0.6) * (tone * (1 + 0.1 * rings))[..., None]
+        albedo = d.mix(albedo, albedo * 0.25, d.smoothstep(0.44, 0.49, boards))
+        frame = 1.0 - inside(-0.82, 0.82, -0.82, 0.82)
+        albedo = d.mix(albedo, albedo * 1.25, frame)
+    else:
+        band = rng.uniform(-0.6, 0.1)
+        albedo = d.mix(first, second, inside(-2, 2, band, band + 0.5))
+        albedo = d.mix(albedo, 1.0 - 0.6 * first, inside(-0.6, 0.5, 0.3, 0.42))
+        letters = inside(-0.7, 0.7, band + 0.12, band + 0.38) * (
+            np.sin(u * 21 + 3 * np.sin(u * 9)) > 0
+        )
+        albedo = d.mix(albedo, first * 0.6 + 0.35, 0.9 * letters)
+    return albedo * (1.0 + 0.045 * fibre[..., None])
+
+
+def leaf(rng: Rng, size: int) -> Array:
+    """Canvas with a single large leaf, green or in autumn colours."""
+    matrix = d.placement(rng, size, (0.36, 0.52))
+    canvas = d.new_canvas(size)
+    colour = d.hsv(
+        rng.choice([0.25, 0.22, 0.1, 0.05, 0.02]), rng.uniform(0.45, 0.8), rng.uniform(0.35, 0.75)
+    )
+    _leaf_blade(canvas, rng, matrix, d.light_direction(rng), colour)
+    return canvas
+
+
+def _leaf_blade(canvas: Array, rng: Rng, matrix: Array, light: Array, colour: Array) -> None:
+    """A veined leaf along u from -1 to 1 of the object frame."""
+    size = canvas.shape[0]
+    scale = np.hypot(*matrix[:, 0])
+    t = np.linspace(0, 1, 160)
+    width = rng.uniform(0.9, 1.5) * t ** rng.uniform(0.5, 0.8) * (1 - t) ** rng.uniform(0.7, 1.0)
+    teeth = rng.uniform(0.0, 0.05) * ((t * rng.integers(14, 26)) % 1.0) * np.sin(np.pi * t)
+    bend = rng.uniform(-0.25, 0.25)
+    spine = bend * (1 - (2 * t - 1) ** 2)
+    upper = np.stack([2 * t - 1, spine + width + teeth], -1)
+    lower = np.stack([2 * t - 1, spine - width - teeth], -1)
+    mask = d.fill(size, [d.to_pixels(matrix, np.concatenate([upper, lower[::-1]]))])
+    stalk = d.smooth_curve([[-0.95, 0.0], [-1.15, -0.3 * bend], [-1.35, -0.9 * bend]], 16)
+    stalk_mask = d.stroke(size, [d.to_pixels(matrix, stalk)], 0.04 * scale)
+    u, v = d.to_object(matrix, size)
+    side = v - bend * (1 - u * u)
+    slant = u - rng.uniform(0.4, 0.9) * np.abs(side) + 0.12 * side * side
+    veins = np.abs(((slant * 5.5 + 0.5 * (side > 0)) % 1.0) - 0.5)
+    thin = 0.055 * (1.0 - 0.5 * np.clip(np.abs(side), 0, 1))
+    vein = np.maximum(
+        d.smoothstep(thin.mean() + 0.05, 0.0, veins), d.smoothstep(0.035, 0.01, np.abs(side))
+    )
+    folds = np.cos(2 * np.pi * (slant * 5.5 + 0.5 * (side > 0)))
+    height = (0.018 * folds - 0.25 * side * side - 0.05 * np.abs(side)) * scale
+    height = height + 1.2 * d.fractal_noise(rng, (size, size), 2.0)
+    spots = d.smoothstep(0.2, 2.2, d.fractal_noise(rng, (size, size), 1.4))
+    albedo = d.mix(
+        colour * (1.0 + 0.1 * d.fractal_noise(rng, (size, size), 1.0))[..., None],
+        d.vary(rng, d.hsv(0.1, 0.6, 0.4)),
+        0.6 * spots,
+    )
+    albedo = d.mix(albedo, np.clip(colour * 1.3 + 0.1, 0, 1), 0.6 * vein)
+    d.cast_shadow(canvas, mask, light, 0.06 * scale, 0.45)
+    d.paint(canvas, d.shade(albedo * 0.7, d.rounded(stalk_mask, 4.0), light), stalk_mask)
+    d.paint(canvas, d.shade(albedo, d.normals_of(d.blur(height, 0.8)), light, specular=0.12), mask)
+
+
+def stone(rng: Rng, size: int) -> Array:
+    """Canvas with a rough stone or a loaf-like lump."""
+    matrix = d.placement(rng, size, (0.3, 0.46))
+    scale = np.hypot(*matrix[:, 0])
+    outline = 1.0 + 0.05 * d.fractal_line(rng, 64, 1.8, 2.0)
+    outline = d.smooth_curve(outline[::4, None] * [[1.0]], 180, closed=True)[:, 0]
+    t = np.linspace(0, 2 * np.pi, 180, endpoint=False)
+    points = np.stack([np.cos(t), rng.uniform(0.6, 0.95) * np.sin(t)], -1) * outline[:, None]
+    mask = d.fill(size, [d.to_pixels(matrix, points)])
+    relief = d.fractal_noise(rng, (size, size), rng.uniform(1.3, 1.7), 4.0) * rng.uniform(1.0, 2.5)
+    normals = d.bump(d.rounded(mask, 0.6 * scale), relief)
+    first = d.natural_colour(rng, 0.25, 0.75)
+    layers = np.sin(6 * d.to_object(matrix, size)[1] + 2 * d.fractal_noise(rng, (size, size), 1.6))
+    albedo = d.mix(first, d.vary(rng, first * 0.7, 0.1), d.smoothstep(-0.8, 0.8, layers))
+    albedo = albedo * (1.0 + 0.12 * d.fractal_noise(rng, (size, size), 0.6)[..., None])
+    canvas = d.new_canvas(size)
+    d.paint(canvas, d.shade(albedo, normals, d.light_direction(rng), specular=0.04), mask)
+    return canvas
+
+
+JAR_PROFILES = (
+    ((0, 0.45), (0.12, 0.42), (0.3, 0.75), (0.75, 1.0), (1.4, 0.9), (2.0, 0.55)),
+    ((0, 0.8), (0.1, 0.85), (0.6, 0.83), (1.4, 0.83), (1.9, 0.8), (2.0, 0.75)),
+    ((0, 0.28), (0.5, 0.25), (0.8, 0.6), (1.3, 0.85), (1.8, 0.8), (2.0, 0.5)),
+    ((0, 1.0), (0.12, 0.98), (0.14, 0.9), (1.0, 0.78), (1.9, 0.62), (2.0, 0.6)),
+)
+
+
+def jar(rng: Rng, size: int) -> Array:
+    """Canvas with a glazed pot, vase or tin turned on the wheel."""
+    canvas = d.new_canvas(size)
+    matrix = d.placement(rng, size, (0.27, 0.42), 0.35)
+    profile = np.array(JAR_PROFILES[rng.integers(len(JAR_PROFILES))])
+    profile[:, 1] *= rng.uniform(0.75, 1.05)
+    _pot(canvas, rng, matrix, profile, d.light_direction(rng))
+    return canvas
+
+
+def _pot(canvas: Array, rng: Rng, matrix: Array, profile: Array, light: Array) -> None:
+    """An opaque body of revolution, open at the top, with glazed bands or patterns."""
+    size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
+    u, v = d.to_object(matrix, size)
+    tilt = rng.uniform(0.12, 0.3)
+    curve = PchipInterpolator(profile[:, 0], profile[:, 1])
+    height = v + 1.0
+    radius = curve(np.clip(height, 0, 2)).astype(np.float32)
+    for _ in range(3):
+        across = np.sqrt(np.clip(1 - (u / radius) ** 2, 0, 1))
+        front = height - tilt * radius * across
+        radius = curve(np.clip(front, 0, 2)).astype(np.float32)
+    edge = np.minimum((radius - np.abs(u)), np.minimum(front, 2.0 - front))
+    mask = np.clip(edge * scale + 0.5, 0.0, 1.0)
+    mouth = profile[0, 1]
+    opening = d.fill(size, [d.to_pixels(matrix, d.ellipse((0, -1), (mouth, tilt * mouth)))])
+    t = np.clip(u / radius, -1, 1)
+    slope = curve.derivative()(np.clip(front, 0, 2)).astype(np.float32)
+    body = d.unit(np.stack([t, -slope * 0.8 - 0.15, np.sqrt(1 - t * t) + 0.02], -1))
+    turn = np.arcsin(t) / np.pi + rng.random()
+    albedo = _glaze(rng, size, turn, front)
+    relief = 0.5 * d.fractal_noise(rng, (size, size), 1.8) + 0.15 * np.sin(front * 60)
+    normals = d.bump(_in_view(body, matrix), relief)
+    gloss = rng.uniform(15, 90)
+    inner = d.shade(albedo * 0.45, _in_view(body * [-1, 1, 0.6], matrix), light)
+    d.paint(canvas, inner, opening)
+    lit = d.shade(albedo, normals, light, specular=rng.uniform(0.1, 0.55), gloss=gloss)
+    d.paint(canvas, lit, mask)
+    ring = d.to_pixels(matrix, d.ellipse((0, -1), (mouth, tilt * mouth)))
+    lip = d.stroke(size, [np.concatenate([ring, ring[:1]])], 0.05 * scale)
+    bright = d.shade(np.clip(albedo * 1.1, 0, 1), d.rounded(lip, 3.0), light, specular=0.4)
+    d.paint(canvas, bright, lip)
+
+
+def _glaze(rng: Rng, size: int, turn: Array, height: Array) -> Array:
+    """Albedo of pottery by the turn about its axis and the height: glaze, bands or a pattern."""
+    first, second = d.natural_colour(rng, 0.3, 0.9), d.natural_colour(rng, 0.15, 0.85)
+    albedo = np.broadcast_to(first, (size, size, 3))
+    style = rng.integers(4)
+    if style == 1:
+        lines = d.smoothstep(0.0, 0.15, np.sin(height * rng.uniform(8, 16) + rng.uniform(0, 6)))
+        albedo = d.mix(albedo, second, lines)
+    elif style == 2:
+        drip = 0.7 + 0.25 * d.sample(
+            np.tile(d.fractal_line(rng, 256), (4, 1)), turn * 256, 0 * turn
+        )
+        albedo = d.mix(albedo, second, d.smoothstep(0.03, -0.03, height - drip))
+    elif style == 3:
+        cells = np.sin(2 * np.pi * turn * 7) * np.sin(height * 9)
+        band = d.smoothstep(0.3, 0.35, height) * d.smoothstep(1.7, 1.65, height)
+        albedo = d.mix(albedo, second, d.smoothstep(0.2, 0.32, np.abs(cells)) * band)
+    mottle = d.fractal_noise(rng, (size, size), 1.0)
+    return albedo * (1.0 + 0.06 * mottle[..., None])
+
+
+def _tube(
+    canvas: Array,
+    paths: Sequence[Array],
+    width: float | Array,
+    albedo: Array,
+    light: Array,
+    shadow: float = 0.0,
+    specular: float = 0.3,
+) -> None:
+    """Round bars of a width in pixels along paths, shaded, with a shadow on what lies below."""
+    mask = d.stroke(canvas.shape[0], paths, width)
+    if shadow:
+        d.cast_shadow(canvas, mask, light, shadow, 0.45)
+    normals = d.rounded(mask, float(np.max(width)) / 2, 0.18)
+    d.paint(canvas, d.shade(albedo, normals, light, specular=specular), mask)
+
+
+def _material(rng: Rng, size: int) -> Array:
+    """Albedo [size, size, 3] of metal, painted or wooden parts."""
+    noise = d.fractal_noise(rng, (size, size), 1.0, 4.0, (1.0, rng.uniform(1.0, 4.0)))
+    colour = d.natural_colour(rng, 0.15, 0.85)
+    if rng.random() < 0.35:
+        colour = d.hsv(rng.uniform(0.05, 0.12), rng.uniform(0.4, 0.7), rng.uniform(0.3, 0.75))
+    return colour * (1.0 + rng.uniform(0.04, 0.14) * noise[..., None])
+
+
+def wheel(rng: Rng, size: int) -> Array:
+    """Canvas with a spoked wheel seen a little from the side."""
+    matrix = d.placement(rng, size, (0.32, 0.46))
+    matrix[:, 0] *= rng.uniform(0.6, 1.0)
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    light = d.light_direction(rng)
+    canvas = d.new_canvas(size)
+    count = int(rng.integers(10, 30))
+    angles = np.arange(count) * 2 * np.pi / count
+    cross = rng.choice([0.0, 0.5, 1.2])
+    lean = np.where(np.arange(count) % 2, cross, -cross)
+    rim = np.stack([np.cos(angles), np.sin(angles)], -1) * 0.84
+    hub = np.stack([np.cos(angles + lean), np.sin(angles + lean)], -1) * 0.09
+    spokes = [d.to_pixels(matrix, np.stack(pair)) for pair in zip(hub, rim, strict=True)]
+    metal = _material(rng, size)
+    thickness = rng.uniform(0.008, 0.03) if rng.random() < 0.7 else rng.uniform(0.04, 0.09)
+    _tube(canvas, spokes, max(0.7, thickness * scale), metal, light)
+    for radius, width, albedo in (
+        (0.92, 0.12, _material(rng, size) * 0.4),
+        (0.84, 0.05, metal),
+        (0.05, 0.11, metal),
+    ):
+        ring = d.to_pixels(matrix, d.ellipse((0, 0), (radius, radius)))
+        _tube(canvas, [np.concatenate([ring, ring[:1]])], width * scale, albedo, light, 2.0)
+    return canvas
+
+
+def furniture(rng: Rng, size: int) -> Array:
+    """Canvas with a chair, stool, ladder or cage of bars in space, far bars first."""
+    matrix = d.placement(rng, size, (0.36, 0.5), 0.3)
+    scale = np.hypot(*matrix[:, 0])
+    turn = _rotation(rng.uniform(0.25, 1.2), rng.uniform(0.15, 0.55))
+    light, albedo = d.light_direction(rng), _material(rng, size)
+    bars, boards = (_chair, _ladder, _cage)[rng.integers(3)](rng)
+    width = rng.uniform(0.07, 0.13)
+    parts = [(float((np.array(bar) @ turn.T)[:, 2].mean()), bar, False) for bar in bars]
+    parts += [(float((np.array(board) @ turn.T)[:, 2].mean()), board, True) for board in boards]
+    canvas = d.new_canvas(size)
+    for depth, part, flat in sorted(parts, key=lambda item: item[0]):
+        points = d.to_pixels(matrix, (np.array(part) @ turn.T)[:, :2])
+        tone = albedo * np.clip(0.9 + 0.2 * depth, 0.6, 1.15)
+        if flat:
+            mask = np.maximum(
+                d.fill(size, [points]),
+                d.stroke(size, [np.concatenate([points, points[:1]])], 0.07 * scale),
+            )
+            d.cast_shadow(canvas, mask, light, 0.08 * scale, 0.4)
+            normal = d.bump(
+                d.rounded(mask, 0.06 * scale), d.fractal_noise(rng, (size, size), 1.6) * 0.3
+            )
+            d.paint(canvas, d.shade(tone * 1.05, normal, light), mask)
+        else:
+            _tube(canvas, [points], width * scale, tone, light, 0.04 * scale)
+    return canvas
+
+
+def _chair(rng: Rng) -> tuple[list, list]:
+    """Bars and boards (3-D point lists) of a chair or, with a low back, a stool."""
+    w, seat, top = rng.uniform(0.45, 0.6), 0.1, -rng.uniform(0.7, 1.1)
+    legs = [[(x, seat, z), (x * 1.08, 1.1, z * 1.08)] for x in (-w, w) for z in (-w, w)]
+    rails = [[(-w, 0.65, z), (w, 0.65, z)] for z in (-w, w)]
+    rails += [[(x, 0.75, -w), (x, 0.75, w)] for x in (-w, w)]
+    posts = [[(x, seat, -w), (x, top, -w * 1.2)] for x in (-w, w)]
+    count = int(rng.integers(2, 6))
+    if rng.random() < 0.5:
+        posts += [[(-w, y, -w * 1.1), (w, y, -w * 1.1)] for y in np.linspace(top, -0.1, count)]
+    else:
+        posts += [[(x, seat, -w), (x, top, -w * 1.2)] for x in np.linspace(-w, w, count + 2)[1:-1]]
+        posts += [[(-w, top, -w * 1.2), (w, top, -w * 1.2)]]
+    return legs + rails + posts, [[(-w, seat, -w), (w, seat, -w), (w, seat, w), (-w, seat, w)]]
+
+
+def _ladder(rng: Rng) -> tuple[list, list]:
+    """Bars (3-D point lists) of a pair of steps."""
+    w, count = rng.uniform(0.35, 0.5), int(rng.integers(4, 7))
+    bars = [[(x * 0.8, -1.1, 0.0), (x, 1.1, z)] for x in (-w, w) for z in (-0.6, 0.6)]
+    for share in np.linspace(0.1, 0.9, count):
+        half = w * (0.8 + 0.2 * share)
+        y = -1.1 + 2.2 * share
+        bars.append([(-half, y, 0.6 * share), (half, y, 0.6 * share)])
+    bars.append([(-0.95 * w, 0.7, -0.5), (0.95 * w, 0.7, -0.5)])
+    return bars, []
+
+
+def _cage(rng: Rng) -> tuple[list, list]:
+    """Bars and boards (3-D point lists) of a crate of slats or a shelf."""
+    w, h = rng.uniform(0.5, 0.8), rng.uniform(0.6, 0.9)
+    corners = [(-w, -w), (w, -w), (w, w), (-w, w)]
+    bars = [[(x, -h, z), (x, h, z)] for x, z in corners]
+    for y in np.linspace(-h, h, int(rng.integers(3, 6))):
+        bars += [
+            [(*p[:1], y, p[1]), (*q[:1], y, q[1])]
+            for p, q in zip(corners, corners[1:] + corners[:1], strict=True)
+        ]
+    count = int(rng.integers(0, 4))
+    bars += [[(x, -h, w), (x, h, w)] for x in np.linspace(-w, w, count + 2)[1:-1]]
+    return bars, [[(x, h, z) for x, z in corners]]
+
+
+def mug(rng: Rng, size: int) -> Array:
+    """Canvas with a mug or jug and the opening of its handle."""
+    canvas = d.new_canvas(size)
+    matrix = d.placement(rng, size, (0.26, 0.36), 0.3)
+    scale = np.hypot(*matrix[:, 0])
+    light = d.light_direction(rng)
+    profile = np.array(JAR_PROFILES[rng.choice([0, 1, 3])])
+    profile[:, 1] *= rng.uniform(0.8, 0.95)
+    side, reach = rng.choice([-1.0, 1.0]), rng.uniform(0.45, 0.8)
+    edge = PchipInterpolator(profile[:, 0], profile[:, 1])
+    handle = np.array(
+        [
+            [edge(0.4) - 0.08, -0.55],
+            [edge(0.4) + reach, -0.5],
+            [edge(1.0) + reach, 0.2],
+            [edge(1.5) - 0.08, 0.62],
+        ]
+    ) * [side, 1.0]
+    path = d.to_pixels(matrix, d.smooth_curve(handle, 50))
+    _tube(canvas, [path], rng.uniform(0.13, 0.22) * scale, _material(rng, size), light)
+    _pot(canvas, rng, matrix, profile, light)
+    return canvas
+
+
+def scissors(rng: Rng, size: int) -> Array:
+    """Canvas with opened scissors: two blades and ring handles."""
+    matrix = d.placement(rng, size, (0.42, 0.56))
+    scale = np.hypot(*matrix[:, 0])
+    light = d.light_direction(rng)
+    steel = d.hsv(0.6, 0.05, rng.uniform(0.5, 0.75)) * np.ones((size, size, 1))
+    steel = steel * (1 + 0.1 * d.fractal_noise(rng, (size, size), 1.0, 4.0, (1, 6))[..., None])
+    grip = _material(rng, size)
+    opening = rng.uniform(0.12, 0.45)
+    canvas = d.new_canvas(size)
+    for side in (-1.0, 1.0):
+        half = matrix.copy()
+        half[:, :2] = matrix[:, :2] @ d.turn(np.eye(2), side * opening).T * [1.0, side]
+        blade = np.array([[-0.1, 0.07], [0.3, 0.10], [1.05, -0.05], [0.3, -0.06], [-0.1, -0.07]])
+        mask = d.fill(size, [d.to_pixels(half, blade)])
+        d.cast_shadow(canvas, mask, light, 0.03 * scale, 0.4)
+        d.paint(canvas, d.shade(steel, d.rounded(mask, 0.06 * scale), light, specular=0.6), mask)
+        shank = d.to_pixels(half, np.array([[-0.05, 0.0], [-0.45, -0.08]]))
+        _tube(canvas, [shank], 0.11 * scale, steel * 0.9, light, 2.0, 0.5)
+        loop = d.to_pixels(half, d.ellipse((-0.72, -0.14), (0.3, 0.2), 0.3))
+        _tube(canvas, [np.concatenate([loop, loop[:1]])], 0.11 * scale, grip, light, 2.0)
+    screw = d.fill(size, [d.to_pixels(matrix, d.ellipse((0, 0), (0.045, 0.045)))])
+    d.paint(canvas, d.shade(steel * 0.8, d.rounded(screw, 0.04 * scale), light), screw)
+    return canvas
+
+
+def chain(rng: Rng, size: int) -> Array:
+    """Canvas with a few interlinked rings along a bent line."""
+    matrix = d.placement(rng, size, (0.34, 0.46))
+    scale = np.hypot(*matrix[:, 0])
+    light, albedo = d.light_direction(rng), _material(rng, size)
+    count = int(rng.integers(4, 8))
+    line = d.smooth_curve(
+        [
+            [-1, 0.4 * rng.normal()],
+            [-0.3, 0.4 * rng.normal()],
+            [0.35, 0.4 * rng.normal()],
+            [1, 0.4 * rng.normal()],
+        ],
+        count,
+    )
+    heading = np.arctan2(*np.gradient(line, axis=0).T[::-1])
+    length = 1.3 * np.linalg.norm(np.diff(line, axis=0), axis=1).mean()
+    canvas = d.new_canvas(size)
+    arcs = []
+    for k, (centre, angle) in enumerate(zip(line, heading, strict=True)):
+        flat = rng.uniform(0.6, 0.75) if k % 2 else rng.uniform(0.35, 0.5)
+        ring = d.ellipse(centre, (length * 0.62, length * 0.62 * flat), angle)
+        arcs.append(d.to_pixels(matrix, np.concatenate([ring, ring[:1]])))
+    width = rng.uniform(0.11, 0.16) * scale
+    for ring in arcs:
+        _tube(canvas, [ring[36:]], width, albedo, light, 3.0, 0.5)
+    for ring in arcs[::-1]:
+        _tube(canvas, [ring[:37]], width, albedo, light, 3.0, 0.5)
+    return canvas
+
+
+def glasses(rng: Rng, size: int) -> Array:
+    """Canvas with the frame of a pair of spectacles without lenses."""
+    matrix = d.placement(rng, size, (0.38, 0.5), 0.6)
+    scale = np.hypot(*matrix[:, 0])
+    light, albedo = d.light_direction(rng), _material(rng, size) * 0.8
+    squareness = rng.uniform(0.45, 1.0)
+    t = np.linspace(0, 2 * np.pi, 90)
+    rim = np.stack(
+        [
+            np.sign(np.cos(t)) * np.abs(np.cos(t)) ** squareness * 0.42,
+            np.sign(np.sin(t)) * np.abs(np.sin(t)) ** squareness * 0.33,
+        ],
+        -1,
+    )
+    width = rng.uniform(0.05, 0.11) * scale
+    canvas = d.new_canvas(size)
+    drop = rng.uniform(0.1, 0.7)
+    for side in (-1.0, 1.0):
+        arm = d.smooth_curve(
+            [[side * 0.95, -0.1], [side * 0.75, -0.5 * drop - 0.25], [side * 0.5, -drop - 0.3]], 24
+        )
+        _tube(canvas, [d.to_pixels(matrix, arm)], width * 0.9, albedo * 0.8, light)
+    for side in (-1.0, 1.0):
+        _tube(canvas, [d.to_pixels(matrix, rim + [side * 0.52, 0])], width, albedo, light, 3.0, 0.5)
+    bridge = d.smooth_curve([[-0.14, -0.05], [0, -0.14], [0.14, -0.05]], 16)
+    _tube(canvas, [d.to_pixels(matrix, bridge)], width, albedo, light, 2.0, 0.5)
+    return canvas
+
+
+def grille(rng: Rng, size: int) -> Array:
+    """Canvas with a piece of wrought ironwork: a frame with bars and scrolls."""
+    matrix = d.placement(rng, size, (0.36, 0.46), 0.35)
+    matrix[:, 0] *= rng.uniform(0.7, 1.0)
+    scale = np.hypot(*matrix[:, 1])
+    light, albedo = d.light_direction(rng), _material(rng, size)
+    canvas = d.new_canvas(size)
+    xs = np.linspace(-0.9, 0.9, int(rng.integers(4, 8)))
+    bars = [d.to_pixels(matrix, np.array([[x, -0.95], [x, 0.95]])) for x in xs]
+    t = np.linspace(0, rng.uniform(2.0, 3.2) * np.pi, 50)
+    curl = (np.stack([np.cos(t), np.sin(t)], -1) * (1 - t / t[-1] * 0.85)[:, None]) * 0.2
+    scrolls = []
+    for x in (xs[:-1] + xs[1:]) / 2:
+        for y, side in ((-0.5, 1), (-0.05, -1), (0.45, 1)):
+            squeeze = [(xs[1] - xs[0]) * 2.3 * side, 1.0]
+            scrolls.append(d.to_pixels(matrix, curl * squeeze + [x, y]))
+    _tube(canvas, scrolls, rng.uniform(0.04, 0.07) * scale, albedo, light)
+    _tube(canvas, bars, rng.uniform(0.05, 0.09) * scale, albedo, light, 2.0)
+    for y in (-0.95, -0.28, 0.2, 0.95):
+        rail = d.to_pixels(matrix, np.array([[-0.98, y], [0.98, y]]))
+        _tube(canvas, [rail], rng.uniform(0.08, 0.11) * scale, albedo, light, 2.0)
+    return canvas
+
+
+def twig(rng: Rng, size: int) -> Array:
+    """Canvas with a branching twig and its many small leaves."""
+    matrix = d.placement(rng, size, (0.4, 0.5), 0.5)
+    scale = np.hypot(*matrix[:, 0])
+    light, bark = d.light_direction(rng), _material(rng, size) * [0.7, 0.6, 0.5]
+    canvas = d.new_canvas(size)
+    stems = [(np.array([rng.normal(0, 0.1), 1.0]), -np.pi / 2 + rng.normal(0, 0.15), 1.0, 0)]
+    paths, leaves = [], []
+    while stems:
+        start, heading, length, level = stems.pop(0)
+        steps = np.linspace(0, length, 12)
+        bend = heading + np.cumsum(rng.normal(0, 0.09, 12))
+        step = np.stack([np.cos(bend), np.sin(bend)], -1) * np.gradient(steps)[:, None]
+        path = start + np.cumsum(step, axis=0)
+        paths.append((level, d.to_pixels(matrix, path)))
+        for k in range(2, 12, 3):
+            side = rng.choice([-1.0, 1.0])
+            if level < 2 and rng.random() < 0.85 - 0.1 * level:
+                stems.append(
+                    (path[k], bend[k] + side * rng.uniform(0.4, 0.9), length * 0.55, level + 1)
+                )
+            leaves.append((path[k], bend[k] + side * rng.uniform(0.3, 1.2)))
+    for level in (2, 1, 0):
+        width = np.maximum((0.08 - 0.02 * level) * scale * np.linspace(1, 0.35, 12), 1.2)
+        stems = [path for order, path in paths if order == level]
+        _tube(canvas, stems, width, bark, light, specular=0.05)
+    leaf_colour = d.hsv(rng.choice([0.27, 0.22, 0.1, 0.04]), rng.uniform(0.4, 0.75), 0.5)
+    leaves = [leaves[k] for k in rng.permutation(len(leaves))[:30]]
+    _small_leaves(canvas, rng, matrix, leaves, leaf_colour, light)
+    return canvas
+
+
+def _small_leaves(
+    canvas: Array, rng: Rng, matrix: Array, leaves: list, colour: Array, light: Array
+) -> None:
+    """Simple leaves at (place, heading) pairs, each with its own tilt to the light."""
+    size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
+    t = np.linspace(0, 1, 20)
+    plump = rng.uniform(0.35, 0.7)
+    for place, heading in leaves:
+        length = rng.uniform(0.3, 0.55)
+        half = plump * t**0.7 * (1 - t) * length
+        shape = np.concatenate(
+            [np.stack([t * length, half], -1), np.stack([t * length, -half], -1)[::-1]]
+        )
+        mask = d.fill(size, [d.to_pixels(matrix, d.turn(shape, heading) + place)])
+        d.cast_shadow(canvas, mask, light, 0.04 * scale, 0.4)
+        tilt = d.unit(np.array([rng.normal(0, 0.4), rng.normal(0, 0.4), 1.0])).astype(np.float32)
+        normals = d.unit(d.rounded(mask, 0.05 * scale) + tilt)
+        d.paint(canvas, d.shade(d.vary(rng, colour, 0.12), normals, light, specular=0.1), mask)
+
+
+def leaf_with_holes(rng: Rng, size: int) -> Array:
+    """Canvas with a broad leaf that has slits and holes between its veins."""
+    canvas = leaf(rng, size)
+    mask = canvas[..., 3]
+    rows, columns = np.nonzero(mask > 0.9)
+    points = np.stack([columns, rows], -1).astype(float)
+    centre = points.mean(0)
+    axis = np.linalg.eigh(np.cov((points - centre).T))[1][:, 1]
+    normal = np.array([-axis[1], axis[0]])
+    reach = 2.0 * (points - centre).std(0).max()
+    cuts = []
+    for along in np.linspace(-0.65, 0.6, int(rng.integers(5, 8))):
+        for side in (-1.0, 1.0):
+            middle = centre + axis * along * reach + side * normal * reach * rng.uniform(0.16, 0.24)
+            radii = reach * np.array([rng.uniform(0.08, 0.15), rng.uniform(0.03, 0.055)])
+            heading = np.arctan2(*(side * normal + 0.6 * axis)[::-1])
+            cuts.append(d.ellipse(middle, radii, heading))
+    return canvas * (1.0 - d.fill(size, cuts))[..., None]

@@ -1,0 +1,15 @@
+"""matting_jax from the command line: train, evaluate, predict, convert.
+
+python launch.py --config configs/modnet.py
+python launch.py --mode evaluate --workdir runs/modnet
+python launch.py --mode predict --workdir runs/modnet --input photos/ --output cutouts/
+python launch.py --mode convert --workdir runs/modnet --output modnet.ckpt
+
+Any field of a config can be set: --config.batch_size=4. All flags: --help.
+"""
+import sys
+
+from matting_jax.commandline import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv, __doc__))

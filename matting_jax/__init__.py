@@ -1,0 +1,26 @@
+"""matting_jax: published networks for image matting in JAX and Flax.
+
+What follows is loaded when it is first used, so that `import matting_jax` costs nothing.
+"""
+import importlib
+
+PUBLIC = {
+    "create_model": "models",
+    "from_state_dict": "convert",
+    "to_state_dict": "convert",
+    "load_checkpoint": "convert",
+    "Matter": "matter",
+}
+__all__ = [*PUBLIC, "metrics"]
+
+
+def __getattr__(name: str):
+    if name == "metrics":
+        return importlib.import_module("matting_jax.metrics")
+    if name in PUBLIC:
+        return getattr(importlib.import_module(f"matting_jax.{PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'matting_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,208 @@
+"""The flags of launch.py, and a sentence with the nearest valid choice for each wrong one."""
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from matting_jax import allocator
+from matting_jax.choices import one_of
+from matting_jax.workdir import flat, read_config
+
+# mode: the flags that it reads beside --config, --workdir and --debug
+MODES = {
+    "train": (),
+    "evaluate": ("checkpoint", "save", "overwrite"),
+    "predict": ("checkpoint", "input", "output", "foreground", "overwrite"),
+    "convert": ("checkpoint", "output", "overwrite"),
+}
+
+
+def define_flags() -> flags.FlagValues:
+    """All flags but the fields of the config."""
+    values = flags.FlagValues()
+    flags.DEFINE_string(
+        "config", None, "config file, or FILE:VARIANT; its fields: --config.FIELD=VALUE",
+        flag_values=values,
+    )  # fmt: skip
+    for name, default, text in (
+        ("mode", "train", ", ".join(MODES)),
+        ("workdir", None, "folder of the run; default: runs/NAME or runs/NAME_VARIANT"),
+        ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
+        ("input", None, "predict: a photo, a folder or a glob of photos"),
+        ("output", None, "predict: folder for the results; convert: file to write"),
+        ("foreground", "multilevel", "predict: colours of the cut-out, multilevel or none"),
+    ):
+        flags.DEFINE_string(name, default, text, flag_values=values)
+    for name, text in (
+        ("save", "evaluate: keep the alphas as well"),
+        ("overwrite", "replace results that exist"),
+        ("debug", "show the traceback of an error"),
+        ("help", "show this help"),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=values)
+    return values
+
+
+def parse(argv: Sequence[str]) -> flags.FlagValues:
+    """The flags of a command line, `config` as a ConfigDict with its overrides.
+
+    Without --config the config is that of --workdir. Raises ValueError or FileNotFoundError in a
+    sentence that names the nearest valid choice.
+    """
+    values = define_flags()
+    overrides = parse_known(values, argv)
+    if values.help:
+        return values
+    one_of(values.mode, MODES, "mode")
+    for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
+        if values[name].present:
+            modes = [mode for mode, names in MODES.items() if name in names]
+            raise ValueError(f"--{name} is for --mode {' or '.join(modes)}, not {values.mode}")
+    if values.config:
+        path, variant = split_variant(values.config)
+        config = load_config(path, variant)
+        default = Path("runs") / "_".join([path.stem] + [variant] * bool(variant))
+        values.workdir = values.workdir or str(default)
+    elif values.workdir:
+        config = read_config(Path(values.workdir))
+    else:
+        raise ValueError("give --config FILE, or --workdir of an earlier run")
+    values["config"].value = override(config, overrides, values)
+    return values
+
+
+def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parse all flags but the fields of the config, which are returned."""
+    ours, fields = [argv[0]], []
+    arguments = iter(argv[1:])
+    for argument in arguments:
+        if argument.startswith(("--config.", "--noconfig.")):
+            fields.append(argument)
+            # --config.field value: the value is the next argument.
+            if "=" not in argument and argument.startswith("--config."):
+                following = next(arguments, None)
+                if following is None or following.startswith("--"):
+                    raise ValueError(f"{argument} needs a value: {argument}=VALUE")
+                fields[-1] += f"={following}"
+        else:
+            ours.append(argument)
+    try:
+        rest = values(ours)
+    except flags.UnrecognizedFlagError as error:
+        one_of(error.flagname, list(values), "flag")
+        raise
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    if len(rest) > 1:
+        raise ValueError(f"unexpected argument {rest[1]!r}: flags begin with --")
+    return fields
+
+
+def split_variant(spec: str) -> tuple[Path, str]:
+    """FILE and VARIANT of FILE:VARIANT."""
+    path, _, variant = spec.partition(":")
+    return Path(path), variant
+
+
+def load_config(path: Path, variant: str) -> ConfigDict:
+    """What `get_config` of a config file returns for a variant."""
+    if not path.is_file():
+        others = [str(other) for other in (path.parent or Path()).glob("*.py")]
+        if others:
+            one_of(str(path), others, "config file")
+        raise FileNotFoundError(f"there is no config file {path}")
+    spec = importlib.util.spec_from_file_location("matting_jax_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def override(config: ConfigDict, overrides: Sequence[str], values: flags.FlagValues) -> ConfigDict:
+    """`config` with the fields that the command line sets."""
+    fields = flat(config)
+    for argument in overrides:
+        name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
+        one_of(name.removeprefix("config."), fields, "field of the config")
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_dict(
+        "config", config, flag_values=parsed, sys_argv=["launch.py", *overrides]
+    )
+    try:
+        parsed(["launch.py", *overrides])
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    return parsed.config
+
+
+
+def main(argv: Sequence[str], usage: str) -> int:
+    """Run the program that the flags name; the exit code: 0, 2 for wrong arguments, 1 otherwise."""
+    try:
+        values = parse(argv)
+        if values.help:
+            print(usage, values.get_help(), sep="\n")
+            return 0
+        return run(values) or 0
+    except KeyboardInterrupt:
+        print("launch.py: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        print(f"launch.py: {error} (--debug shows where)", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
+
+
+def run(values: flags.FlagValues) -> int | None:
+    """The program of `--mode`; what it imports is imported once the allocator is set."""
+    config, workdir = values.config, Path(values.workdir)
+    if config.allocator and allocator.runs_on_cpu():
+        allocator.keep_freed_memory()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("matting_jax").setLevel(logging.INFO)
+    start_jax(config)
+    match values.mode:
+        case "train":
+            from matting_jax.train import train
+
+            train(config, workdir)
+        case "evaluate":
+            from matting_jax.evaluate import evaluate
+
+            evaluate(
+                config, workdir, values.checkpoint, save=values.save, overwrite=values.overwrite
+            )
+        case "predict":
+            from matting_jax.predict import predict
+
+            return predict(
+                config,
+                values.checkpoint or workdir,
+                values.input,
+                values.output,
+                foreground=values.foreground,
+                overwrite=values.overwrite,
+            )
+        case "convert":
+            from matting_jax.convert import convert
+
+            convert(config, values.checkpoint or workdir, values.output, values.overwrite)
+    return None
+
+
+def start_jax(config: ConfigDict) -> None:
+    """Join the other processes of the job, and keep what XLA compiles for the next run."""
+    import jax
+
+    from matting_jax import parallel
+
+    parallel.start()
+    if config.compilation_cache:
+        folder = Path(config.compilation_cache).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))

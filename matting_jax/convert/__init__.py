@@ -1,0 +1,167 @@
+"""Official checkpoints to Flax variables and back, exactly and completely."""
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from matting_jax.choices import one_of
+from matting_jax.convert.files import check_suffix, read_state_dict, write_state_dict
+from matting_jax.models import NETWORKS, create_model
+
+Variables = dict[str, Any]
+LeafPath = tuple[str, ...]
+
+# Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
+OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
+
+
+def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords: Any) -> Variables:
+    """Flax variables of network `name` from {official name: NumPy array}.
+
+    Every official name is read exactly once; counters that no network uses may be missing.
+    Raises ValueError that lists all missing and unexpected names and all wrong shapes. Copies of
+    one tensor that differ warn: the one that the official loader keeps is taken.
+    """
+    names = official_names(name)
+    if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
+        state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
+    state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
+    flat = assign(flat_shapes(name, keywords), names.official_names, state_dict, name)
+    return traverse_util.unflatten_dict(flat)
+
+
+def to_state_dict(name: str, variables: Variables, **keywords: Any) -> dict[str, np.ndarray]:
+    """{official name: NumPy array} of `variables`, with the official names, shapes and layout.
+
+    Copies are written under each of their names, counters that no network uses as zeros.
+    Raises ValueError where `variables` are not those of network `name`.
+    """
+    names = official_names(name)
+    expected = flat_shapes(name, keywords)
+    flat = traverse_util.flatten_dict({key: variables[key] for key in variables})
+    if {path: x.shape for path, x in flat.items()} != {p: x.shape for p, x in expected.items()}:
+        raise ValueError(f"these are not the variables of {name} with {keywords or 'its defaults'}")
+    state_dict = {}
+    for path in expected:
+        for key in names.official_names(path):
+            array = np.asarray(flat[path], np.float32)
+            axes = OFFICIAL_AXES.get(array.ndim)
+            state_dict[names.PREFIX + key] = np.ascontiguousarray(array.transpose(axes))
+            if path[-1] == "mean":
+                counter = key.replace("running_mean", "num_batches_tracked")
+                state_dict[names.PREFIX + counter] = np.zeros((), np.int64)
+    return state_dict
+
+
+def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
+    """Flax variables of network `name` from an official file or from a workdir of this library.
+
+    Files: .ckpt, .pth and .pt (need torch, read with `weights_only=True`) and .safetensors.
+    Of a workdir the best checkpoint is taken. Raises FileNotFoundError or ValueError, in a sentence.
+    """
+    one_of(name, NETWORKS, "network")
+    if Path(path).is_dir():
+        from matting_jax.checkpoint import load_variables  # Orbax is slow to import
+
+        return load_variables(Path(path))
+    return from_state_dict(name, read_state_dict(Path(path)), **keywords)
+
+
+def load_backbone(name: str, path: str | Path, variables: Variables, **keywords: Any) -> Variables:
+    """`variables` of network `name` with its backbone from a file of the backbone alone.
+
+    Raises as `load_checkpoint` does.
+    """
+    names = official_names(name)
+    state_dict = read_state_dict(Path(path))
+    state_dict = {
+        key: x
+        for key, x in state_dict.items()
+        if not is_counter(key) and not names.is_backbone_head(key)
+    }
+    shapes = {p: x for p, x in flat_shapes(name, keywords).items() if p[1] == "backbone"}
+    flat = assign(
+        shapes,
+        lambda leaf: [names.backbone_name(leaf, state_dict)],
+        state_dict,
+        f"the backbone of {name}",
+    )
+    return traverse_util.unflatten_dict(traverse_util.flatten_dict(variables) | flat)
+
+
+def convert(config: Any, source: str | Path, output: str | None, overwrite: bool = False) -> None:
+    """Write the variables of a workdir or a file as an official file; its ending is the format.
+
+    Raises ValueError, or FileExistsError rather than overwrite.
+    """
+    if not output:
+        raise ValueError("--mode convert needs --output FILE, say modnet.safetensors")
+    path = Path(output)
+    check_suffix(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
+    variables = load_checkpoint(config.name, source, **config.model)
+    state_dict = to_state_dict(config.name, variables, **config.model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_state_dict(path, state_dict)
+    print(f"{path}: {len(state_dict)} tensors of {config.name}")
+
+
+def assign(
+    shapes: Mapping[LeafPath, Any],
+    names: Callable[[LeafPath], list[str]],
+    state_dict: Mapping[str, np.ndarray],
+    what: str,
+) -> dict[LeafPath, np.ndarray]:
+    """Each leaf of `shapes` from `state_dict` under its first name, or all that is wrong at once."""
+    flat, known, faults = {}, set(), []
+    for path, leaf in shapes.items():
+        axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))
+        shape = tuple(leaf.shape[axis] for axis in axes)
+        copies = {}
+        for key in names(path):
+            known.add(key)
+            if key not in state_dict:
+                faults.append(f"missing {key}")
+            elif state_dict[key].shape != shape:
+                faults.append(f"{key} has shape {state_dict[key].shape}, expected {shape}")
+            else:
+                copies[key] = state_dict[key]
+        for key, array in list(copies.items())[1:]:
+            first = next(iter(copies))
+            if not np.array_equal(array, copies[first]):
+                warnings.warn(f"{key} differs from {first}, which is taken", stacklevel=3)
+        if copies:
+            array = np.asarray(next(iter(copies.values())))
+            flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
+    faults += [f"unexpected {key}" for key in state_dict if key not in known]
+    if faults:
+        raise ValueError(f"this is no checkpoint of {what}:\n  " + "\n  ".join(faults))
+    return flat
+
+
+def official_names(name: str) -> ModuleType:
+    """The module with the names that network `name` has in its official files."""
+    return importlib.import_module(f"{__name__}.{one_of(name, NETWORKS, 'network')}")
+
+
+def is_counter(key: str) -> bool:
+    """Whether `key` counts the batches of a normalisation, which nothing reads."""
+    return key.endswith("num_batches_tracked")
+
+
+def flat_shapes(name: str, keywords: Mapping[str, Any]) -> dict[LeafPath, jax.ShapeDtypeStruct]:
+    """{path: shape and dtype} of the network's variables, none of them computed."""
+    model = create_model(name, **keywords)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return traverse_util.flatten_dict(shapes)

@@ -1,0 +1,72 @@
+"""Reading and writing {name: array} files: .ckpt, .pth, .pt and .safetensors."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+TORCH_SUFFIXES = (".ckpt", ".pth", ".pt")
+SUFFIXES = (*TORCH_SUFFIXES, ".safetensors")
+
+
+def check_suffix(path: Path) -> None:
+    """ValueError for a file whose ending is none of those that are read and written."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the ending must be one of {', '.join(SUFFIXES)}")
+
+
+def import_torch():
+    """torch, or an ImportError that says how to get it."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "files of PyTorch need torch: pip install 'matting_jax[convert]'"
+        ) from error
+    return torch
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """{name: array} of a checkpoint file.
+
+    A file of PyTorch is read with `weights_only=True`, so it can run no code; a state dict inside
+    a dict under `state_dict` is found. Raises FileNotFoundError, ImportError without torch, or
+    ValueError for a file that holds no such dict.
+    """
+    check_suffix(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint file {path}")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    torch = import_torch()
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip, end-of-file and runtime errors alike
+        reason = str(error).strip().splitlines()[:1]
+        raise ValueError(f"{path} holds no weights that torch can read safely: {reason}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
+        raise ValueError(f"{path} holds no dict of tensors")
+    return {name: tensor.numpy() for name, tensor in content.items()}
+
+
+def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Write {name: array}; the file appears whole or not at all."""
+    check_suffix(path)
+    partial = path.with_name(path.name + ".partial")
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(dict(state_dict), partial)
+    else:
+        torch = import_torch()
+        torch.save({name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}, partial)
+    os.replace(partial, path)

@@ -1,0 +1,38 @@
+"""Names in MODNet's official checkpoints: a state dict of `DataParallel(MODNet)`.
+
+The network registers its backbone twice, so a file holds each of its tensors twice; PyTorch's
+loader ends with the second copy, under `lr_branch`. Source: ZHKKKe/MODNet, src/models/modnet.py.
+"""
+from __future__ import annotations
+
+from matting_jax.convert.names import dotted
+
+PREFIX = "module."
+
+# Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
+TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
+TORCHVISION = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
+
+
+def official_names(path: tuple[str, ...]) -> list[str]:
+    """The names of one Flax leaf in a file, the one that counts first."""
+    name = dotted(path)
+    if path[1] != "backbone":
+        return [name]
+    name = name.removeprefix("backbone.")
+    return [f"lr_branch.backbone.model.{name}", f"backbone.model.{name}"]
+
+
+def backbone_name(path: tuple[str, ...], state_dict) -> str:
+    """The name of a backbone leaf in `mobilenetv2_human_seg.ckpt` or torchvision's mobilenet_v2."""
+    name = dotted(path).removeprefix("backbone.")
+    features, index, *rest = name.split(".")
+    if rest[0] != "conv" or "features.1.conv.0.0.weight" not in state_dict:
+        return name
+    positions = TORCHVISION_FIRST if index == "1" else TORCHVISION
+    return ".".join([features, index, "conv", positions[rest[1]], *rest[2:]])
+
+
+def is_backbone_head(name: str) -> bool:
+    """Whether a name in a backbone's file belongs to the classifier, which MODNet leaves out."""
+    return name.startswith("classifier.")

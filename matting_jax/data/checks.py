@@ -1,0 +1,63 @@
+"""Which files can be read: looked at once, then remembered by size and date."""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from matting_jax.data.images import Header, read_header
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary file to write, which becomes `path` only when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def identity(path: Path) -> str:
+    """What changes when a file does: its path, size and time of change."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def check_files(paths: Sequence[Path], cache: Path, workers: int) -> dict[Path, Header | str]:
+    """Each file's header, or the sentence that says why it cannot be read.
+
+    Files found good are remembered under `cache`, so that only new ones cost time.
+    """
+    if not paths:
+        return {}
+    folder = os.path.commonpath([path.resolve().parent for path in paths])
+    memory = cache / "checked" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+
+    def check(path: Path) -> tuple[str, Header | str]:
+        try:
+            key = identity(path)
+            return key, Header(*known[key]) if key in known else read_header(path)
+        except (OSError, ValueError) as error:
+            return "", str(error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = pool.map(check, paths)
+        checked = list(tqdm(results, "checking images", len(paths), disable=None, leave=False))
+    good = {key: header for key, header in checked if key}
+    if not good.keys() <= known.keys():
+        with written_whole(memory) as file:
+            file.write_text(json.dumps(known | good))
+    return {path: result for path, (_, result) in zip(paths, checked, strict=True)}

@@ -1,0 +1,159 @@
+"""Folders of images: what belongs together, and what cannot be used."""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matting_jax.data.checks import check_files
+from matting_jax.data.images import Header
+
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif "
+    ".tiff .webp".split()
+)
+SHOWN_FAULTS = 20
+
+logger = logging.getLogger("matting_jax")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photo and its matte; `alpha` is None where one file holds both."""
+
+    image: Path
+    alpha: Path | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds for the config field `field`: usable items, and faults in words."""
+
+    field: str
+    folder: Path
+    items: list
+    faults: list[str]
+
+
+def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
+    """Finds FOLDER/image/* with FOLDER/alpha/* of the same stem: items are Pair.
+
+    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    """
+    folder = _existing(folder, field)
+    images, alphas = (_by_stem(_existing(folder / part, field)) for part in ("image", "alpha"))
+    if not images:
+        raise ValueError(f"{field}: {folder / 'image'} holds no image file.")
+    paths = [path for group in (images, alphas) for same in group.values() for path in same]
+    headers = check_files(paths, cache, workers)
+    pairs, faults = [], []
+    for stem in sorted(images.keys() | alphas.keys()):
+        parts = images[stem], alphas[stem]
+        pair_faults = [
+            f"{', '.join(map(str, part))}: {len(part)} files of one stem"
+            for part in parts
+            if len(part) > 1
+        ]
+        for there, missing in (parts, parts[::-1]):
+            if there and not missing:
+                name = "alpha" if there is parts[0] else "image"
+                pair_faults.append(f"{there[0]}: no file {stem}.* in {folder / name}")
+        pair_faults += [
+            headers[path] for part in parts for path in part if isinstance(headers[path], str)
+        ]
+        if not pair_faults:
+            (image,), (alpha,) = parts
+            sizes = [f"{headers[path].width} x {headers[path].height}" for path in (image, alpha)]
+            if sizes[0] == sizes[1]:
+                pairs.append(Pair(image, alpha))
+            else:
+                pair_faults.append(f"{image}: {sizes[0]} pixels, but its alpha has {sizes[1]}")
+        faults += pair_faults
+    return Found(field, folder, pairs, faults)
+
+
+def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
+    """Finds photos with mattes, as find_pairs, or else cut-outs FOLDER/*.png: items are Pair.
+
+    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    """
+    folder = _existing(folder, field)
+    if (folder / "image").is_dir():
+        return find_pairs(folder, field, cache, workers)
+    paths = [path for path in sorted(folder.iterdir()) if _is_image(path)]
+    if not paths:
+        raise ValueError(
+            f"{field}: {folder} holds neither the folders image and alpha nor RGBA .png files."
+        )
+    headers = check_files(paths, cache, workers)
+    cutouts = [
+        path for path in paths if isinstance(headers[path], Header) and headers[path].transparent
+    ]
+    faults = [
+        header if isinstance(header, str) else f"{path}: no alpha channel"
+        for path, header in headers.items()
+        if isinstance(header, str) or not header.transparent
+    ]
+    return Found(field, folder, [Pair(path, None) for path in cutouts], faults)
+
+
+def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
+    """Finds every image in a tree of folders: items are paths.
+
+    Raises ValueError, naming the config field, when the folder is missing or holds no image.
+    """
+    folder = _existing(folder, field)
+    paths = sorted(
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if _is_image(Path(place, name))
+    )
+    if not paths:
+        raise ValueError(f"{field}: {folder} holds no image file.")
+    headers = check_files(paths, cache, workers)
+    faults = [header for header in headers.values() if isinstance(header, str)]
+    return Found(field, folder, [p for p in paths if isinstance(headers[p], Header)], faults)
+
+
+def accept(found: Sequence[Found], skip_bad: bool) -> None:
+    """Raises one ValueError that names every fault; with skip_bad logs their number instead."""
+    faults = [fault for part in found for fault in part.faults]
+    if faults and not skip_bad:
+        shown = "\n  ".join(faults[:SHOWN_FAULTS])
+        more = len(faults) - SHOWN_FAULTS
+        raise ValueError(
+            f"{len(faults)} faults in {', '.join(part.field for part in found if part.faults)}; "
+            "mend the files, or set config.data.skip_bad=True to leave them out:\n  "
+            + shown
+            + (f"\n  ... and {more} more" if more > 0 else "")
+        )
+    for part in found:
+        if part.faults:
+            logger.warning(
+                "%s: left out for %d faults in %s, %d remain",
+                part.field, len(part.faults), part.folder, len(part.items),
+            )  # fmt: skip
+        if not part.items:
+            raise ValueError(f"{part.field}: no file in {part.folder} can be used.")
+
+
+def _existing(folder: str | Path, field: str) -> Path:
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{field}: there is no folder {folder}.")
+    return folder
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
+def _by_stem(folder: Path) -> defaultdict[str, list[Path]]:
+    stems = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if _is_image(path):
+            stems[path.stem].append(path)
+    return stems

@@ -1,0 +1,72 @@
+"""Batches by index: what a step sees is a function of the seed and the step alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from matting_jax.data.cpu import tensorflow
+from matting_jax.data.crops import check_crop
+from matting_jax.data.sources import Composites, Photos
+
+
+def train_batches(
+    source: Composites | Photos,
+    config,
+    first_step: int,
+    last_step: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's slices of the global batches of the steps first_step .. last_step - 1.
+
+    Yields uint8 [b, size, size, channels] under the names of source.channels, and `index` int32
+    [b], the samples' numbers in the run; b is config.batch_size / process_count. A damaged file
+    raises the ValueError that names it.
+    """
+    check_crop(config.data.crop)
+    if config.batch_size % process_count:
+        raise ValueError(
+            f"config.batch_size={config.batch_size} cannot be shared evenly by "
+            f"{process_count} processes."
+        )
+    tf = tensorflow()
+    share = config.batch_size // process_count
+    records, seed, crop = len(source), config.seed, config.data.crop
+    failures = []
+
+    def read(index: np.int64, record: np.int64) -> list[np.ndarray]:
+        try:
+            sample = source.sample(int(record), np.random.default_rng([seed, int(index)]), crop)
+        except Exception as error:
+            failures.append(error)
+            raise
+        return [sample[name] for name in source.channels]
+
+    def load(number):
+        index = number // share * config.batch_size + process_index * share + number % share
+        record = tf.random.experimental.index_shuffle(
+            index % records, seed=tf.stack([seed, index // records]), max_index=records - 1
+        )
+        arrays = tf.numpy_function(read, [index, record], [tf.uint8] * len(source.channels))
+        sample = {"index": tf.cast(index, tf.int32)}
+        for array, (name, channels) in zip(arrays, source.channels.items(), strict=True):
+            sample[name] = tf.ensure_shape(array, (crop.size, crop.size, channels))
+        return sample
+
+    dataset = (
+        tf.data.Dataset.range(first_step * share, last_step * share)
+        .map(load, num_parallel_calls=config.data.workers, deterministic=True)
+        .batch(share, drop_remainder=True)
+        .prefetch(2)
+    )
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        try:
+            yield from dataset.as_numpy_iterator()
+        except tf.errors.OpError:
+            # TensorFlow's own message buries the reason in a traceback as text.
+            if failures:
+                raise failures[0] from None
+            raise
+
+    return batches()

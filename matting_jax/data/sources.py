@@ -1,0 +1,211 @@
+"""What is trained and tested on, read one sample at a time."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from matting_jax.data import builders, colours, folders
+from matting_jax.data.crops import crop_background, crop_foreground
+from matting_jax.data.images import read_alpha, read_image, read_rgba
+
+
+@dataclass(frozen=True)
+class Lazy(Sequence):
+    """A sequence whose elements are read when they are asked for."""
+
+    items: Sequence
+    read: Callable[[Any], Any]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        # Not every sequence of items says by an IndexError that it has ended.
+        return self.read(self.items[range(len(self.items))[index]])
+
+
+@dataclass(frozen=True)
+class Composites:
+    """Foregrounds to be put over backgrounds drawn at random.
+
+    foregrounds: (colours uint8 [H, W, 3], alpha uint8 [H, W]); backgrounds: uint8 [H, W, 3].
+    """
+
+    foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]
+    backgrounds: Sequence[np.ndarray]
+    description: str
+    channels: ClassVar = {"foreground": 3, "alpha": 1, "background": 3}
+
+    def __len__(self) -> int:
+        return len(self.foregrounds)
+
+    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
+        """The foreground `record` and some background, cropped: uint8 [size, size, channels]."""
+        foreground, alpha = crop_foreground(rng, *self.foregrounds[record], crop)
+        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+        background = crop_background(rng, background, crop)
+        return {"foreground": foreground, "alpha": alpha, "background": background}
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Real photos with mattes: (image uint8 [H, W, 3], alpha uint8 [H, W])."""
+
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    description: str
+    channels: ClassVar = {"image": 3, "alpha": 1}
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
+        """The photo `record` and its alpha, cropped: uint8 [size, size, channels]."""
+        image, alpha = crop_foreground(rng, *self.pairs[record], crop, cover=True)
+        return {"image": image, "alpha": alpha}
+
+
+def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Composites | Photos:
+    """What config.data.train names, checked and prepared.
+
+    Raises ValueError when folders or files are missing or cannot be used.
+    """
+    train, cache, workers = config.data.train, _cache(config), config.data.workers
+    if train.images and (train.foregrounds or train.backgrounds):
+        raise ValueError(
+            "Give either config.data.train.images (real photos with alpha), or "
+            "config.data.train.foregrounds and config.data.train.backgrounds, not both."
+        )
+    if train.foregrounds and not train.backgrounds:
+        raise ValueError(
+            "config.data.train.foregrounds is given without config.data.train.backgrounds: "
+            "give a folder of background images as well."
+        )
+    if train.images:
+        found = folders.find_pairs(train.images, "config.data.train.images", cache, workers)
+        folders.accept([found], config.data.skip_bad)
+        return Photos(Lazy(found.items, _read_pair), f"{len(found.items)} photos, {found.folder}")
+
+    found = []
+    if train.foregrounds:
+        field = "config.data.train.foregrounds"
+        found.append(folders.find_foregrounds(train.foregrounds, field, cache, workers))
+    if train.backgrounds:
+        field = "config.data.train.backgrounds"
+        found.append(folders.find_backgrounds(train.backgrounds, field, cache, workers))
+    folders.accept(found, config.data.skip_bad)
+    if train.foregrounds:
+        foregrounds = _foregrounds(found[0].items, config)
+        places = [str(found[0].folder)]
+    else:
+        data, features = _records(config, "train", builders_folder)
+        places = [f"{train.dataset}/{train.split}"]
+        if "foreground" not in features and "image" in features and not train.backgrounds:
+            _require(features, {"alpha"}, train.dataset)
+            return Photos(Lazy(data, _record_pair), f"{len(data)} photos, {places[0]}")
+        _require(features, {"foreground", "alpha"}, train.dataset)
+        foregrounds = Lazy(data, _record_foreground)
+    if train.backgrounds:
+        backgrounds = Lazy(found[-1].items, read_image)
+        places.append(str(found[-1].folder))
+    else:
+        _require(features, {"background"}, train.dataset)
+        backgrounds = Lazy(data, _record_background)
+    counts = f"{len(foregrounds)} foregrounds, {len(backgrounds)} backgrounds"
+    return Composites(foregrounds, backgrounds, ", ".join([counts, *places]))
+
+
+def evaluation_pairs(
+    config, builders_folder: str | Path = builders.CHECKOUT
+) -> Sequence[tuple[str, np.ndarray, np.ndarray]]:
+    """What config.data.test names: (name, image uint8 [H, W, 3], alpha uint8 [H, W]), read lazily.
+
+    Raises ValueError when folders or files are missing or cannot be used.
+    """
+    test = config.data.test
+    if test.images:
+        found = folders.find_pairs(
+            test.images, "config.data.test.images", _cache(config), config.data.workers
+        )
+        folders.accept([found], config.data.skip_bad)
+        return Lazy(found.items, lambda pair: (pair.image.stem, *_read_pair(pair)))
+    data, features = _records(config, "test", builders_folder)
+    if "image" in features:
+        _require(features, {"alpha"}, test.dataset)
+    else:
+        _require(features, {"foreground", "alpha", "background"}, test.dataset)
+
+    def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        record = data[index]
+        name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
+        pair = _record_pair(record) if "image" in features else _composite(record)
+        return name, *pair
+
+    return Lazy(range(len(data)), read)
+
+
+def _cache(config) -> Path:
+    return Path(config.data.cache or "~/.cache/matting_jax").expanduser()
+
+
+def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
+    if config.data.foreground_colours not in ("estimate", "as_is"):
+        raise ValueError(
+            f"config.data.foreground_colours is {config.data.foreground_colours!r}, but must be "
+            "'estimate' or 'as_is'."
+        )
+    if config.data.foreground_colours == "as_is":
+        return Lazy(pairs, _read_pair)
+    photos = [pair for pair in pairs if pair.alpha]
+    cutouts = dict(
+        zip(photos, colours.cut_out(photos, _cache(config), config.data.workers), strict=True)
+    )
+    return Lazy([folders.Pair(cutouts.get(pair, pair.image), None) for pair in pairs], _read_pair)
+
+
+def _read_pair(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
+    if pair.alpha is None:
+        rgba = read_rgba(pair.image)
+        return rgba[..., :3], rgba[..., 3]
+    image, alpha = read_image(pair.image), read_alpha(pair.alpha)
+    if image.shape[:2] != alpha.shape:
+        raise ValueError(f"{pair.image} and {pair.alpha} differ in size.")
+    return image, alpha
+
+
+def _records(config, part: str, builders_folder: str | Path) -> tuple[Sequence[dict], set[str]]:
+    group = config.data[part]
+    if not group.dataset:
+        raise ValueError(f"config.data.{part} names no data: give a dataset, or folders of images.")
+    builder = builders.load_builder(group.dataset, config.data.directory, builders_folder)
+    return builders.records(builder, group.split), set(builder.info.features)
+
+
+def _require(features: set[str], wanted: set[str], dataset: str) -> None:
+    if not wanted <= features:
+        raise ValueError(
+            f"The data set {dataset} has {', '.join(sorted(features))}, but lacks "
+            f"{', '.join(sorted(wanted - features))}."
+        )
+
+
+def _record_foreground(record: dict) -> tuple[np.ndarray, np.ndarray]:
+    return read_image(io.BytesIO(record["foreground"])), read_alpha(io.BytesIO(record["alpha"]))
+
+
+def _record_background(record: dict) -> np.ndarray:
+    return read_image(io.BytesIO(record["background"]))
+
+
+def _record_pair(record: dict) -> tuple[np.ndarray, np.ndarray]:
+    return read_image(io.BytesIO(record["image"])), read_alpha(io.BytesIO(record["alpha"]))
+
+
+def _composite(record: dict) -> tuple[np.ndarray, np.ndarray]:
+    foreground, alpha = _record_foreground(record)
+    weight = alpha[..., None].astype(np.float32) / 255
+    image = weight * foreground + (1 - weight) * _record_background(record)
+    return np.rint(image).astype(np.uint8), alpha

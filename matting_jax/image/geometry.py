@@ -1,0 +1,68 @@
+"""Resizing, exactly as the references do it: half-pixel centres, no antialiasing, edges clamped."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+Array = jax.Array
+
+
+def upsample(x: Array, factor: int = 2) -> Array:
+    """Bilinear enlargement of x [B, H, W, C] to [B, factor * H, factor * W, C].
+
+    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`, as weighted sums of
+    neighbours: several times faster on CPU than `jax.image.resize`.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
+        before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
+        after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
+        phases = []
+        for phase in range(factor):
+            offset = (phase + 0.5) / factor - 0.5
+            neighbour = before if offset < 0 else after
+            phases.append((1 - abs(offset)) * x + abs(offset) * neighbour)
+        shape = (*x.shape[:axis], factor * size, *x.shape[axis + 1 :])
+        x = jnp.stack(phases, axis + 1).reshape(shape)
+    return x
+
+
+def downsample(x: Array, factor: int) -> Array:
+    """Bilinear reduction of x [B, H, W, C] by an even factor: the mean of the two middle samples.
+
+    It reads two rows and columns of each cell and averages nothing else, as PyTorch's
+    `interpolate(scale_factor=1 / factor, mode="bilinear")` does.
+    """
+    if factor % 2 or x.shape[1] % factor or x.shape[2] % factor:
+        raise ValueError(f"cannot reduce {x.shape[1]}x{x.shape[2]} by {factor}: "
+                         "the factor must be even and divide both sides")
+    middle = factor // 2
+    x = (x[:, middle - 1 :: factor] + x[:, middle::factor]) / 2
+    return (x[:, :, middle - 1 :: factor] + x[:, :, middle::factor]) / 2
+
+
+def area_weights(old: int, new: int) -> sparse.csr_array:
+    """[new, old] matrix whose row i averages the samples floor(i r) .. ceil((i + 1) r) - 1,
+    r = old / new: adaptive average pooling."""
+    index = np.arange(new)
+    start, stop = index * old // new, -(-(index + 1) * old // new)
+    count = stop - start
+    rows = np.repeat(index, count)
+    columns = np.concatenate([np.arange(a, b) for a, b in zip(start, stop, strict=True)])
+    values = np.repeat(1 / count, count).astype(np.float32)
+    return sparse.csr_array((values, (rows, columns)), shape=(new, old))
+
+
+def resize_area(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`image` [H, W, C] float32 to [height, width, C] on the host, by area averages.
+
+    PyTorch's `interpolate(mode="area")`: adaptive average pooling, also where it enlarges.
+    """
+    rows = area_weights(image.shape[0], height) @ image.reshape(image.shape[0], -1)
+    rows = rows.reshape(height, *image.shape[1:]).swapaxes(0, 1)
+    columns = area_weights(image.shape[1], width) @ rows.reshape(image.shape[1], -1)
+    return np.ascontiguousarray(columns.reshape(width, height, -1).swapaxes(0, 1))

@@ -1,0 +1,79 @@
+"""A network with its weights and its published test-time rule: photo in, alpha out."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from matting_jax.models import create_model, network_file
+
+logger = logging.getLogger("matting_jax")
+
+
+class Matter:
+    """Alpha of photos by network `name`, with the test-time rule of its official code.
+
+    `variables` as `load_checkpoint` returns them, `keywords` those of `create_model`. `test_time`
+    holds options of the network's rule by name (`reference_size` for MODNet). Resizes on the host
+    and compiles once per network size, which it logs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        variables: Mapping[str, Any],
+        *,
+        test_time: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ):
+        model = create_model(name, **keywords)
+        self.name = name
+        self.rule = network_file(name)
+        self.options = dict(test_time or {})
+        self.variables = jax.device_put(dict(variables))
+        self.sizes: set[tuple[int, ...]] = set()
+        # XLA leaves out what only the other heads need.
+        self.alpha = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)["alpha"])
+        self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1].
+
+        Raises ValueError for an array of another shape, type or range.
+        """
+        photo = as_float_image(photo)
+        alpha = np.asarray(self.alpha(self.variables, self.inputs(photo)))
+        return np.clip(self.rule.restore(alpha, *photo.shape[:2]), 0, 1)
+
+    def heads(self, photo: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs of the network for one photo, [h, w, C] at the network's own sizes."""
+        outputs = self.all_heads(self.variables, self.inputs(as_float_image(photo)))
+        return {name: np.asarray(x)[0] for name, x in outputs.items()}
+
+    def inputs(self, photo: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network takes for this photo; a size not seen before is logged."""
+        inputs = self.rule.prepare(photo, **self.options)
+        size = inputs["image"].shape[1:3]
+        if size not in self.sizes:
+            self.sizes.add(size)
+            logger.info("compiling %s for %d x %d", self.name, *size)
+        return inputs
+
+
+def as_float_image(photo: np.ndarray) -> np.ndarray:
+    """A photo [H, W, 3], uint8 or float in [0, 1], as float32 in [0, 1]; else ValueError."""
+    photo = np.asarray(photo)
+    if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+        raise ValueError(f"a photo must be an array [H, W, 3], got shape {photo.shape}")
+    if photo.dtype == np.uint8:
+        return photo.astype(np.float32) / 255
+    if not np.issubdtype(photo.dtype, np.floating):
+        raise ValueError(f"a photo must be uint8 or float in [0, 1], got {photo.dtype}")
+    if not (photo.min() >= 0 and photo.max() <= 1):
+        raise ValueError(
+            f"a float photo must lie in [0, 1], got {photo.min():.4g} to {photo.max():.4g}"
+        )
+    return photo.astype(np.float32)

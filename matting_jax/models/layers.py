@@ -1,0 +1,254 @@
+"""Layers that every network shares, in forms that are exact and fast.
+
+On CPU the grouped convolution of XLA is ten to twenty times too slow, and so are 1x1 convolutions
+in training; both have a second form here, equal to rounding.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+
+Array = jax.Array
+Dtype = Any
+Init = Callable[..., Array]
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+
+
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6); its derivative is 0 at 0 and at 6, as in PyTorch."""
+    return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+
+
+class Conv(nn.Module):
+    """Convolution with the same padding on all four sides, as PyTorch pads (`SAME` does not).
+
+    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: kernel_size // 2.
+    Parameters `kernel` [k, k, C, features] and `bias` [features].
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int | None = None
+    use_bias: bool = True
+    dtype: Dtype = None
+    kernel_init: Init = he_uniform
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size, stride = self.kernel_size, self.stride
+        shape = (size, size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if size == stride == 1:
+            y = pointwise(x, kernel[0, 0])
+        else:
+            pad = size // 2 if self.padding is None else self.padding
+            y = lax.conv_general_dilated(
+                x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=DIMENSIONS
+            )
+        return y if bias is None else y + bias
+
+
+def pointwise(x: Array, kernel: Array) -> Array:
+    """1x1 convolution of x [B, H, W, C] by kernel [C, D] as one matrix product.
+
+    Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
+    """
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+class DepthwiseConv(nn.Module):
+    """Depth-wise 3x3 convolution without bias, padded by 1.
+
+    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), C]; parameter `kernel` [3, 3, 1, C],
+    as of `nn.Conv(feature_group_count=C)`. `form` is "shift" (sums of shifted images), "lax" (the
+    grouped convolution, for accelerators and export) or "auto": "shift" on CPU, else "lax".
+    """
+
+    stride: int = 1
+    dtype: Dtype = None
+    kernel_init: Init = he_uniform
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
+        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
+        form = self.form
+        if form == "auto":
+            form = "shift" if jax.default_backend() == "cpu" else "lax"
+        if form == "shift":
+            return depthwise_shift(x, kernel[:, :, 0], self.stride)
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (self.stride, self.stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=DIMENSIONS,
+            feature_group_count=x.shape[-1],
+        )
+
+
+def pad_sides(x: Array, sides: tuple[int, int], interior: int = 0) -> Array:
+    """x [B, H, W, C] with `sides` = (H and W low, high) rows and columns of zeros around it."""
+    low, high = sides
+    edge = (low, high, interior)
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), edge, edge, (0, 0, 0)))
+
+
+def shifted_sum(padded: Array, kernel: Array, height: int, width: int, stride: int) -> Array:
+    """Sum over the taps of kernel [k, k, C] of `padded` [B, H, W, C] shifted to that tap."""
+    batch, _, _, channels = padded.shape
+    span_y, span_x = (height - 1) * stride + 1, (width - 1) * stride + 1
+    total = None
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            start, limit = (0, i, j, 0), (batch, i + span_y, j + span_x, channels)
+            tap = lax.slice(padded, start, limit, (1, stride, stride, 1)) * kernel[i, j]
+            total = tap if total is None else total + tap
+    return total
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise_shift(x: Array, kernel: Array, stride: int) -> Array:
+    """Depth-wise 3x3 convolution, padded by 1, of x [B, H, W, C] by kernel [3, 3, C]."""
+    height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+    return shifted_sum(pad_sides(x, (1, 1)), kernel, height, width, stride)
+
+
+def depthwise_shift_forward(x: Array, kernel: Array, stride: int):
+    return depthwise_shift(x, kernel, stride), (x, kernel)
+
+
+def depthwise_shift_backward(stride: int, saved, g: Array):
+    x, kernel = saved
+    batch, height, width, channels = x.shape
+    rows, columns = g.shape[1:3]
+    # The input's gradient: the same sum, over the cotangent spread by the stride, kernel flipped.
+    zero = jnp.zeros((), g.dtype)
+    sides_y = (1, height - (rows - 1) * stride, stride - 1)
+    sides_x = (1, width - (columns - 1) * stride, stride - 1)
+    spread = lax.pad(g, zero, ((0, 0, 0), sides_y, sides_x, (0, 0, 0)))
+    dx = shifted_sum(spread, kernel[::-1, ::-1], height, width, 1)
+
+    # The kernel's gradient row by row: nine sums that read one row of the cotangent once.
+    padded = pad_sides(x, (1, 1))
+    span = (columns - 1) * stride + 1
+
+    def add_row(row, sums):
+        g_row = lax.dynamic_index_in_dim(g, row, 1, keepdims=False)
+        x_rows = lax.dynamic_slice_in_dim(padded, row * stride, 3, 1)
+        taps = [
+            jnp.sum(x_rows[:, i, j : j + span : stride] * g_row, (0, 1))
+            for i in range(3)
+            for j in range(3)
+        ]
+        return sums + jnp.stack(taps)
+
+    # Zero times the cotangent: under shard_map the sums must vary over devices as it does.
+    start = jnp.zeros((9, channels), g.dtype) + 0 * g[0, 0, 0]
+    dkernel = lax.fori_loop(0, rows, add_row, start).reshape(3, 3, channels)
+    return dx, dkernel
+
+
+depthwise_shift.defvjp(depthwise_shift_forward, depthwise_shift_backward)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation as PyTorch and Paddle train it.
+
+    x [B, H, W, C]. Statistics are float32 in `batch_stats` (`mean`, `var`), parameters `scale` and
+    `bias`. In training they are taken over the batch, over all devices of `axis_name` where it is
+    given, and the running variance takes the unbiased one (Flax's own takes the biased).
+    `use_running_average` keeps and uses the running ones, scale and bias still train.
+    """
+
+    use_running_average: bool
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
+        if self.use_running_average:
+            factor = scale * lax.rsqrt(var.value + self.epsilon)
+            return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
+        y, batch_mean, batch_var, count = normalise(x, scale, bias, self.epsilon, self.axis_name)
+        if not self.is_initializing():
+            unbiased = batch_var * (count / jnp.maximum(count - 1, 1))
+            mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
+            var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
+        return y
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalise(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None):
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, with the batch's mean and biased variance.
+
+    Returns y like x [B, H, W, C], mean [C], var [C] and the number of values in each. The own
+    gradient reads x and its cotangent twice, where automatic differentiation reads them four times.
+    """
+    return normalise_forward(x, scale, bias, epsilon, axis_name)[0]
+
+
+def sum_devices(tree: Any, axis_name: str | None) -> Any:
+    """The sum over all devices of `axis_name`; the tree itself without one."""
+    return tree if axis_name is None else lax.psum(tree, axis_name)
+
+
+def normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None):
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    sums = jnp.sum(wide, (0, 1, 2)), jnp.sum(wide * wide, (0, 1, 2))
+    total, squares = sum_devices(sums, axis_name)
+    local = x.size // x.shape[-1]
+    count = jnp.full((), sum_devices(local, axis_name), wide.dtype)
+    mean = total / count
+    var = jnp.maximum(squares / count - mean * mean, 0)
+    inverse = lax.rsqrt(var + epsilon)
+    factor = scale * inverse
+    y = (wide * factor + (bias - mean * factor)).astype(x.dtype)
+    return (y, mean, var, count), (x, scale, mean, inverse, count)
+
+
+def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents):
+    x, scale, mean, inverse, count = saved
+    wide = x.astype(mean.dtype)
+    g = cotangents[0].astype(mean.dtype)
+    dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * wide, (0, 1, 2))
+    dscale = (moment - mean * dbias) * inverse
+    # dx depends on all devices' sums; the parameters' own gradients are summed by their owner.
+    all_bias, all_scale = sum_devices((dbias, dscale), axis_name)
+    a = scale * inverse
+    b = -a * inverse * all_scale / count
+    c = -a * all_bias / count - b * mean
+    dx = (a * g + b * wide + c).astype(x.dtype)
+    return dx, dscale, dbias
+
+
+normalise.defvjp(normalise_forward, normalise_backward)
+
+
+def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
+    """x [B, H, W, C] to mean 0 and variance 1 for each sample and channel, without parameters."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(wide, (1, 2), keepdims=True)
+    var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
+    return ((wide - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype)

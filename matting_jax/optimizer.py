@@ -1,0 +1,60 @@
+"""Optimizers and learning-rate schedules of the papers, from a config."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import optax
+
+from matting_jax.choices import one_of
+
+
+def learning_rate(config: Any) -> optax.Schedule:
+    """The learning rate at each step, `config.optimizer.schedule` over `config.steps`.
+
+    constant; step: times `step_factor` every `step_every` steps; poly: (1 - step / steps)^power;
+    cosine: to zero at the end. `warmup_steps` come first, linear from zero, and are part of
+    `config.steps`.
+    """
+    options = config.optimizer.schedule
+    peak, warmup = config.optimizer.learning_rate, options.warmup_steps
+    rest = config.steps - warmup
+    if rest <= 0:
+        raise ValueError(f"warmup_steps ({warmup}) must be fewer than steps ({config.steps})")
+    schedules = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "step": lambda: optax.exponential_decay(
+            peak, options.step_every, options.step_factor, staircase=True
+        ),
+        "poly": lambda: optax.polynomial_schedule(peak, 0.0, options.power, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
+    }
+    after = schedules[one_of(options.name, schedules, "schedule")]()
+    if warmup == 0:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.GradientTransformation:
+    """Updates times a factor for each top-level module of the network; 0 freezes it."""
+    modules = list(modules)
+    for name in rates:
+        one_of(name, modules, "module in optimizer.module_rates")
+
+    def scale(updates: Any, params: Any = None) -> Any:
+        factors = {name: rates.get(name, 1.0) for name in updates}
+        return {name: optax.tree.scale(factors[name], updates[name]) for name in updates}
+
+    return optax.stateless(scale)
+
+
+def create_optimizer(config: Any, modules: Iterable[str]) -> optax.GradientTransformation:
+    """SGD or Adam as `config.optimizer` says, for a network with these top-level modules."""
+    options = config.optimizer
+    optimizers = {
+        "sgd": lambda: optax.sgd(learning_rate(config), options.momentum or None),
+        "adam": lambda: optax.adam(learning_rate(config), options.b1, options.b2, options.eps),
+    }
+    optimizer = optimizers[one_of(options.name, optimizers, "optimizer")]()
+    rates = dict(options.module_rates)
+    return optax.chain(optimizer, module_rates(rates, modules))

@@ -1,0 +1,29 @@
+"""What the networks learn, one file each: `synthesize`, `loss` and, where it differs, `forward`."""
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jax
+
+from matting_jax.choices import one_of
+
+
+def task_file(name: str) -> ModuleType:
+    """The module of task `name`; ValueError with the nearest name where there is none."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return importlib.import_module(f"{__name__}.{one_of(name, names, 'task')}")
+
+
+def each_sample(function: Callable[..., Any], *batches: Any) -> Any:
+    """`function` of one sample, applied to every sample of the batches.
+
+    On CPU one after the other, because random sizes steer what is read and computed there; on an
+    accelerator all at once.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda sample: function(*sample), batches)
+    return jax.vmap(function)(*batches)

@@ -1,0 +1,286 @@
+"""Training: from a config to a workdir with checkpoints, curves and previews."""
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from matting_jax import checkpoint, parallel, previews
+from matting_jax.choices import one_of
+from matting_jax.convert import load_backbone, load_checkpoint
+from matting_jax.cost import multiply_adds
+from matting_jax.data import evaluation_pairs, train_batches, train_source
+from matting_jax.evaluate import mean_scores, predictions, score
+from matting_jax.matter import Matter
+from matting_jax.models import create_model
+from matting_jax.optimizer import create_optimizer
+from matting_jax.tasks import task_file
+from matting_jax.workdir import claim
+from matting_jax.writer import Writer
+
+State = dict[str, Any]
+
+
+def train(config: ConfigDict, workdir: Path) -> State:
+    """Train as `config` says, in `workdir`; goes on where an earlier run of it stopped.
+
+    Returns the last state. Raises ValueError where data, config or workdir do not fit.
+    """
+    mesh = parallel.device_mesh()
+    source, pairs = train_source(config), evaluation_pairs(config)
+    if config.batch_size % mesh.size:
+        raise ValueError(
+            f"batch_size {config.batch_size} must be a multiple of the {mesh.size} devices"
+        )
+    model = training_model(config)
+    variables = initial_variables(config, model)
+    optimizer = create_optimizer(config, variables["params"])
+
+    claim(workdir, config)
+    checkpoints = checkpoint.open_checkpoints(workdir)
+    state = parallel.replicate(initial_state(config, variables, optimizer), mesh)
+    restored = checkpoint.restore(checkpoints, state)
+    state = restored or state
+    first_step = int(state["step"])
+    if first_step >= config.steps:
+        print(f"{workdir} is finished, {first_step} steps of {config.steps}. "
+              f"To go on: --config.steps={2 * first_step}")
+        return state
+    print_start(config, model, mesh, source, pairs, workdir, first_step)
+
+    task = task_file(config.task.name)
+    step = parallel.pmap(train_step(config, model, task, optimizer), mesh)
+    writer = Writer(workdir, first_step) if jax.process_index() == 0 else None
+    matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
+    if writer and restored is None:
+        report(writer, 0, matter, pairs, config)
+
+    batches = train_batches(
+        source, config, first_step, config.steps, jax.process_index(), jax.process_count()
+    )
+    stretch = Stretch()
+    for done in (bar := progress(first_step, config.steps)):
+        batch = stretch.wait_for(batches)
+        state, terms = step(state, parallel.split(batch, mesh))
+        stretch.add(terms)
+        if is_due(done, config.log_every, config):
+            values = stretch.finish(config.batch_size)
+            bar.set_postfix_str(f"loss {values['loss']:.4f}, waited {values['data_wait']:.1%}")
+            if writer:
+                writer.scalars(done, values)
+            stretch = Stretch()
+        scores = None
+        if is_due(done, config.evaluate_every, config):
+            matter.variables = variables_of(state)
+            scores = report(writer, done, matter, pairs, config)
+            bar.write(f"step {done}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+            stretch.started = time.perf_counter()
+        if scores or is_due(done, config.save_every, config):
+            checkpoint.save(checkpoints, done, state, scores)
+    checkpoints.wait_until_finished()
+    if writer:
+        writer.close()
+    print_end(workdir)
+    return state
+
+
+def training_model(config: ConfigDict) -> nn.Module:
+    """The network of `config` as it trains."""
+    return create_model(
+        config.name,
+        **config.model,
+        dtype={"float32": None, "bfloat16": jnp.bfloat16}[
+            one_of(config.compute_dtype, ("float32", "bfloat16"), "compute_dtype")
+        ],
+        axis_name=parallel.AXIS if config.synchronise_statistics else None,
+        frozen_statistics=config.freeze_statistics,
+    )
+
+
+def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
+    """Weights drawn from the seed, the backbone's or all of them from an official file."""
+    if config.init.checkpoint:
+        return load_checkpoint(config.name, config.init.checkpoint, **config.model)
+    image = jnp.zeros((1, 64, 64, 3))
+    variables = jax.jit(model.init)(jax.random.key(config.seed), image)
+    if config.init.backbone:
+        return load_backbone(config.name, config.init.backbone, variables, **config.model)
+    return variables
+
+
+def initial_state(
+    config: ConfigDict, variables: dict[str, Any], optimizer: optax.GradientTransformation
+) -> State:
+    """The state before the first step."""
+    params = jax.tree.map(jnp.asarray, variables["params"])
+    return {
+        "step": jnp.zeros((), jnp.int32),
+        "params": params,
+        "batch_stats": jax.tree.map(jnp.asarray, variables["batch_stats"]),
+        "opt_state": optimizer.init(params),
+        "ema": jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+    }
+
+
+def train_step(
+    config: ConfigDict,
+    model: nn.Module,
+    task: ModuleType,
+    optimizer: optax.GradientTransformation,
+):
+    """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`."""
+    seed = jax.random.key(config.seed)
+
+    def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
+        keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(batch["index"])
+        inputs, truth = task.synthesize(keys, batch, config)
+
+        def loss(params):
+            variables = {
+                "params": parallel.varying(params),
+                "batch_stats": state["batch_stats"],
+            }
+            outputs, updated = model.apply(
+                variables, **inputs, train=True, mutable=["batch_stats"]
+            )
+            total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
+            return total, (terms, updated["batch_stats"])
+
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (total, (terms, batch_stats)), grads = gradient(state["params"])
+        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], updates)
+        ema = state["ema"]
+        if config.ema_decay:
+            ema = optax.incremental_update(params, ema, 1 - config.ema_decay)
+        new_state = {
+            "step": state["step"] + 1,
+            "params": params,
+            "batch_stats": batch_stats,
+            "opt_state": opt_state,
+            "ema": ema,
+        }
+        return new_state, {"loss": total, **terms}
+
+    return step
+
+
+def variables_of(state: State) -> dict[str, Any]:
+    """What the network is applied with: the moving average of the parameters where one is kept."""
+    variables = {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}
+    return jax.tree.map(lambda x: x.addressable_data(0), variables)
+
+
+def report(
+    writer: Writer | None, step: int, matter: Matter, pairs: Any, config: ConfigDict
+) -> dict[str, float]:
+    """Scores of the network on the test data, written with a preview of the first images."""
+    rows, pictures = [], []
+    for (name, image, truth), alpha in predictions(matter, pairs):
+        rows.append(score(name, alpha, truth))
+        if writer and len(pictures) < config.preview_images:
+            heads = matter.heads(image)
+            pictures.append(previews.row(image, heads, alpha, truth.astype(np.float32) / 255))
+    scores = mean_scores(rows)
+    if writer:
+        writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
+        if pictures:
+            writer.preview(step, previews.grid(pictures))
+    return scores
+
+
+def is_due(done: int, every: int, config: ConfigDict) -> bool:
+    """Whether something done every so many steps, and after the last, is due; 0 is never."""
+    return every > 0 and (done % every == 0 or done == config.steps)
+
+
+class Stretch:
+    """The steps between two lines of the log: their terms, and how long they waited for data."""
+
+    def __init__(self):
+        self.terms: list[dict[str, jax.Array]] = []
+        self.waited = 0.0
+        self.started = time.perf_counter()
+
+    def wait_for(self, batches) -> dict[str, np.ndarray]:
+        """The next batch, once all steps but the last are through."""
+        if len(self.terms) > 1:
+            jax.block_until_ready(self.terms[-2])
+        begun = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - begun
+        return batch
+
+    def add(self, terms: dict[str, jax.Array]) -> None:
+        self.terms.append(terms)
+
+    def finish(self, batch_size: int) -> dict[str, float]:
+        """Means of the terms, samples a second, and the share of time that waited for data."""
+        terms = jax.device_get(self.terms)
+        elapsed = time.perf_counter() - self.started
+        means = {name: float(np.mean([t[name] for t in terms])) for name in terms[0]}
+        speed = batch_size * len(terms) / elapsed
+        return means | {"samples_per_second": speed, "data_wait": self.waited / elapsed}
+
+
+def progress(first_step: int, steps: int) -> tqdm:
+    """The numbers of the steps to do, from `first_step` + 1 on, as one line of progress."""
+    return tqdm(
+        range(first_step + 1, steps + 1),
+        initial=first_step,
+        total=steps,
+        desc="train",
+        unit="step",
+        dynamic_ncols=True,
+        disable=jax.process_index() != 0,
+    )
+
+
+def print_start(config, model, mesh, source, pairs, workdir, first_step) -> None:
+    """Devices, network, data and recipe, a line each."""
+    if jax.process_index():
+        return
+    size = config.data.crop.size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+    # The grouped form of the depth-wise convolutions is the one whose products can be counted.
+    countable = model.clone(depthwise="lax")
+    products = multiply_adds(lambda v, x: countable.apply(v, image=x), shapes, image)
+    optimizer, schedule = config.optimizer, config.optimizer.schedule
+    device = mesh.devices.flat[0]
+    lines = {
+        "devices": f"{mesh.size} x {device.device_kind} ({device.platform})",
+        "network": f"{config.name}, {parameters:,} parameters, "
+        f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
+        "train": source.description,
+        "test": f"{len(pairs)} images",
+        "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "
+        f"learning rate {optimizer.learning_rate:g} ({schedule.name}), {config.compute_dtype}",
+        "workdir": f"{workdir}" + (f", from step {first_step}" if first_step else ""),
+    }
+    for name, text in lines.items():
+        print(f"{name:8} {text}")
+
+
+def print_end(workdir: Path) -> None:
+    """Where everything lies and what to type next."""
+    if jax.process_index():
+        return
+    print(
+        f"checkpoints  {workdir}/checkpoints\n"
+        f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
+        f"previews     {workdir}/previews\n"
+        f"next         python launch.py --mode evaluate --workdir {workdir}\n"
+        f"             python launch.py --mode predict --workdir {workdir} "
+        "--input PHOTO --output DIR"
+    )

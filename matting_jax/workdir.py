@@ -1,0 +1,76 @@
+"""The folder of one run: its config, and that no other run mixes with it."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+# Fields that change what a run costs, shows or how long it goes on, not what it computes.
+FREE = (
+    "steps",
+    "log_every",
+    "evaluate_every",
+    "save_every",
+    "preview_images",
+    "allocator",
+    "compilation_cache",
+    "data.directory",
+    "data.cache",
+    "data.workers",
+)
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+    """Make `workdir` the folder of this config, or check that it is.
+
+    Raises ValueError that lists each field in which the run in the folder differs; those in FREE
+    may, and the new ones are kept.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        old, new = flat(read_config(workdir)), flat(config)
+        differing = [
+            f"{field} is {old.get(field)!r} there, {new.get(field)!r} here"
+            for field in sorted(old.keys() | new.keys())
+            if field not in FREE and old.get(field) != new.get(field)
+        ]
+        if differing:
+            raise ValueError(
+                f"{workdir} holds a run of another config; choose another --workdir, or undo:\n  "
+                + "\n  ".join(differing)
+            )
+    elif workdir.exists() and any(workdir.iterdir()):
+        raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(config.to_json(indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config of the run in `workdir`; FileNotFoundError where there is none."""
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
+    return ConfigDict(with_tuples(json.loads(path.read_text())))
+
+
+def with_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were in the config."""
+    if isinstance(value, dict):
+        return {name: with_tuples(x) for name, x in value.items()}
+    return tuple(with_tuples(x) for x in value) if isinstance(value, list) else value
+
+
+def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """{dotted field: value} of a config."""
+    fields = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            fields |= flat(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
