@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def one_of(value: str, choices: Iterable[str], kind: str) -> str:
-    """`value` if it is among `choices`, else ValueError: «unknown KIND 'value', did you mean ...»."""
+    """`value` if it is among `choices`, else ValueError that names the nearest choice."""
     choices = list(choices)
     if value in choices:
         return value

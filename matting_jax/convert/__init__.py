@@ -67,7 +67,7 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """Flax variables of network `name` from an official file or from a workdir of this library.
 
     Files: .ckpt, .pth and .pt (need torch, read with `weights_only=True`) and .safetensors.
-    Of a workdir the best checkpoint is taken. Raises FileNotFoundError or ValueError, in a sentence.
+    Of a workdir the best checkpoint is taken. Raises FileNotFoundError or ValueError.
     """
     one_of(name, NETWORKS, "network")
     if Path(path).is_dir():
@@ -123,7 +123,7 @@ def assign(
     state_dict: Mapping[str, np.ndarray],
     what: str,
 ) -> dict[LeafPath, np.ndarray]:
-    """Each leaf of `shapes` from `state_dict` under its first name, or all that is wrong at once."""
+    """Each leaf of `shapes` from `state_dict`; raises ValueError with all that is wrong."""
     flat, known, faults = {}, set(), []
     for path, leaf in shapes.items():
         axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))

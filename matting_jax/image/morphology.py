@@ -30,8 +30,10 @@ def erode(x: Array, size: Array | int, largest: int) -> Array:
     return x
 
 
-def running_maximum(x: Array, size: Array | int, back: Array | int, largest: int, axis: int) -> Array:
-    """Maximum of x [H, W, C] over `size` <= `largest` places along `axis`, from `back` places before.
+def running_maximum(
+    x: Array, size: Array | int, back: Array | int, largest: int, axis: int
+) -> Array:
+    """Maximum of x [H, W, C] over `size` places along `axis`, the first `back` places before.
 
     By doubling: a window is the union of two windows of the largest power of two within it.
     """

@@ -1,0 +1,191 @@
+"""MODNet against the official code."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import matting_jax as mj
+from matting_jax.commandline import load_config
+from matting_jax.models import modnet
+from matting_jax.tasks import modnet as task
+from tests.goldens import synth
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*which is taken")
+
+
+def variables(seed):
+    return mj.from_state_dict("modnet", synth.state_dict(str(GOLDENS / "modnet.json"), seed))
+
+
+@pytest.mark.parametrize("form", ["shift", "lax"])
+def test_forward_equals_official(form):
+    golden = np.load(GOLDENS / "modnet_128x160_s0.npz")
+    model = mj.create_model("modnet", depthwise=form)
+    image = synth.image(128, 160, 3, 1, 0)
+
+    @jax.jit
+    def forward(variables, image):
+        return model.apply(variables, image=image, capture_intermediates=True)
+
+    outputs, captured = forward(variables(0), image)
+    for name in ("semantic", "detail", "alpha"):
+        np.testing.assert_allclose(outputs[name], golden[name], atol=2e-4)
+
+    captured = captured["intermediates"]
+    backbone = captured["backbone"]["__call__"][0]
+    low, high = captured["lr_branch"], captured["hr_branch"]
+    features = {
+        "enc2x_s": backbone["enc2x"][:, ::8, ::8],
+        "enc8x_s": backbone["enc8x"][:, ::2, ::2],
+        "enc16x_s": backbone["enc16x"][..., ::4],
+        "enc32x_s": backbone["enc32x"][..., ::16],
+        "se_s": low["se_block"]["__call__"][0][..., ::16],
+        "lr8x_s": low["conv_lr8x"]["__call__"][0][:, ::2, ::2],
+        "hr4x_s": high["conv_hr4x_2"]["__call__"][0][:, ::4, ::4],
+        "hr2x_s": high["conv_hr2x_3"]["__call__"][0][:, ::8, ::8],
+        "f2x_s": captured["f_branch"]["conv_f2x"]["__call__"][0][:, ::8, ::8],
+        "alpha_logit": captured["f_branch"]["conv_f_1"]["__call__"][0][:, ::4, ::4],
+    }
+    for name, feature in features.items():
+        scale = np.abs(golden[name]).max()
+        np.testing.assert_allclose(feature, golden[name], atol=2e-4 * scale, err_msg=name)
+
+
+def test_test_time_rule_equals_official_image_demo():
+    golden = np.load(GOLDENS / "modnet_300x420_s1.npz")
+    photo = synth.image(300, 420, 3, 1, 1)[0]
+    inputs = modnet.prepare(photo)
+    assert inputs["image"].shape[1:3] == tuple(golden["net_size"])
+    np.testing.assert_allclose(2 * inputs["image"][:, ::8, ::8] - 1, golden["resized_s"], atol=1e-6)
+
+    matter = mj.Matter("modnet", variables(1))
+    heads = matter.heads(photo)
+    np.testing.assert_allclose(heads["semantic"], golden["semantic"][0], atol=1e-3)
+    np.testing.assert_allclose(heads["alpha"][::4, ::4], golden["alpha_net_s"][0], atol=1e-3)
+    restored = modnet.restore(heads["alpha"][None], 300, 420)
+    np.testing.assert_allclose(restored, golden["alpha"][0, ..., 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("photo", "network"),
+    [
+        ((512, 512), (512, 512)),
+        ((300, 420), (512, 704)),
+        ((333, 517), (320, 512)),
+        ((480, 640), (480, 640)),
+        ((1080, 1920), (512, 896)),
+        ((600, 530), (576, 512)),
+        ((511, 2000), (480, 1984)),
+        ((512, 700), (512, 672)),
+        ((513, 514), (512, 512)),
+        ((20, 900), (32, 896)),
+        ((1, 1), (512, 512)),
+    ],
+)
+def test_network_size_is_the_demos(photo, network):
+    assert modnet.network_size(*photo) == network
+    assert modnet.network_size(*photo[::-1]) == network[::-1]
+
+
+def test_sides_must_be_multiples_of_32():
+    model = mj.create_model("modnet")
+    with pytest.raises(ValueError, match="multiples of 32, got 48x64"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 48, 64, 3)))
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'modnet'"):
+        mj.create_model("modnt")
+    with pytest.raises(ValueError, match="did you mean 'context'"):
+        mj.create_model("modnet", contxt="se")
+
+
+def test_initialisation_is_the_official_one():
+    model = mj.create_model("modnet")
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    assert sum(x.size for x in jax.tree.leaves(params)) == 6_487_075
+
+    def spread(kernel):
+        return np.abs(kernel).max(), np.std(kernel)
+
+    # U(-b, b), b = sqrt(6 / fan_in), whose deviation is b / sqrt(3)
+    for kernel, bound in (
+        (params["lr_branch"]["conv_lr16x"]["layers_0"]["kernel"], np.sqrt(6 / (25 * 1280))),
+        (params["backbone"]["features_14"]["conv_3"]["kernel"], np.sqrt(6 / 9)),
+        (params["lr_branch"]["se_block"]["fc_0"]["kernel"], np.sqrt(1 / 1280)),
+    ):
+        largest, deviation = spread(kernel)
+        assert 0.98 * bound < largest <= bound
+        assert deviation == pytest.approx(bound / np.sqrt(3), rel=0.02)
+    assert not np.any(params["hr_branch"]["conv_hr_1"]["layers_0"]["bias"])
+
+
+@pytest.fixture(scope="module")
+def official_step():
+    """One supervised step of ours in float64 from the golden's weights, by official names."""
+    golden = np.load(GOLDENS / "modnet_train.npz")
+    config = load_config(CONFIG, "official")
+    with jax.enable_x64(True):
+        state = jax.tree.map(lambda x: np.asarray(x, np.float64), variables(int(golden["seed"])))
+        wide = {name: golden[name].astype(np.float64) for name in ("image", "trimap", "gt_matte")}
+        inputs = {"image": (wide["image"] + 1) / 2}
+        truth = {"alpha": wide["gt_matte"], "trimap": wide["trimap"]}
+        model = mj.create_model("modnet")
+
+        def loss(params):
+            outputs, updated = model.apply(
+                {"params": params, "batch_stats": state["batch_stats"]},
+                **inputs, train=True, mutable=["batch_stats"],
+            )  # fmt: skip
+            total, terms = task.loss(outputs, inputs, truth, config)
+            return total, (outputs, updated["batch_stats"], terms)
+
+        grads, aux = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
+        outputs, batch_stats, terms = jax.tree.map(np.asarray, aux)
+        grads = jax.tree.map(np.asarray, grads)
+    tensors = mj.to_state_dict("modnet", {"params": grads, "batch_stats": batch_stats})
+    return golden, state, outputs, terms, tensors
+
+
+def test_training_outputs_and_losses_equal_official(official_step):
+    golden, _, outputs, terms, _ = official_step
+    for name in ("semantic", "detail", "alpha"):
+        np.testing.assert_allclose(outputs[name], golden[f"train_{name}"], atol=1e-7)
+    for name, value in terms.items():
+        assert float(value) == pytest.approx(float(golden[f"loss_{name}"]), rel=1e-7)
+
+
+def stored(tensors, key):
+    """The tensor that a golden's key names, in the slice that it stores."""
+    name = key.split("/", 1)[1].removesuffix("_s").replace("backbone.", "lr_branch.backbone.", 1)
+    tensor = tensors[f"module.{name}"]
+    if key.endswith("fc.0.weight_s"):
+        return tensor[::8, ::16]
+    return tensor[::16] if "features.18" in key else tensor
+
+
+def test_gradients_and_statistics_equal_official(official_step):
+    golden, _, _, _, tensors = official_step
+    keys = [k for k in golden if k.startswith("grad/") or "running" in k and "after/" in k]
+    assert len(keys) == 13
+    for key in keys:
+        bound = 2e-6 * np.abs(golden[key]).max()
+        np.testing.assert_allclose(stored(tensors, key), golden[key], atol=bound, err_msg=key)
+    squares = [
+        np.square(tensor.astype(np.float64)).sum()
+        for name, tensor in tensors.items()
+        if name.endswith(("weight", "bias")) and not name.startswith("module.backbone.")
+    ]
+    assert np.sqrt(sum(squares)) == pytest.approx(float(golden["grad_global_norm"]), rel=1e-6)
+
+
+def test_sgd_step_equals_official(official_step):
+    golden, state, _, _, tensors = official_step
+    key = "after/f_branch.conv_f.0.layers.0.weight"
+    start = state["params"]["f_branch"]["conv_f_0"]["layers_0"]["kernel"].transpose(3, 2, 0, 1)
+    np.testing.assert_allclose(start - 0.01 * stored(tensors, key), golden[key], atol=1e-7)
