@@ -120,7 +120,9 @@ def load_config(path: Path, variant: str) -> ConfigDict:
     spec = importlib.util.spec_from_file_location("matting_jax_config", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(variant) if variant else module.get_config()
+    if not variant:
+        return module.get_config()
+    return module.get_config(one_of(variant, module.VARIANTS, f"variant of {path}"))
 
 
 def override(config: ConfigDict, overrides: Sequence[str], values: flags.FlagValues) -> ConfigDict:

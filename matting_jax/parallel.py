@@ -7,15 +7,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "batch"
 
-# Set by the launchers that jax.distributed knows to a number of processes.
+# Set to the number of processes by hand, by Slurm and by Open MPI.
 PROCESS_COUNTS = ("JAX_NUM_PROCESSES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-# Set on Kubernetes' indexed jobs and on TPU pods.
-CLUSTER_MARKS = ("JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES")
 
 
 def start() -> None:
@@ -23,8 +22,19 @@ def start() -> None:
     several. Without a cluster it does nothing. Must be the first use of JAX."""
     several = any(int(os.environ.get(name, 1)) > 1 for name in PROCESS_COUNTS)
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    if several or pod or "JOB_COMPLETION_INDEX" in os.environ:
+    indexed_job = "JOB_COMPLETION_INDEX" in os.environ  # Kubernetes
+    if several or pod or indexed_job:
         jax.distributed.initialize()
+
+
+def first_process_first(function: Callable[[], Any]) -> Any:
+    """`function()`, in the first process of the job before it runs in the others."""
+    if jax.process_index():
+        multihost_utils.sync_global_devices("first process")
+    result = function()
+    if jax.process_index() == 0:
+        multihost_utils.sync_global_devices("first process")
+    return result
 
 
 def device_mesh() -> Mesh:

@@ -13,14 +13,14 @@ TILE = 192
 def row(
     image: np.ndarray, heads: Mapping[str, np.ndarray], alpha: np.ndarray, truth: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """The pictures of one photo by name: photo, the network's heads, alpha, truth, cut-out.
+    """The pictures of one photo by name: photo, heads from coarse to fine, alpha, truth, cut-out.
 
     image [H, W, 3] uint8, heads [h, w, 1] and alpha, truth [H, W] float in [0, 1]; all are
     returned [h, w, 3] float in [0, 1].
     """
     image = image.astype(np.float32) / 255
     pictures = {"photo": image}
-    for name, head in heads.items():
+    for name, head in sorted(heads.items(), key=lambda item: item[1].size):
         if name != "alpha" and head.shape[-1] == 1:
             pictures[name] = np.repeat(head.astype(np.float32), 3, -1)
     pictures["alpha"] = np.repeat(alpha[..., None], 3, -1)

@@ -36,7 +36,9 @@ def train(config: ConfigDict, workdir: Path) -> State:
     Returns the last state. Raises ValueError where data, config or workdir do not fit.
     """
     mesh = parallel.device_mesh()
-    source, pairs = train_source(config), evaluation_pairs(config)
+    # One process prepares and caches the data, the others find them.
+    source = parallel.first_process_first(lambda: train_source(config))
+    pairs = parallel.first_process_first(lambda: evaluation_pairs(config))
     if config.batch_size % mesh.size:
         raise ValueError(
             f"batch_size {config.batch_size} must be a multiple of the {mesh.size} devices"
@@ -45,7 +47,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
 
-    claim(workdir, config)
+    if jax.process_index() == 0:
+        claim(workdir, config)
     checkpoints = checkpoint.open_checkpoints(workdir)
     state = parallel.replicate(initial_state(config, variables, optimizer), mesh)
     restored = checkpoint.restore(checkpoints, state)

@@ -179,7 +179,11 @@ def _read_pair(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
 def _records(config, part: str, builders_folder: str | Path) -> tuple[Sequence[dict], set[str]]:
     group = config.data[part]
     if not group.dataset:
-        raise ValueError(f"config.data.{part} names no data: give a dataset, or folders of images.")
+        fields = {"train": "foregrounds and backgrounds", "test": "images"}[part]
+        raise ValueError(
+            f"config.data.{part} names no data: set --config.data.{part}.dataset, or the folders "
+            f"--config.data.{part}.{fields}."
+        )
     builder = builders.load_builder(group.dataset, config.data.directory, builders_folder)
     return builders.records(builder, group.split), set(builder.info.features)
 

@@ -1,0 +1,205 @@
+"""What the tests of the programs share: small data, a small network, and one finished run."""
+import sys
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from PIL import Image
+
+from matting_jax import models
+from matting_jax.commandline import load_config
+from matting_jax.convert import modnet as modnet_names
+from matting_jax.image.geometry import upsample
+from matting_jax.models import modnet
+from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, instance_norm
+
+ROOT = Path(__file__).resolve().parents[1]
+MODNET = ROOT / "configs" / "modnet.py"
+
+
+class Part(nn.Module):
+    """One convolution with both normalisations."""
+
+    norm: Any
+    stride: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        x = Conv(8, 3, self.stride, dtype=self.dtype, name="conv")(x)
+        batch, instance = jnp.split(self.norm(name="norm")(x), 2, axis=-1)
+        return nn.relu(jnp.concatenate([batch, instance_norm(instance)], axis=-1))
+
+
+class Backbone(nn.Module):
+    """A quarter of the image's size, through a depth-wise convolution."""
+
+    norm: Any
+    dtype: Any = None
+    depthwise: str = "auto"
+
+    @nn.compact
+    def __call__(self, x):
+        x = Part(self.norm, 2, self.dtype, name="stem")(x)
+        return DepthwiseConv(2, self.dtype, form=self.depthwise, name="depthwise")(x)
+
+
+class Tiny(nn.Module):
+    """A network with MODNet's face and the names of its parts, which compiles in a second."""
+
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+    depthwise: str = "auto"
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        if image.shape[1] % 32 or image.shape[2] % 32:
+            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
+        norm = partial(
+            BatchNorm,
+            use_running_average=not train or self.frozen_statistics,
+            axis_name=self.axis_name,
+        )
+        x = 2 * image - 1
+        if self.dtype is not None:
+            x = x.astype(self.dtype)
+        enc4x = Backbone(norm, self.dtype, self.depthwise, name="backbone")(x)
+        lr8x = Part(norm, 2, self.dtype, name="lr_branch")(enc4x)
+        semantic = nn.sigmoid(lr8x[:, ::2, ::2, 1:2])
+        hr = Part(norm, 1, self.dtype, name="hr_branch")(upsample(enc4x, 4))
+        both = jnp.concatenate([hr, upsample(lr8x, 8).astype(hr.dtype)], axis=-1)
+        alpha = Conv(1, 1, dtype=self.dtype, name="f_branch")(both)
+        outputs = {"alpha": alpha, "detail": hr[..., :1], "semantic": semantic}
+        return {
+            name: y.astype(image.dtype) if name == "semantic" else nn.sigmoid(y).astype(image.dtype)
+            for name, y in outputs.items()
+        }
+
+
+def register_tiny() -> None:
+    """Make `tiny` a network like those of the library, with a file of names for its checkpoints."""
+    network, names = ModuleType("matting_jax.models.tiny"), ModuleType("matting_jax.convert.tiny")
+    network.Tiny, network.prepare, network.restore = Tiny, modnet.prepare, modnet.restore
+    names.PREFIX = "module."
+    names.official_names = lambda path: [modnet_names.dotted(path)]
+    names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
+    names.is_backbone_head = modnet_names.is_backbone_head
+    sys.modules |= {module.__name__: module for module in (network, names)}
+    models.NETWORKS["tiny"] = "Tiny"
+
+
+def tiny_config():
+    """configs/modnet.py for the tiny network: no data, a constant rate, few and small samples."""
+    config = load_config(MODNET, "")
+    config.name = "tiny"
+    config.model = {}
+    config.steps = 4
+    config.batch_size = 2
+    config.seed = 3
+    config.ema_decay = 0.75
+    config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
+    config.optimizer.schedule.update(dict(name="constant", warmup_steps=0))
+    config.optimizer.module_rates.lr_branch = 0.0
+    config.data.crop.update(dict(size=32, rescale=(40, 60), around="anywhere"))
+    config.test_time.reference_size = 32
+    config.log_every = config.evaluate_every = 2
+    config.save_every = 1
+    config.preview_images = 2
+    config.allocator = False
+    config.compilation_cache = ""
+    return config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """A folder that keeps all that XLA compiles: equal steps of two runs are compiled once."""
+    folder = tmp_path_factory.mktemp("xla")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny():
+    register_tiny()
+    yield "tiny"
+    del models.NETWORKS["tiny"]
+
+
+def soft_disc(height, width):
+    """uint8 [H, W] alpha of a disc with a soft edge."""
+    y, x = np.mgrid[:height, :width]
+    radius = np.hypot(y - height / 2, x - width / 2)
+    return np.rint(255 * np.clip((0.35 * min(height, width) - radius) / 6 + 0.5, 0, 1)).astype("u1")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Folders `foregrounds` (RGBA), `backgrounds`, and `test` with image/ and alpha/."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+
+    def save(array, *place):
+        path = folder.joinpath(*place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+
+    def texture(height, width):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8))
+        return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+    for i in range(4):
+        save(np.dstack([texture(80, 80), soft_disc(80, 80)]), "foregrounds", f"{i}.png")
+    for i in range(3):
+        save(texture(64, 72), "backgrounds", f"{i}.png")
+    for name, alpha in (("a", soft_disc(40, 48)), ("b", soft_disc(48, 40)), ("c", soft_disc(44, 44))):
+        weight = alpha[..., None] / 255
+        image = weight * texture(*alpha.shape) + (1 - weight) * texture(*alpha.shape)
+        save(np.rint(image).astype(np.uint8), "test", "image", f"{name}.png")
+        save(alpha, "test", "alpha", f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def config(folders, compiled_once, tmp_path_factory):
+    """A config of the tiny network on the small folders; each test may change its own."""
+    return on_folders(tiny_config(), folders, compiled_once)
+
+
+def on_folders(config, folders, cache):
+    config.data.train.foregrounds = str(folders / "foregrounds")
+    config.data.train.backgrounds = str(folders / "backgrounds")
+    config.data.test.images = str(folders / "test")
+    config.data.foreground_colours = "as_is"
+    config.data.cache = str(folders / "cache")
+    config.compilation_cache = str(cache)
+    return config
+
+
+@pytest.fixture(scope="session")
+def finished(folders, compiled_once, tiny, tmp_path_factory):
+    """(workdir, config, last state on the host) of a run of four steps, saved after each."""
+    from matting_jax.train import train
+
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    config = on_folders(tiny_config(), folders, compiled_once)
+    state = jax.device_get(train(config, workdir))
+    return workdir, config, state
+
+
+@pytest.fixture(scope="session")
+def official():
+    """{official name: array} of a whole MODNet, drawn from a seed."""
+    sys.path.insert(0, str(ROOT / "tests" / "goldens"))
+    try:
+        import synth
+    finally:
+        sys.path.pop(0)
+    return synth.state_dict(str(ROOT / "tests" / "goldens" / "modnet.json"), 1)

@@ -1,0 +1,75 @@
+"""Resizing against the official values and against jax.image."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matting_jax.image import geometry
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
+
+
+@pytest.mark.parametrize("factor", [2, 4, 16])
+def test_upsample_and_its_gradient_equal_jax_image(factor):
+    x = np.random.default_rng(0).random((2, 5, 6, 3)).astype(np.float32)
+    shape = (2, factor * 5, factor * 6, 3)
+    cotangent = np.random.default_rng(1).random(shape).astype(np.float32)
+
+    def plain(x):
+        return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+    for ours, theirs in zip(
+        jax.tree.leaves(pull_back(lambda x: geometry.upsample(x, factor), x, cotangent)),
+        jax.tree.leaves(pull_back(plain, x, cotangent)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 16])
+def test_downsample_and_its_gradient_equal_jax_image(factor):
+    x = np.random.default_rng(0).random((2, 32, 48, 3)).astype(np.float32)
+    shape = (2, 32 // factor, 48 // factor, 3)
+    cotangent = np.random.default_rng(1).random(shape).astype(np.float32)
+
+    def plain(x):
+        return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+    for ours, theirs in zip(
+        pull_back(lambda x: geometry.downsample(x, factor), x, cotangent),
+        pull_back(plain, x, cotangent),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def pull_back(function, x, cotangent):
+    y, gradient = jax.vjp(function, x)
+    return y, gradient(cotangent)[0]
+
+
+def test_upsampled_constants_stay_exactly_constant():
+    """MODNet's SOC compares floats for equality after a x16 enlargement."""
+    x = jnp.ones((1, 3, 4, 1))
+    np.testing.assert_array_equal(geometry.upsample(x, 16), 1)
+
+
+def test_downsample_refuses_what_does_not_divide():
+    with pytest.raises(ValueError, match="30x32 by 16"):
+        geometry.downsample(jnp.zeros((1, 30, 32, 1)), 16)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (13, 17), (20, 64)])
+def test_area_resize_equals_official(size):
+    golden = GOLDEN["area_{}x{}".format(*size)][0]
+    np.testing.assert_allclose(
+        geometry.resize_area(GOLDEN["area_in"][0], *size), golden, atol=1e-6
+    )
+
+
+def test_area_resize_to_the_same_size_changes_nothing():
+    x = GOLDEN["area_in"][0]
+    np.testing.assert_array_equal(geometry.resize_area(x, *x.shape[:2]), x)

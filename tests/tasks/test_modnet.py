@@ -1,0 +1,133 @@
+"""MODNet's losses against the official trainer, and its synthesis."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matting_jax.commandline import load_config
+from matting_jax.tasks import modnet as task
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+
+
+@pytest.fixture(scope="module")
+def supervised():
+    golden = np.load(GOLDENS / "modnet_losses.npz")
+    inputs = {"image": (golden["image"] + 1) / 2}
+    truth = {"alpha": golden["gt_matte"], "trimap": golden["trimap"]}
+    outputs = {
+        "semantic": golden["pred_semantic"],
+        "detail": golden["pred_detail"],
+        "alpha": golden["pred_matte"],
+    }
+    config = load_config(CONFIG, "official")
+
+    def loss(outputs):
+        return task.loss(outputs, inputs, truth, config)
+
+    (total, terms), gradient = jax.value_and_grad(loss, has_aux=True)(outputs)
+    return golden, total, terms, gradient
+
+
+def test_losses_equal_official(supervised):
+    golden, total, terms, _ = supervised
+    assert float(total) == pytest.approx(float(golden["sup_total"]), rel=1e-6)
+    for name in ("semantic", "detail", "matte"):
+        expected = float(golden[f"sup_{name}_loss"])
+        assert float(terms[name]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_loss_gradients_equal_official(supervised):
+    golden, _, _, gradient = supervised
+    for ours, key in (
+        (gradient["semantic"], "sup_grad_semantic"),
+        (gradient["detail"][:, ::4, ::4], "sup_grad_detail_s"),
+        (gradient["alpha"][:, ::4, ::4], "sup_grad_matte_s"),
+    ):
+        np.testing.assert_allclose(ours, golden[key], atol=5e-7 * np.abs(golden[key]).max())
+
+
+def test_semantic_target_equals_official():
+    golden = np.load(GOLDENS / "modnet_losses.npz")
+    target = task.semantic_target(jnp.asarray(golden["gt_matte"]))
+    np.testing.assert_allclose(target, golden["sup_gt_semantic"], atol=5e-7)
+
+
+def test_paper_weighs_semantics_by_one_where_the_code_weighs_by_ten():
+    paper, official = load_config(CONFIG, "paper").task, load_config(CONFIG, "official").task
+    weights = ("semantic_weight", "detail_weight", "matte_weight")
+    assert [paper[name] for name in weights] == [1, 10, 1]
+    assert [official[name] for name in weights] == [10, 10, 1]
+
+
+def photographs(seed=0, size=64):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    alpha = np.clip((27 - np.hypot(y - 32, x - 29)) / 2, 0, 1)
+    return {
+        "foreground": rng.integers(0, 256, (4, size, size, 3), dtype=np.uint8),
+        "alpha": np.broadcast_to(np.rint(255 * alpha), (4, size, size)).astype(np.uint8)[..., None],
+        "background": rng.integers(0, 256, (4, size, size, 3), dtype=np.uint8),
+    }
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = load_config(CONFIG, "")
+    for name in config.synthesis.jitter:
+        config.synthesis.jitter[name] = 0.0
+    return config
+
+
+@pytest.fixture(scope="module")
+def synthesize(config):
+    return jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
+
+
+def test_composites_are_flipped_with_their_alpha(synthesize):
+    batch = photographs()
+    keys = jax.random.split(jax.random.key(0), 4)
+    inputs, truth = synthesize(keys, batch)
+    alpha = batch["alpha"] / np.float32(255)
+    image = (alpha * batch["foreground"] + (1 - alpha) * batch["background"]) / 255
+    flipped = [not np.allclose(truth["alpha"][i], alpha[i], atol=1e-6) for i in range(4)]
+    assert 0 < sum(flipped) < 4
+    for i, flip in enumerate(flipped):
+        step = -1 if flip else 1
+        np.testing.assert_allclose(truth["alpha"][i], alpha[i][:, ::step], atol=1e-6)
+        np.testing.assert_allclose(inputs["image"][i], image[i][:, ::step], atol=1e-6)
+
+
+def test_each_sample_depends_on_its_own_key_alone(synthesize):
+    batch = photographs()
+    keys = jax.random.split(jax.random.key(0), 4)
+    inputs, truth = synthesize(keys, batch)
+    order = np.array([2, 0, 3, 1])
+    again = synthesize(keys[order], {name: x[order] for name, x in batch.items()})
+    for before, after in zip(
+        jax.tree.leaves((inputs, truth)), jax.tree.leaves(again), strict=True
+    ):
+        np.testing.assert_array_equal(before[order], after)
+
+
+def test_trimaps_differ_from_sample_to_sample_and_hold_exact_values(synthesize):
+    keys = jax.random.split(jax.random.key(3), 4)
+    _, truth = synthesize(keys, photographs())
+    assert set(np.unique(truth["trimap"])) == {0, 0.5, 1}
+    assert len({float((trimap == 0.5).mean()) for trimap in truth["trimap"]}) > 1
+
+
+def test_photos_with_alpha_need_no_composition(config):
+    batch = photographs()
+    pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
+    keys = jax.random.split(jax.random.key(0), 4)
+    inputs, truth = task.synthesize(keys, pairs, config)
+    for i in range(4):
+        flips = [np.allclose(inputs["image"][i], pairs["image"][i][:, ::s] / 255) for s in (1, -1)]
+        assert sum(flips) == 1
+        step = 1 if flips[0] else -1
+        expected = pairs["alpha"][i][:, ::step] / 255
+        np.testing.assert_allclose(truth["alpha"][i], expected, atol=1e-6)

@@ -1,0 +1,144 @@
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from matting_jax.optimizer import create_optimizer, learning_rate
+
+
+def config_of(schedule="constant", steps=100, rate=0.2, warmup=0, name="sgd", rates=None, **values):
+    options = dict(name=schedule, power=0.9, step_every=7, step_factor=0.1, warmup_steps=warmup)
+    optimizer = dict(
+        name=name, learning_rate=rate, momentum=0.9, b1=0.8, b2=0.95, eps=1e-3,
+        schedule=options, module_rates=rates or {},
+    )  # fmt: skip
+    return ConfigDict(dict(steps=steps, optimizer=optimizer | values))
+
+
+FORMULAS = {
+    "constant": lambda step, steps: 1.0,
+    "step": lambda step, steps: 0.1 ** (step // 7),
+    "poly": lambda step, steps: (1 - step / steps) ** 0.9,
+    "cosine": lambda step, steps: (1 + math.cos(math.pi * step / steps)) / 2,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_schedule_follows_its_formula_after_a_linear_warm_up(name, data):
+    steps = data.draw(st.integers(2, 300))
+    warmup = data.draw(st.integers(0, steps - 1))
+    step = data.draw(st.integers(0, steps))
+    rate = learning_rate(config_of(name, steps, 0.2, warmup))(step)
+    if step < warmup:
+        expected = 0.2 * step / warmup
+    else:
+        expected = 0.2 * FORMULAS[name](step - warmup, steps - warmup)
+    assert float(rate) == pytest.approx(expected, rel=2e-4, abs=2e-6)
+
+
+@pytest.mark.parametrize("name, end", [("poly", 0), ("cosine", 0), ("constant", 0.2)])
+def test_schedule_begins_at_the_peak_and_ends_where_its_name_says(name, end):
+    rate = learning_rate(config_of(name, steps=40))
+    assert float(rate(0)) == pytest.approx(0.2)
+    assert float(rate(40)) == pytest.approx(end, abs=1e-7)
+
+
+def test_warm_up_that_leaves_no_steps_is_refused():
+    with pytest.raises(ValueError, match=r"warmup_steps \(10\) must be fewer than steps \(10\)"):
+        learning_rate(config_of(steps=10, warmup=10))
+
+
+def test_step_schedule_without_an_interval_is_refused():
+    config = config_of("step")
+    config.optimizer.schedule.step_every = 0
+    with pytest.raises(ValueError, match="step_every"):
+        learning_rate(config)
+
+
+def run(config, gradients, start):
+    """Parameters {module: {leaf: value}} after one update by each gradient."""
+    params = {name: {"x": jnp.asarray(x, jnp.float32)} for name, x in start.items()}
+    optimizer = create_optimizer(config, params)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        grads = {name: {"x": jnp.asarray(x, jnp.float32)} for name, x in gradient.items()}
+        updates, state = optimizer.update(grads, state, params)
+        params = {name: {"x": params[name]["x"] + updates[name]["x"]} for name in params}
+    return {name: np.asarray(tree["x"]) for name, tree in params.items()}
+
+
+START = {"a": np.array([1.0, -2.0]), "b": np.array([0.5, 3.0])}
+GRADIENTS = [
+    {"a": np.array([0.3, -1.0]), "b": np.array([2.0, 0.0])},
+    {"a": np.array([-0.2, 0.5]), "b": np.array([1.0, 0.1])},
+    {"a": np.array([0.7, 0.1]), "b": np.array([-3.0, 0.2])},
+]
+
+
+def sgd(name, momentum, rates):
+    x, velocity = START[name], 0
+    for rate, gradient in zip(rates, GRADIENTS, strict=True):
+        velocity = momentum * velocity + gradient[name]
+        x = x - rate * velocity
+    return x
+
+
+def adam(name, rates):
+    x, m, v = START[name], 0, 0
+    for t, (rate, gradient) in enumerate(zip(rates, GRADIENTS, strict=True), 1):
+        g = gradient[name]
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        x = x - rate * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
+    return x
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_sgd_follows_its_formula(momentum):
+    params = run(config_of(momentum=momentum), GRADIENTS, START)
+    for name in START:
+        np.testing.assert_allclose(params[name], sgd(name, momentum, [0.2] * 3), rtol=1e-5)
+
+
+def test_adam_follows_its_formula():
+    params = run(config_of(name="adam"), GRADIENTS, START)
+    for name in START:
+        np.testing.assert_allclose(params[name], adam(name, [0.2] * 3), rtol=1e-5)
+
+
+def test_each_step_takes_its_own_learning_rate():
+    params = run(config_of("poly", steps=3, warmup=1), GRADIENTS, START)
+    rates = [0.0, 0.2, 0.2 * 0.5**0.9]
+    np.testing.assert_allclose(params["a"], sgd("a", 0.9, rates), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name, formula", [("sgd", lambda n, r: sgd(n, 0.9, r)), ("adam", adam)])
+def test_module_rates_multiply_the_learning_rate_of_their_module_alone(name, formula):
+    params = run(config_of(name=name, rates={"b": 0.25}), GRADIENTS, START)
+    np.testing.assert_allclose(params["a"], formula("a", [0.2] * 3), rtol=1e-5)
+    np.testing.assert_allclose(params["b"], formula("b", [0.05] * 3), rtol=1e-5)
+
+
+def test_module_of_rate_zero_stays_bit_equal():
+    params = run(config_of(rates={"b": 0.0}), GRADIENTS, START)
+    np.testing.assert_array_equal(params["b"], START["b"].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "change, nearest",
+    [
+        (dict(name="adaam"), "adam"),
+        (dict(name="SGD"), "sgd"),
+        (dict(schedule="cosin"), "cosine"),
+        (dict(schedule="polly"), "poly"),
+        (dict(rates={"backbon": 0.5}), "backbone"),
+    ],
+)
+def test_wrong_name_is_answered_with_the_nearest(change, nearest):
+    with pytest.raises(ValueError, match=f"did you mean '{nearest}'"):
+        create_optimizer(config_of(**change), ["backbone", "head"])

@@ -1,0 +1,123 @@
+"""Devices and processes. Run as a program, this file compares one device with eight."""
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from matting_jax import parallel
+from matting_jax.optimizer import create_optimizer
+from matting_jax.tasks import task_file
+from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
+
+STEPS = 3
+
+
+@pytest.mark.parametrize("count, joins", [({}, 0), ({"SLURM_NTASKS": "1"}, 0),
+    ({"SLURM_NTASKS": "2"}, 1), ({"OMPI_COMM_WORLD_SIZE": "4"}, 1),
+    ({"JAX_NUM_PROCESSES": "2"}, 1), ({"JOB_COMPLETION_INDEX": "0"}, 1),
+    ({"TPU_WORKER_HOSTNAMES": "localhost"}, 0), ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1)])  # fmt: skip
+def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joins):
+    for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "JAX_NUM_PROCESSES",
+                 "JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    for name, value in count.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: calls.append(1))
+    parallel.start()
+    assert len(calls) == joins
+
+
+def test_batch_and_state_return_unchanged_from_the_mesh():
+    mesh = parallel.device_mesh()
+    batch = {"index": np.arange(4, dtype=np.int32), "alpha": np.ones((4, 2, 2, 1), np.uint8)}
+    for name, array in parallel.split(batch, mesh).items():
+        np.testing.assert_array_equal(array, batch[name])
+        assert array.dtype == batch[name].dtype
+    state = {"a": np.arange(3.0, dtype=np.float32)}
+    np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
+
+
+def compare(name, folder, tmp):
+    """With eight devices: they train as one does, and uneven batches are refused."""
+    spec = importlib.util.spec_from_file_location("shared", Path(__file__).with_name("conftest.py"))
+    shared = importlib.util.module_from_spec(spec)
+    sys.modules["shared"] = shared
+    spec.loader.exec_module(shared)
+    shared.register_tiny()
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_enable_x64", True)
+    assert jax.device_count() == 8
+
+    config = shared.on_folders(shared.tiny_config(), Path(folder), "")
+    config.name = name
+    config.model = {"context": "se"} if name == "modnet" else {}
+    config.batch_size = 16
+    config.optimizer.module_rates.lr_branch = 1.0
+    model = training_model(config)
+    drawn = jax.device_get(initial_variables(config, model))
+    rng = np.random.default_rng(0)
+    batch = {
+        kind: rng.integers(0, 256, (16, 32, 32, channels), np.uint8)
+        for kind, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
+    }
+    batch["index"] = np.arange(16, dtype=np.int32) + 160
+    optimizer = create_optimizer(config, drawn["params"])
+    results = []
+    for count in (1, 8):
+        mesh = jax.make_mesh((count,), (parallel.AXIS,), devices=jax.devices()[:count],
+                             axis_types=(AxisType.Auto,))  # fmt: skip
+        step = train_step(config, model, task_file("modnet"), optimizer)
+        step = parallel.pmap(step, mesh)
+        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
+        terms = []
+        for _ in range(STEPS):
+            state, values = step(state, parallel.split(batch, mesh))
+            terms.append(values)
+        results.append(jax.device_get({"state": state, "terms": terms}))
+    one, eight = results
+    assert jax.tree.leaves(one["state"]["params"])[0].dtype == np.float64
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one["state"]["params"], drawn["params"])
+    assert all(x > 1e-7 for x in jax.tree.leaves({k: moved[k] for k in ("f_branch", "hr_branch")}))
+    worst = 0.0
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight),
+                            strict=True):  # fmt: skip
+        difference = np.abs(np.asarray(a, np.float64) - b).max() / max(1, np.abs(a).max())
+        worst = max(worst, difference)
+        assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
+    print(f"largest difference {worst:.2g}")
+
+    if name == "tiny":
+        config.batch_size = 12
+        try:
+            train(config, Path(tmp))
+        except ValueError as error:
+            assert "batch_size 12 must be a multiple of the 8 devices" in str(error), error
+            assert not Path(tmp).exists()
+        else:
+            raise AssertionError("12 samples on 8 devices were accepted")
+
+
+@pytest.mark.parametrize("name", ["tiny", pytest.param("modnet", marks=pytest.mark.slow)])
+def test_eight_devices_train_as_one_does(name, folders, tmp_path):
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, __file__, name, str(folders), str(tmp_path / "run")],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.getcwd())
+    compare(*sys.argv[1:])
