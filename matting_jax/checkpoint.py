@@ -65,12 +65,13 @@ def load_variables(workdir: Path) -> dict[str, Any]:
     step = best_step(checkpoints)
     if step is None:
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
-    tree = checkpoints.item_metadata(step)
+    reader = ocp.PyTreeCheckpointer()
+    folder = checkpoints.directory / str(step) / "default"
+    tree = reader.metadata(folder).item_metadata.tree
     wanted = {name: tree[name] for name in ("params", "batch_stats", "ema")}
     # As NumPy arrays: the devices that saved them need not exist here.
     as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    state = checkpoints.restore(
-        step,
-        args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True),
+    state = reader.restore(
+        folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
     return {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import absl.logging
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -73,7 +74,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
         config = read_config(Path(values.workdir))
     else:
         raise ValueError("give --config FILE, or --workdir of an earlier run")
-    values["config"].value = override(config, overrides, values)
+    values["config"].value = override(config, overrides)
     return values
 
 
@@ -125,18 +126,18 @@ def load_config(path: Path, variant: str) -> ConfigDict:
     return module.get_config(one_of(variant, module.VARIANTS, f"variant of {path}"))
 
 
-def override(config: ConfigDict, overrides: Sequence[str], values: flags.FlagValues) -> ConfigDict:
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """`config` with the fields that the command line sets."""
     fields = flat(config)
+    last = {}  # of a field that is set twice the last value counts; of tuples absl joins them
     for argument in overrides:
         name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
-        one_of(name.removeprefix("config."), fields, "field of the config")
+        last[one_of(name.removeprefix("config."), fields, "field of the config")] = argument
+    arguments = ["launch.py", *last.values()]
     parsed = flags.FlagValues()
-    config_flags.DEFINE_config_dict(
-        "config", config, flag_values=parsed, sys_argv=["launch.py", *overrides]
-    )
+    config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=arguments)
     try:
-        parsed(["launch.py", *overrides])
+        parsed(arguments)
     except flags.Error as error:
         raise ValueError(str(error)) from error
     return parsed.config
@@ -167,6 +168,7 @@ def run(values: flags.FlagValues) -> int | None:
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS report each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)
     start_jax(config)
     match values.mode:

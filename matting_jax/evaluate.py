@@ -56,7 +56,8 @@ def predictions(
     matter: Matter, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[tuple[str, np.ndarray, np.ndarray], np.ndarray]]:
     """Each (name, image, alpha) of `pairs` with the alpha [H, W] that `matter` gives its image."""
-    for index in tqdm(range(len(pairs)), desc="evaluate", unit="image", leave=False):
+    numbers = range(len(pairs))
+    for index in tqdm(numbers, desc="evaluate", unit="image", leave=False, disable=None):
         pair = pairs[index]
         yield pair, matter(pair[1])
 

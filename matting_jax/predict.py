@@ -43,7 +43,7 @@ def predict(
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
 
     faults = []
-    for path, (alpha_path, cutout_path) in tqdm(results.items(), desc="predict", unit="photo"):
+    for path, (alpha_path, cutout_path) in tqdm(results.items(), desc="predict", unit="photo", disable=None):
         try:
             photo = read_image(path)
         except ValueError as error:

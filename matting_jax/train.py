@@ -12,12 +12,10 @@ import numpy as np
 import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from matting_jax import checkpoint, parallel, previews
+from matting_jax import checkpoint, console, parallel, previews
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
-from matting_jax.cost import multiply_adds
 from matting_jax.data import evaluation_pairs, train_batches, train_source
 from matting_jax.evaluate import mean_scores, predictions, score
 from matting_jax.matter import Matter
@@ -55,10 +53,9 @@ def train(config: ConfigDict, workdir: Path) -> State:
     state = restored or state
     first_step = int(state["step"])
     if first_step >= config.steps:
-        print(f"{workdir} is finished, {first_step} steps of {config.steps}. "
-              f"To go on: --config.steps={2 * first_step}")
+        console.print_finished(workdir, first_step)
         return state
-    print_start(config, model, mesh, source, pairs, workdir, first_step)
+    console.print_start(config, model, source, len(pairs), workdir, first_step)
 
     task = task_file(config.task.name)
     step = parallel.pmap(train_step(config, model, task, optimizer), mesh)
@@ -71,13 +68,14 @@ def train(config: ConfigDict, workdir: Path) -> State:
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
     )
     stretch = Stretch()
-    for done in (bar := progress(first_step, config.steps)):
+    for done in (bar := console.progress(first_step, config.steps)):
         batch = stretch.wait_for(batches)
         state, terms = step(state, parallel.split(batch, mesh))
         stretch.add(terms)
         if is_due(done, config.log_every, config):
             values = stretch.finish(config.batch_size)
-            bar.set_postfix_str(f"loss {values['loss']:.4f}, waited {values['data_wait']:.1%}")
+            waited = f"waited {values['data_wait']:.1%} for data"
+            console.say(bar, f"step {done}: loss {values['loss']:.4f}, {waited}")
             if writer:
                 writer.scalars(done, values)
             stretch = Stretch()
@@ -85,14 +83,16 @@ def train(config: ConfigDict, workdir: Path) -> State:
         if is_due(done, config.evaluate_every, config):
             matter.variables = variables_of(state)
             scores = report(writer, done, matter, pairs, config)
-            bar.write(f"step {done}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+            summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
+            if writer:
+                bar.write(f"step {done}: {summary}")
             stretch.started = time.perf_counter()
         if scores or is_due(done, config.save_every, config):
             checkpoint.save(checkpoints, done, state, scores)
     checkpoints.wait_until_finished()
     if writer:
         writer.close()
-    print_end(workdir)
+    console.print_end(workdir)
     return state
 
 
@@ -156,7 +156,10 @@ def train_step(
                 variables, **inputs, train=True, mutable=["batch_stats"]
             )
             total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
-            return total, (terms, updated["batch_stats"])
+            batch_stats = updated["batch_stats"]
+            if not config.synchronise_statistics:
+                batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
+            return total, (terms, batch_stats)
 
         gradient = jax.value_and_grad(loss, has_aux=True)
         (total, (terms, batch_stats)), grads = gradient(state["params"])
@@ -233,57 +236,3 @@ class Stretch:
         means = {name: float(np.mean([t[name] for t in terms])) for name in terms[0]}
         speed = batch_size * len(terms) / elapsed
         return means | {"samples_per_second": speed, "data_wait": self.waited / elapsed}
-
-
-def progress(first_step: int, steps: int) -> tqdm:
-    """The numbers of the steps to do, from `first_step` + 1 on, as one line of progress."""
-    return tqdm(
-        range(first_step + 1, steps + 1),
-        initial=first_step,
-        total=steps,
-        desc="train",
-        unit="step",
-        dynamic_ncols=True,
-        disable=jax.process_index() != 0,
-    )
-
-
-def print_start(config, model, mesh, source, pairs, workdir, first_step) -> None:
-    """Devices, network, data and recipe, a line each."""
-    if jax.process_index():
-        return
-    size = config.data.crop.size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
-    parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    # The grouped form of the depth-wise convolutions is the one whose products can be counted.
-    countable = model.clone(depthwise="lax")
-    products = multiply_adds(lambda v, x: countable.apply(v, image=x), shapes, image)
-    optimizer, schedule = config.optimizer, config.optimizer.schedule
-    device = mesh.devices.flat[0]
-    lines = {
-        "devices": f"{mesh.size} x {device.device_kind} ({device.platform})",
-        "network": f"{config.name}, {parameters:,} parameters, "
-        f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
-        "train": source.description,
-        "test": f"{len(pairs)} images",
-        "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "
-        f"learning rate {optimizer.learning_rate:g} ({schedule.name}), {config.compute_dtype}",
-        "workdir": f"{workdir}" + (f", from step {first_step}" if first_step else ""),
-    }
-    for name, text in lines.items():
-        print(f"{name:8} {text}")
-
-
-def print_end(workdir: Path) -> None:
-    """Where everything lies and what to type next."""
-    if jax.process_index():
-        return
-    print(
-        f"checkpoints  {workdir}/checkpoints\n"
-        f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
-        f"previews     {workdir}/previews\n"
-        f"next         python launch.py --mode evaluate --workdir {workdir}\n"
-        f"             python launch.py --mode predict --workdir {workdir} "
-        "--input PHOTO --output DIR"
-    )

@@ -1,5 +1,6 @@
 """What the tests of the programs share: small data, a small network, and one finished run."""
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ from matting_jax.convert import modnet as modnet_names
 from matting_jax.image.geometry import upsample
 from matting_jax.models import modnet
 from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, instance_norm
+from matting_jax.train import train
+from tests.goldens import synth
 
 ROOT = Path(__file__).resolve().parents[1]
 MODNET = ROOT / "configs" / "modnet.py"
@@ -167,10 +170,20 @@ def folders(tmp_path_factory):
     return folder
 
 
+@contextmanager
+def compiled_quickly():
+    """XLA compiles in half the time, to slower programs."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
-def config(folders, compiled_once, tmp_path_factory):
+def config(folders, compiled_once):
     """A config of the tiny network on the small folders; each test may change its own."""
-    return on_folders(tiny_config(), folders, compiled_once)
+    with compiled_quickly():
+        yield on_folders(tiny_config(), folders, compiled_once)
 
 
 def on_folders(config, folders, cache):
@@ -186,20 +199,14 @@ def on_folders(config, folders, cache):
 @pytest.fixture(scope="session")
 def finished(folders, compiled_once, tiny, tmp_path_factory):
     """(workdir, config, last state on the host) of a run of four steps, saved after each."""
-    from matting_jax.train import train
-
     workdir = tmp_path_factory.mktemp("finished") / "run"
     config = on_folders(tiny_config(), folders, compiled_once)
-    state = jax.device_get(train(config, workdir))
+    with compiled_quickly():
+        state = jax.device_get(train(config, workdir))
     return workdir, config, state
 
 
 @pytest.fixture(scope="session")
 def official():
     """{official name: array} of a whole MODNet, drawn from a seed."""
-    sys.path.insert(0, str(ROOT / "tests" / "goldens"))
-    try:
-        import synth
-    finally:
-        sys.path.pop(0)
     return synth.state_dict(str(ROOT / "tests" / "goldens" / "modnet.json"), 1)

@@ -1,6 +1,5 @@
 import hashlib
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,7 @@ from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
 from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
 from matting_jax.workdir import read_config
-
-MODNET = Path(__file__).resolve().parents[1] / "configs" / "modnet.py"
+from tests.conftest import MODNET
 
 
 def assert_same(tree, other):

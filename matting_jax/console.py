@@ -1,0 +1,87 @@
+"""What a training run says on the terminal."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from matting_jax.cost import multiply_adds
+
+
+def progress(first_step: int, steps: int) -> tqdm:
+    """The numbers of the steps to do, from `first_step` + 1 on, as one line of progress."""
+    return tqdm(
+        range(first_step + 1, steps + 1),
+        initial=first_step,
+        total=steps,
+        desc="train",
+        unit="step",
+        dynamic_ncols=True,
+        disable=True if jax.process_index() else None,
+    )
+
+
+def say(bar: tqdm, text: str) -> None:
+    """`text` behind the line of progress; as a line of its own where the output is no terminal."""
+    if not bar.disable:
+        bar.set_postfix_str(text)
+    elif jax.process_index() == 0:
+        print(text, flush=True)
+
+
+def print_start(
+    config: ConfigDict,
+    model: nn.Module,
+    source: Any,
+    images: int,
+    workdir: Path,
+    first_step: int,
+) -> None:
+    """Devices, network, data and recipe, a line each; `images` are those of the test."""
+    if jax.process_index():
+        return
+    size = config.data.crop.size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+    # The grouped form of the depth-wise convolutions is the one whose products can be counted.
+    countable = model.clone(depthwise="lax")
+    products = multiply_adds(lambda v, x: countable.apply(v, image=x), shapes, image)
+    optimizer, schedule = config.optimizer, config.optimizer.schedule
+    lines = {
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "network": f"{config.name}, {parameters:,} parameters, "
+        f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
+        "train": source.description,
+        "test": f"{images} images",
+        "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "
+        f"learning rate {optimizer.learning_rate:g} ({schedule.name}), {config.compute_dtype}",
+        "workdir": f"{workdir}" + (f", from step {first_step}" if first_step else ""),
+    }
+    for name, text in lines.items():
+        print(f"{name:8} {text}")
+
+
+def print_finished(workdir: Path, steps: int) -> None:
+    """That the run is finished, and which field makes it go on."""
+    if jax.process_index() == 0:
+        print(f"{workdir} is finished after {steps} steps; to go on: --config.steps={2 * steps}")
+
+
+def print_end(workdir: Path) -> None:
+    """Where everything lies and what to type next."""
+    if jax.process_index():
+        return
+    print(
+        f"checkpoints  {workdir}/checkpoints\n"
+        f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
+        f"previews     {workdir}/previews\n"
+        f"next         python launch.py --mode evaluate --workdir {workdir}\n"
+        f"             python launch.py --mode predict --workdir {workdir} "
+        "--input PHOTO --output DIR"
+    )

@@ -1,0 +1,241 @@
+"""Checkpoint files: what is written is read back, what cannot be read is refused in a sentence."""
+import pickle
+import sys
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import matting_jax as mj
+from matting_jax import checkpoint
+from matting_jax.commandline import load_config, main
+from matting_jax.convert.files import read_state_dict, write_state_dict
+from matting_jax.workdir import claim
+from tests.conftest import MODNET
+
+TENSORS = {
+    "module.a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) / 7,
+    "module.a.num_batches_tracked": np.zeros((), np.int64),
+}
+
+
+@pytest.fixture(scope="module")
+def variables(official):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mj.from_state_dict("modnet", official)
+
+
+@pytest.fixture(scope="module")
+def workdir(variables, compiled_once, tmp_path_factory):
+    """A workdir of MODNet with one checkpoint."""
+    folder = tmp_path_factory.mktemp("modnet") / "run"
+    config = load_config(MODNET, "")
+    config.allocator = False
+    config.compilation_cache = str(compiled_once)
+    claim(folder, config)
+    manager = checkpoint.open_checkpoints(folder)
+    state = variables | {"step": np.int32(1), "opt_state": (), "ema": {}}
+    checkpoint.save(manager, 1, state, {"mad": 0.5})
+    manager.wait_until_finished()
+    manager.close()
+    return folder
+
+
+def convert(workdir, output, *more):
+    flags = [f"--workdir={workdir}", f"--output={output}", *more]
+    return main(["launch.py", "--mode=convert", *flags], "")
+
+
+def assert_same(tree, other):
+    assert jax.tree.structure(tree) == jax.tree.structure(other)
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+def refused(path):
+    """The sentence by which `read_state_dict` refuses a file."""
+    with pytest.raises(ValueError) as error:
+        read_state_dict(path)
+    sentence = str(error.value)
+    assert str(path) in sentence and "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt", ".pth", ".pt"])
+def test_written_tensors_are_read_back_bit_for_bit(tmp_path, ending):
+    if ending != ".safetensors":
+        pytest.importorskip("torch")
+    path = tmp_path / f"x{ending}"
+    write_state_dict(path, TENSORS)
+    back = read_state_dict(path)
+    assert back.keys() == TENSORS.keys()
+    for name, array in TENSORS.items():
+        assert back[name].dtype == array.dtype and back[name].shape == array.shape
+        np.testing.assert_array_equal(back[name], array)
+    assert [x.name for x in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+def test_converted_workdir_holds_its_variables_bit_for_bit(
+    workdir, variables, tmp_path, ending, capsys
+):
+    if ending == ".ckpt":
+        pytest.importorskip("torch")
+    path = tmp_path / f"modnet{ending}"
+    assert convert(workdir, path) == 0
+    assert_same(mj.load_checkpoint("modnet", path), variables)
+    assert_same(mj.load_checkpoint("modnet", workdir), variables)
+    assert "751 tensors" in capsys.readouterr().out
+
+
+def test_official_file_is_converted_to_another_format(workdir, variables, official, tmp_path):
+    write_state_dict(tmp_path / "official.safetensors", official)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = f"--checkpoint={tmp_path / 'official.safetensors'}"
+        assert convert(workdir, tmp_path / "new" / "copy.safetensors", source) == 0
+    assert_same(mj.load_checkpoint("modnet", tmp_path / "new" / "copy.safetensors"), variables)
+
+
+def test_converted_file_is_replaced_only_on_request(workdir, tmp_path, capsys):
+    path = tmp_path / "modnet.safetensors"
+    path.write_bytes(b"mine")
+    assert convert(workdir, path) == 2
+    assert path.read_bytes() == b"mine" and "--overwrite" in capsys.readouterr().err
+    assert convert(workdir, path, "--overwrite") == 0
+    assert len(read_state_dict(path)) == 751
+
+
+@pytest.mark.parametrize("output", ["modnet.onnx", "modnet", "modnet.safetensor"])
+def test_unknown_ending_is_refused_with_those_there_are(workdir, tmp_path, capsys, output):
+    assert convert(workdir, tmp_path / output) == 2
+    error = capsys.readouterr().err
+    assert ".ckpt, .pth, .pt, .safetensors" in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / output).write_bytes(b"")
+    assert "the ending must be one of" in refused(tmp_path / output)
+
+
+def test_output_is_needed(workdir, capsys):
+    assert main(["launch.py", "--mode=convert", f"--workdir={workdir}"], "") == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_missing_file_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint file {tmp_path}/x.pth"):
+        mj.load_checkpoint("modnet", tmp_path / "x.pth")
+
+
+def test_missing_torch_is_told_with_what_installs_it(tmp_path, monkeypatch, workdir, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "x.pth").write_bytes(b"x")
+    with pytest.raises(ImportError, match=r"pip install 'matting_jax\[convert\]'"):
+        read_state_dict(tmp_path / "x.pth")
+    assert convert(workdir, tmp_path / "modnet.ckpt") == 2
+    error = capsys.readouterr().err
+    assert "pip install" in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+    assert convert(workdir, tmp_path / "modnet.safetensors") == 0
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_checkpoint_does_not_run(tmp_path, zipped):
+    torch = pytest.importorskip("torch")
+    path, mark = tmp_path / "evil.pth", tmp_path / "ran"
+    content = {"module.a.weight": torch.zeros(2), "trap": Trap(mark)}
+    if zipped:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps({"trap": Trap(mark)}))
+    sentence = refused(path)
+    assert not mark.exists()
+    assert "weights_only=False" not in sentence and "[" not in sentence
+    pickle.loads(pickle.dumps(Trap(mark)))
+    assert mark.exists()
+
+
+def test_dict_under_state_dict_is_found(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(x) for name, x in TENSORS.items()}
+    torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "lightning.ckpt")
+    back = read_state_dict(tmp_path / "lightning.ckpt")
+    assert back.keys() == TENSORS.keys()
+    np.testing.assert_array_equal(back["module.a.weight"], TENSORS["module.a.weight"])
+
+
+@pytest.mark.parametrize("kind", ["parameter", "bfloat16", "float16", "strided"])
+def test_tensors_of_every_kind_become_arrays_of_their_values(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor([[1.0, -2.5], [0.25, 4.0]])
+    tensor = {
+        "parameter": torch.nn.Parameter(tensor),
+        "bfloat16": tensor.bfloat16(),
+        "float16": tensor.half(),
+        "strided": tensor.T,
+    }[kind]
+    torch.save({"a.weight": tensor}, tmp_path / "x.pth")
+    array = read_state_dict(tmp_path / "x.pth")["a.weight"]
+    expected = [[1.0, 0.25], [-2.5, 4.0]] if kind == "strided" else [[1.0, -2.5], [0.25, 4.0]]
+    np.testing.assert_array_equal(np.asarray(array, np.float32), expected)
+
+
+def test_variables_are_float32_whatever_the_file_holds(official):
+    half = {
+        name: x.astype(np.float16) if x.dtype == np.float32 else x for name, x in official.items()
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        variables = mj.from_state_dict("modnet", half)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 3}, {"state_dict": "x"}, {"state_dict": {}}])
+def test_file_without_tensors_is_refused(tmp_path, content):
+    torch = pytest.importorskip("torch")
+    torch.save(content, tmp_path / "x.pth")
+    if content == {"state_dict": {}}:
+        with pytest.raises(ValueError, match="missing"):
+            mj.load_checkpoint("modnet", tmp_path / "x.pth")
+    else:
+        assert "holds no dict of tensors" in refused(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+def test_truncated_file_is_refused_in_a_sentence(tmp_path, ending, share):
+    if ending == ".ckpt":
+        pytest.importorskip("torch")
+    path = tmp_path / f"x{ending}"
+    write_state_dict(path, TENSORS)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path)
+
+
+def test_text_is_refused_in_a_sentence(tmp_path):
+    pytest.importorskip("torch")
+    for ending in (".safetensors", ".pth"):
+        path = tmp_path / f"x{ending}"
+        path.write_text("<html>404: not found</html>\n" * 20)
+        refused(path)
+
+
+def test_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_state_dict(path, TENSORS)
+    before = path.read_bytes()
+    with pytest.raises(Exception):  # noqa: B017 - whatever the library raises
+        write_state_dict(path, {"a": np.array([object()])})
+    assert path.read_bytes() == before

@@ -1,0 +1,267 @@
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from matting_jax import commandline
+from matting_jax.commandline import main, parse
+from matting_jax.workdir import claim
+from tests.conftest import MODNET, ROOT, tiny_config
+
+BASE = f"--config={MODNET}"
+
+
+def parsed(*arguments):
+    return parse(["launch.py", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--confg=x"], ["'confg'", "'config'"]),
+        ([BASE, "--wrokdir=x"], ["'wrokdir'", "'workdir'"]),
+        ([BASE, "--config.batchsize=4"], ["'batchsize'", "'batch_size'"]),
+        ([BASE, "--config.batchsize", "4"], ["'batchsize'", "'batch_size'"]),
+        ([BASE, "--config.optimizer.lerning_rate=1"], ["'optimizer.learning_rate'"]),
+        ([BASE, "--config.model.contxt=se"], ["'model.context'"]),
+        ([BASE, "--config.optimizer=sgd"], ["optimizer"]),
+        ([BASE, "--mode=trian"], ["'trian'", "'train'"]),
+        ([BASE, "--mode=eval"], ["'evaluate'"]),
+        ([f"{BASE}:offical"], ["'offical'", "'official'"]),
+        ([f"--config={MODNET.parent / 'modnt.py'}"], ["modnt.py", f"'{MODNET}'"]),
+        (["--config=nowhere/modnet.py"], ["nowhere/modnet.py"]),
+        ([f"--config={MODNET.parent}"], [str(MODNET.parent)]),
+        ([BASE, "--config.steps=many"], ["steps", "many"]),
+        ([BASE, "--config.steps=2.5"], ["steps", "2.5"]),
+        ([BASE, "--config.optimizer.learning_rate=fast"], ["learning_rate", "fast"]),
+        ([BASE, "--config.data.skip_bad=perhaps"], ["skip_bad", "perhaps"]),
+        ([BASE, "--config.synthesis.trimap_kernel=(1,x)"], ["trimap_kernel"]),
+        ([BASE, "--config.synthesis.trimap_kernel=(1.5,2)"], ["trimap_kernel"]),
+        ([BASE, "--config.steps"], ["--config.steps", "VALUE"]),
+        ([BASE, "--config.steps", "--mode=train"], ["--config.steps", "VALUE"]),
+        ([BASE, "--input=photos"], ["--input", "--mode predict"]),
+        ([BASE, "--mode=predict", "--save"], ["--save", "--mode evaluate"]),
+        ([BASE, "--mode=evaluate", "--output=x"], ["--output", "predict or convert"]),
+        ([BASE, "--checkpoint=x.pth"], ["--checkpoint"]),
+        ([BASE, "stray"], ["'stray'"]),
+        ([], ["--config", "--workdir"]),
+        (["--workdir=nowhere"], ["nowhere", "is no workdir"]),
+        (["--mode=predict", "--workdir=nowhere"], ["nowhere"]),
+        ([BASE, "--mode=evaluate", "--checkpoint=nowhere.pth", "--config.data.test.images=nowhere"],
+         ["nowhere"]),
+        ([BASE, "--config.data.train.foregrounds=nowhere", "--config.data.train.backgrounds=x"],
+         ["nowhere"]),
+        ([BASE, "--config.data.train.dataset=sampel"], ["'sampel'", "'sample'"]),
+    ],
+)  # fmt: skip
+def test_wrong_argument_is_answered_in_one_line_with_the_nearest_choice(
+    capsys, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    allocator = [] if "--config" not in str(arguments) else ["--config.allocator=False"]
+    code = main(["launch.py", *arguments[:1], *allocator, *arguments[1:]], "")
+    text = capsys.readouterr()
+    assert code == 2
+    assert text.err.count("\n") == 1 and text.err.startswith("launch.py: ")
+    assert "Traceback" not in text.err and text.out == ""
+    for word in words:
+        assert word in text.err
+
+
+@pytest.mark.parametrize(
+    "field, value, nearest",
+    [
+        ("optimizer.name", "sdg", "sgd"),
+        ("optimizer.schedule.name", "cosin", "cosine"),
+        ("compute_dtype", "bfloat61", "bfloat16"),
+        ("name", "modnett", "modnet"),
+        ("task.name", "modnt", "modnet"),
+    ],
+)
+def test_wrong_choice_in_a_field_is_answered_with_the_nearest(
+    config, tmp_path, capsys, field, value, nearest
+):
+    claim(tmp_path / "old", config)
+    (tmp_path / "recipe.py").write_text(
+        "from matting_jax.workdir import read_config\n"
+        f"def get_config():\n    return read_config({str(tmp_path / 'old')!r})\n"
+    )
+    arguments = [f"--config={tmp_path / 'recipe.py'}", f"--workdir={tmp_path / 'new'}"]
+    assert main(["launch.py", *arguments, f"--config.{field}={value}"], "") == 2
+    error = capsys.readouterr().err
+    assert f"did you mean {nearest!r}" in error and error.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(capsys):
+    with pytest.raises(ValueError, match="did you mean 'train'"):
+        main(["launch.py", BASE, "--mode=trian", "--debug"], "")
+    with pytest.raises(ValueError, match="did you mean 'batch_size'"):
+        main(["launch.py", "--debug=true", BASE, "--config.batchsize=4"], "")
+
+
+def test_fault_of_the_program_exits_with_one(monkeypatch, capsys):
+    def fail(values):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(commandline, "run", fail)
+    assert main(["launch.py", BASE], "") == 1
+    assert "division by zero" in capsys.readouterr().err
+
+
+def test_interrupted_program_says_so(monkeypatch, capsys):
+    def stop(values):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commandline, "run", stop)
+    assert main(["launch.py", BASE], "") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_shows_usage_and_every_flag(capsys):
+    assert main(["launch.py", "--help"], "how to use it") == 0
+    text = capsys.readouterr().out
+    assert "how to use it" in text
+    for name in ("config", "mode", "workdir", "checkpoint", "input", "output", "foreground",
+                 "overwrite", "save", "debug"):  # fmt: skip
+        assert f"--{name}" in text or f"--[no]{name}" in text
+
+
+@pytest.mark.parametrize(
+    "arguments, field, expected",
+    [
+        (["--config.steps=7"], "steps", 7),
+        (["--config.steps", "7"], "steps", 7),
+        (["--config.seed=-3"], "seed", -3),
+        (["--config.seed", "-3"], "seed", -3),
+        (["--config.optimizer.learning_rate=-0.5"], "optimizer.learning_rate", -0.5),
+        (["--config.optimizer.learning_rate", "1e-3"], "optimizer.learning_rate", 1e-3),
+        (["--config.optimizer.learning_rate=2"], "optimizer.learning_rate", 2.0),
+        (["--config.data.skip_bad=True"], "data.skip_bad", True),
+        (["--config.data.skip_bad=true"], "data.skip_bad", True),
+        (["--config.data.skip_bad", "True"], "data.skip_bad", True),
+        (["--config.allocator=False"], "allocator", False),
+        (["--config.allocator=false"], "allocator", False),
+        (["--noconfig.allocator"], "allocator", False),
+        (["--config.synthesis.trimap_kernel=(3, 5)"], "synthesis.trimap_kernel", (3, 5)),
+        (["--config.synthesis.trimap_kernel", "(3,5)"], "synthesis.trimap_kernel", (3, 5)),
+        (["--config.data.train.foregrounds=a b=c:d"], "data.train.foregrounds", "a b=c:d"),
+        (["--config.data.cache="], "data.cache", ""),
+        (["--config.steps=7", "--config.steps=8"], "steps", 8),
+    ],
+)
+def test_override_reaches_the_config(arguments, field, expected):
+    value = parsed(BASE, *arguments).config
+    for name in field.split("."):
+        value = value[name]
+    assert value == expected and type(value) is type(expected)
+
+
+def test_overrides_leave_all_other_fields(monkeypatch):
+    plain = commandline.flat(parsed(BASE).config)
+    changed = commandline.flat(parsed("--config.seed=17", BASE, "--config.steps=9").config)
+    assert {name for name in plain if plain[name] != changed[name]} == {"seed", "steps"}
+
+
+def test_flags_may_stand_before_and_after_the_fields():
+    values = parsed(BASE, "--config.seed", "4", "--mode", "evaluate", "--save", "--workdir", "w")
+    assert (values.mode, values.save, values.workdir, values.config.seed) == (
+        "evaluate", True, "w", 4
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["sample", "paper", "official"])
+def test_variant_is_chosen_behind_a_colon(variant):
+    values = parsed(f"{BASE}:{variant}")
+    expected = commandline.load_config(MODNET, variant)
+    assert values.config.to_json() == expected.to_json()
+    assert os.path.basename(values.workdir) == f"modnet_{variant}"
+
+
+def test_variants_of_modnet_differ_in_their_loss_weights():
+    paper, official = (parsed(f"{BASE}:{name}").config.task for name in ("paper", "official"))
+    weights = [(t.semantic_weight, t.detail_weight, t.matte_weight) for t in (paper, official)]
+    assert weights == [(1, 10, 1), (10, 10, 1)]
+
+
+def test_workdir_has_the_name_of_the_config_unless_given():
+    assert parsed(BASE).workdir == os.path.join("runs", "modnet")
+    assert parsed(BASE, "--workdir=elsewhere").workdir == "elsewhere"
+
+
+def test_config_comes_from_the_workdir_with_overrides(tmp_path):
+    config = tiny_config()
+    claim(tmp_path, config)
+    values = parsed("--mode=evaluate", f"--workdir={tmp_path}", "--config.data.workers=1")
+    config.data.workers = 1
+    assert values.config == config
+    assert values.config.data.crop.rescale == config.data.crop.rescale
+
+
+def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
+    claim(tmp_path, tiny_config())
+    called = {}
+    for name in ("train", "evaluate", "predict", "convert"):
+        module = importlib.import_module(f"matting_jax.{name}")
+        program = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, _name=name, **k: called.update({_name: (a[1:], k)})
+        )
+        assert callable(program)
+    start = ["launch.py", f"--workdir={tmp_path}"]
+    assert main(start, "") == 0
+    assert main([*start, "--mode=evaluate", "--save", "--checkpoint=x.pth"], "") == 0
+    more = ["--input=a", "--output=b", "--overwrite", "--foreground=none"]
+    assert main([*start, "--mode=predict", *more], "") == 0
+    assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
+    assert called == {
+        "train": ((tmp_path,), {}),
+        "evaluate": ((tmp_path, "x.pth"), dict(save=True, overwrite=False)),
+        "predict": ((tmp_path, "a", "b"), dict(foreground="none", overwrite=True)),
+        "convert": (("x.pth", "c.pth", False), {}),
+    }
+
+
+def launch(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=600,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    )  # fmt: skip
+
+
+def test_launcher_answers_a_wrong_argument_in_one_line():
+    done = launch("--config", "configs/modnet.py", "--mode=trian")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "did you mean 'train'" in done.stderr
+
+
+@pytest.mark.slow
+def test_modnet_trains_evaluates_and_predicts_from_the_launcher(folders, compiled_once, tmp_path):
+    data = {
+        "config.data.train.foregrounds": folders / "foregrounds",
+        "config.data.train.backgrounds": folders / "backgrounds",
+        "config.data.test.images": folders / "test",
+        "config.data.cache": tmp_path / "cache",
+        "config.compilation_cache": compiled_once,
+        "config.data.crop.size": 32,
+        "config.test_time.reference_size": 32,
+        "config.batch_size": 2,
+        "config.steps": 2,
+        "config.optimizer.schedule.warmup_steps": 0,
+    }
+    run = tmp_path / "run"
+    overrides = [f"--{name}={value}" for name, value in data.items()]
+    done = launch("--config=configs/modnet.py", f"--workdir={run}", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert "6,487,075 parameters" in done.stdout
+    assert (run / "metrics.jsonl").is_file()
+    assert len(list((run / "previews").iterdir())) == 2
+    done = launch("--mode=evaluate", f"--workdir={run}")
+    assert done.returncode == 0 and "3 images" in done.stdout, done.stderr
+    photo = folders / "test" / "image" / "a.png"
+    output = tmp_path / "out"
+    done = launch("--mode=predict", f"--workdir={run}", f"--input={photo}", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    assert sorted(x.name for x in output.iterdir()) == ["a_alpha.png", "a_cutout.png"]

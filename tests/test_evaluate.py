@@ -1,0 +1,104 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax import evaluate as program
+from matting_jax.commandline import main
+from matting_jax.evaluate import evaluate, mean_scores, score
+
+SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
+
+
+@pytest.fixture
+def constants(config, tmp_path, monkeypatch):
+    """A config whose test photos have constant mattes, and a network that always says 0.25."""
+    for name, (height, width, value) in SIZES.items():
+        for part, array in (("image", np.zeros((height, width, 3))), ("alpha", np.full((height,
+                             width), value))):  # fmt: skip
+            (tmp_path / "photos" / part).mkdir(parents=True, exist_ok=True)
+            path = tmp_path / "photos" / part / f"{name}.png"
+            Image.fromarray(array.astype(np.uint8)).save(path)
+    config.data.test.images = str(tmp_path / "photos")
+    monkeypatch.setattr(program, "load_checkpoint", lambda *a, **k: {})
+    monkeypatch.setattr(
+        program, "Matter", lambda *a, **k: lambda photo: np.full(photo.shape[:2], 0.25, np.float32)
+    )
+    return config
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return {row.pop("name"): {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)}
+
+
+def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):
+    means = evaluate(constants, tmp_path / "run")
+    rows = table(tmp_path / "run" / "evaluation" / "best.csv")
+    assert sorted(rows) == ["mean", "one", "three", "two"]
+    errors = {name: abs(0.25 - value / 255) for name, (_, _, value) in SIZES.items()}
+    for name, (height, width, _) in SIZES.items():
+        assert rows[name]["sad"] == pytest.approx(errors[name] * height * width / 1000, rel=1e-6)
+        assert rows[name]["mse"] == pytest.approx(errors[name] ** 2, rel=1e-6)
+        assert rows[name]["mad"] == pytest.approx(errors[name], rel=1e-6)
+    for key in ("sad", "mse", "mad"):
+        mean = sum(rows[name][key] for name in SIZES) / 3
+        assert rows["mean"][key] == pytest.approx(mean, rel=1e-6)
+        assert means[key] == pytest.approx(mean, rel=1e-6)
+    text = capsys.readouterr().out
+    assert "3 images" in text and f"{means['mad']:.4f}" in text and "best.csv" in text
+    assert not (tmp_path / "run" / "evaluation" / "best").exists()
+
+
+def test_alphas_are_saved_on_request(constants, tmp_path):
+    evaluate(constants, tmp_path / "run", save=True)
+    folder = tmp_path / "run" / "evaluation" / "best"
+    assert sorted(path.name for path in folder.iterdir()) == ["one.png", "three.png", "two.png"]
+    for name, (height, width, _) in SIZES.items():
+        alpha = np.asarray(Image.open(folder / f"{name}.png"))
+        np.testing.assert_array_equal(alpha, np.full((height, width), 64, np.uint8))
+
+
+def test_table_is_replaced_only_on_request(constants, tmp_path):
+    path = tmp_path / "run" / "evaluation" / "best.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        evaluate(constants, tmp_path / "run")
+    assert path.read_text() == "mine" and len(list(path.parent.iterdir())) == 1
+    evaluate(constants, tmp_path / "run", overwrite=True)
+    assert "mean" in table(path)
+
+
+def test_saved_alphas_are_replaced_only_on_request(constants, tmp_path):
+    path = tmp_path / "run" / "evaluation" / "best" / "one.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        evaluate(constants, tmp_path / "run", save=True)
+    assert path.read_bytes() == b"mine"
+
+
+def test_table_of_a_checkpoint_bears_its_name(constants, tmp_path):
+    evaluate(constants, tmp_path / "run", "weights/official.ckpt")
+    assert (tmp_path / "run" / "evaluation" / "official.csv").is_file()
+
+
+def test_scores_of_an_exact_matte_are_zero():
+    truth = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    row = score("x", truth.astype(np.float32) / 255, truth)
+    assert row == {"name": "x", "sad": 0, "mse": 0, "mad": 0}
+    assert mean_scores([row, row | {"mad": 1.0}]) == {"sad": 0, "mse": 0, "mad": 0.5}
+
+
+def test_evaluation_of_a_workdir_gives_the_score_of_its_best_checkpoint(finished, capsys):
+    workdir = finished[0]
+    assert main(["launch.py", "--mode=evaluate", f"--workdir={workdir}", "--overwrite"], "") == 0
+    lines = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
+    best = min(line["test_mad"] for line in lines if line["step"] and "test_mad" in line)
+    rows = table(workdir / "evaluation" / "best.csv")
+    assert sorted(rows) == ["a", "b", "c", "mean"]
+    assert rows["mean"]["mad"] == pytest.approx(best, rel=1e-5)
+    assert f"MAD {best:.4f}" in capsys.readouterr().out
