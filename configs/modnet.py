@@ -48,6 +48,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     config.data = ConfigDict(dict(directory="", cache="", workers=8, skip_bad=False))
     config.data.foreground_colours = "estimate"  # or "as_is"
+    config.data.keep_decoded = False  # keep decoded images in memory, where they fit
     config.data.train = ConfigDict(
         dict(dataset="", split="train", foregrounds="", backgrounds="", images="")
     )
@@ -65,15 +66,15 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant == "official":
         config.task.semantic_weight = 10.0
     if variant == "sample":
-        config.steps, config.batch_size = 800, 8
+        config.steps, config.batch_size = 2800, 4
         config.task.semantic_weight = 10.0
-        config.synthesis.trimap_kernel = (5, 10)
-        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.002
+        config.synthesis.trimap_kernel = (8, 16)
+        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.0015
         config.optimizer.schedule.name = "poly"
         config.optimizer.schedule.warmup_steps = 50
-        config.data.workers = 2
+        config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop.size, config.data.crop.rescale = 128, (120, 160)
-        config.test_time.reference_size = 128
-        config.log_every, config.evaluate_every, config.save_every = 20, 200, 200
+        config.data.crop.size, config.data.crop.rescale = 96, (92, 112)
+        config.test_time.reference_size = 96
+        config.log_every, config.evaluate_every, config.save_every = 50, 400, 400
     return config

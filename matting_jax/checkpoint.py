@@ -12,8 +12,11 @@ from orbax.checkpoint import checkpoint_managers as managers
 METRIC = "mad"  # what the best checkpoint has least of, on the test data
 
 
-def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
-    """The checkpoints of `workdir`; keeps the last two, and the best of those evaluated."""
+def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointManager:
+    """The checkpoints of `workdir`; keeps the last two, and the best of those evaluated.
+
+    For `reading` nothing is changed there, so that a run that writes is not disturbed.
+    """
     best = managers.BestN(
         get_metric_fn=lambda metrics: metrics[METRIC],
         reverse=True,
@@ -22,7 +25,11 @@ def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
     )
     options = ocp.CheckpointManagerOptions(
         preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(2), best]),
-        cleanup_tmp_directories=True,
+        # Without best_fn Orbax writes no metrics, and the next process knows of no best.
+        best_fn=lambda metrics: metrics[METRIC],
+        best_mode="min",
+        read_only=reading,
+        cleanup_tmp_directories=not reading,
     )
     return ocp.CheckpointManager(Path(workdir).absolute() / "checkpoints", options=options)
 
@@ -47,9 +54,9 @@ def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
 def best_step(checkpoints: ocp.CheckpointManager) -> int | None:
     """The step with the least MAD of those evaluated, else the newest, else None."""
     scores = {
-        step: info.metrics[METRIC]
+        step: metrics[METRIC]
         for step in checkpoints.all_steps()
-        if (info := checkpoints.metrics(step)) is not None
+        if (metrics := checkpoints.metrics(step)) is not None
     }
     return min(scores, key=scores.get) if scores else checkpoints.latest_step()
 
@@ -61,7 +68,9 @@ def load_variables(workdir: Path) -> dict[str, Any]:
     """
     if not (workdir / "config.json").is_file():
         raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
-    checkpoints = open_checkpoints(workdir)
+    if not (workdir / "checkpoints").is_dir():
+        raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
+    checkpoints = open_checkpoints(workdir, reading=True)
     step = best_step(checkpoints)
     if step is None:
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")

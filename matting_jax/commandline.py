@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import absl.logging
 from absl import flags
@@ -82,15 +84,16 @@ def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """Parse all flags but the fields of the config, which are returned."""
     ours, fields = [argv[0]], []
     arguments = iter(argv[1:])
-    for argument in arguments:
+    while (argument := next(arguments, None)) is not None:
         if argument.startswith(("--config.", "--noconfig.")):
             fields.append(argument)
-            # --config.field value: the value is the next argument.
+            # --config.field value: the value is the next argument, unless it is a flag itself.
             if "=" not in argument and argument.startswith("--config."):
                 following = next(arguments, None)
-                if following is None or following.startswith("--"):
-                    raise ValueError(f"{argument} needs a value: {argument}=VALUE")
-                fields[-1] += f"={following}"
+                if following is not None and following.startswith("--"):
+                    arguments = itertools.chain([following], arguments)
+                elif following is not None:
+                    fields[-1] += f"={following}"
         else:
             ours.append(argument)
     try:
@@ -139,8 +142,16 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     try:
         parsed(arguments)
     except flags.Error as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{error} (set a field by --config.FIELD=VALUE)") from error
+    for name in last:
+        check_tuple(name, flat(config)[name], fields[name])
     return parsed.config
+
+
+def check_tuple(name: str, value: Any, default: Any) -> None:
+    """Raise ValueError where a field that holds a tuple of numbers was given something else."""
+    if isinstance(default, tuple) and [type(x) is str for x in value] != [False] * len(default):
+        raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")
 
 
 
@@ -156,7 +167,7 @@ def main(argv: Sequence[str], usage: str) -> int:
         print("launch.py: stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        if "--debug" in argv:
+        if any(x == "--debug" or x.lower() == "--debug=true" for x in argv):
             raise
         print(f"launch.py: {error} (--debug shows where)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1

@@ -40,6 +40,8 @@ def count_equation(equation: core.JaxprEqn) -> int:
         kernel = equation.invars[1].aval
         features = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
         return equation.outvars[0].aval.size * (kernel.size // features)
+    if equation.primitive.name == "cond":
+        return max(count(b.jaxpr) for b in parameters["branches"])
     inner = [p for p in parameters.values() if isinstance(p, core.Jaxpr | core.ClosedJaxpr)]
     repeats = parameters["length"] if equation.primitive.name == "scan" else 1
     return repeats * sum(count(getattr(p, "jaxpr", p)) for p in inner)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from matting_jax import metrics
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import evaluation_pairs
+from matting_jax.files import written_whole
 from matting_jax.matter import Matter
 
 Row = dict[str, Any]
@@ -34,8 +34,10 @@ def evaluate(
     """
     name = Path(checkpoint).stem if checkpoint else "best"
     table = workdir / "evaluation" / f"{name}.csv"
-    if table.exists() and not overwrite:
-        raise FileExistsError(f"{table} exists already: pass --overwrite to replace it")
+    alphas = table.with_suffix("")
+    existing = table if table.exists() else alphas
+    if existing.exists() and not overwrite:
+        raise FileExistsError(f"{existing} exists already: pass --overwrite to replace it")
     pairs = evaluation_pairs(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
@@ -44,7 +46,7 @@ def evaluate(
     for pair, alpha in predictions(matter, pairs):
         rows.append(score(pair[0], alpha, pair[2]))
         if save:
-            save_alpha(table.with_suffix("") / f"{pair[0]}.png", alpha)
+            save_alpha(alphas / f"{pair[0]}.png", alpha)
     write_csv(table, rows)
     means = mean_scores(rows)
     print(f"{len(rows)} images: " + ", ".join(f"{k.upper()} {v:.4f}" for k, v in means.items()))
@@ -80,17 +82,14 @@ def mean_scores(rows: Sequence[Row]) -> dict[str, float]:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """The scores as a table with a line of names, a line an image and a line of means."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)
         table.writerow({"name": "mean", **mean_scores(rows)})
-    os.replace(partial, path)
 
 
 def save_alpha(path: Path, alpha: np.ndarray) -> None:
     """Alpha [H, W] in [0, 1] as an 8-bit grey PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(255 * alpha).astype(np.uint8)).save(path)
+    with written_whole(path) as file:
+        Image.fromarray(np.rint(255 * alpha).astype(np.uint8)).save(file)

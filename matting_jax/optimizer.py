@@ -21,6 +21,8 @@ def learning_rate(config: Any) -> optax.Schedule:
     rest = config.steps - warmup
     if rest <= 0:
         raise ValueError(f"warmup_steps ({warmup}) must be fewer than steps ({config.steps})")
+    if options.name == "step" and options.step_every < 1:
+        raise ValueError(f"schedule.step_every must be at least 1, got {options.step_every}")
     schedules = {
         "constant": lambda: optax.constant_schedule(peak),
         "step": lambda: optax.exponential_decay(

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
-from matting_jax.data.images import read_image
+from matting_jax.data.images import is_image, read_image
+from matting_jax.files import written_whole
+from matting_jax.foreground import multilevel
 from matting_jax.matter import Matter
 
 FOREGROUNDS = ("multilevel", "none")
@@ -43,17 +45,17 @@ def predict(
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
 
     faults = []
-    for path, (alpha_path, cutout_path) in tqdm(results.items(), desc="predict", unit="photo", disable=None):
+    bar = tqdm(results.items(), desc="predict", unit="photo", disable=None)
+    for path, (alpha_path, cutout_path) in bar:
         try:
             photo = read_image(path)
         except ValueError as error:
             faults.append(str(error))
             continue
-        alpha = matter(photo)
-        alpha_path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(alpha_path, np.rint(255 * alpha))
+        alpha = np.rint(255 * matter(photo)).astype(np.uint8)
+        write_image(alpha_path, alpha)
         if foreground == "multilevel":
-            write_image(cutout_path, cut_out(photo, alpha))
+            write_image(cutout_path, np.dstack([multilevel(photo, alpha), alpha]))
     print(f"{len(results) - len(faults)} of {len(results)} photos: {output}")
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -65,6 +67,8 @@ def plan(
 ) -> dict[Path, tuple[Path, Path]]:
     """Where the alpha and the cut-out of each photo go; folders below a folder are kept."""
     root, paths = find_photos(photos)
+    if output.resolve() != root.resolve():  # what an earlier run left inside is no photo
+        paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     results, owners = {}, {}
     for path in paths:
         stem = (output / path.relative_to(root)).with_suffix("")
@@ -86,8 +90,7 @@ def find_photos(photos: str) -> tuple[Path, list[Path]]:
     """The folder that the photos share, and the photos that a file, folder or glob names."""
     path = Path(photos)
     if path.is_dir():
-        known = Image.registered_extensions()
-        found = sorted(x for x in path.rglob("*") if x.suffix.lower() in known and x.is_file())
+        found = sorted(x for x in path.rglob("*") if is_image(x))
         root = path
     else:
         found = sorted(Path(x) for x in glob.glob(photos, recursive=True) if Path(x).is_file())
@@ -98,19 +101,7 @@ def find_photos(photos: str) -> tuple[Path, list[Path]]:
     return root, found
 
 
-def cut_out(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Photo uint8 [H, W, 3] and alpha [H, W] as RGBA [H, W, 4] with the foreground's own colours.
-
-    Multi-level estimation (Germer et al., 2020), so that no old background shows at soft edges.
-    """
-    from pymatting import estimate_foreground_ml  # compiles for seconds when first imported
-
-    colours = estimate_foreground_ml(photo.astype(np.float32) / 255, alpha)
-    return np.rint(255 * np.dstack([colours, alpha]))
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
-    """An image with values 0 to 255 as an 8-bit PNG; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(image.astype(np.uint8)).save(partial, format="PNG")
-    os.replace(partial, path)
+    """An image uint8 as PNG; the file appears whole or not at all."""
+    with written_whole(path) as file:
+        Image.fromarray(image).save(file)

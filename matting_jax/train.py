@@ -41,7 +41,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
         raise ValueError(
             f"batch_size {config.batch_size} must be a multiple of the {mesh.size} devices"
         )
-    model = training_model(config)
+    task, model = task_file(config.task.name), training_model(config)
+    check_size(model, config.data.crop.size)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
 
@@ -57,7 +58,6 @@ def train(config: ConfigDict, workdir: Path) -> State:
         return state
     console.print_start(config, model, source, len(pairs), workdir, first_step)
 
-    task = task_file(config.task.name)
     step = parallel.pmap(train_step(config, model, task, optimizer), mesh)
     writer = Writer(workdir, first_step) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
@@ -87,7 +87,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
             if writer:
                 bar.write(f"step {done}: {summary}")
             stretch.started = time.perf_counter()
-        if scores or is_due(done, config.save_every, config):
+        if scores or is_due(done, config.save_every, config) or done == config.steps:
             checkpoint.save(checkpoints, done, state, scores)
     checkpoints.wait_until_finished()
     if writer:
@@ -107,6 +107,11 @@ def training_model(config: ConfigDict) -> nn.Module:
         axis_name=parallel.AXIS if config.synchronise_statistics else None,
         frozen_statistics=config.freeze_statistics,
     )
+
+
+def check_size(model: nn.Module, size: int) -> None:
+    """Let the network refuse a size of crops that it cannot take, with a ValueError of its own."""
+    jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from matting_jax.files import written_whole
 
 # Fields that change what a run costs, shows or how long it goes on, not what it computes.
 FREE = (
@@ -20,6 +21,7 @@ FREE = (
     "data.directory",
     "data.cache",
     "data.workers",
+    "data.keep_decoded",
 )
 
 
@@ -42,12 +44,10 @@ def claim(workdir: Path, config: ConfigDict) -> None:
                 f"{workdir} holds a run of another config; choose another --workdir, or undo:\n  "
                 + "\n  ".join(differing)
             )
-    elif workdir.exists() and any(workdir.iterdir()):
+    elif workdir.exists() and any(x.name != "evaluation" for x in workdir.iterdir()):
         raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
-    workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(config.to_json(indent=2) + "\n")
-    os.replace(partial, path)
+    with written_whole(path) as file:
+        file.write_text(config.to_json(indent=2) + "\n")
 
 
 def read_config(workdir: Path) -> ConfigDict:

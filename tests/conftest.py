@@ -162,7 +162,8 @@ def folders(tmp_path_factory):
         save(np.dstack([texture(80, 80), soft_disc(80, 80)]), "foregrounds", f"{i}.png")
     for i in range(3):
         save(texture(64, 72), "backgrounds", f"{i}.png")
-    for name, alpha in (("a", soft_disc(40, 48)), ("b", soft_disc(48, 40)), ("c", soft_disc(44, 44))):
+    for name, size in {"a": (40, 48), "b": (48, 40), "c": (44, 44)}.items():
+        alpha = soft_disc(*size)
         weight = alpha[..., None] / 255
         image = weight * texture(*alpha.shape) + (1 - weight) * texture(*alpha.shape)
         save(np.rint(image).astype(np.uint8), "test", "image", f"{name}.png")
@@ -173,7 +174,7 @@ def folders(tmp_path_factory):
 @contextmanager
 def compiled_quickly():
     """XLA compiles in half the time, to slower programs."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)

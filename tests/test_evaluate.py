@@ -31,7 +31,8 @@ def constants(config, tmp_path, monkeypatch):
 
 def table(path):
     with path.open(newline="") as file:
-        return {row.pop("name"): {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {row.pop("name"): {key: float(x) for key, x in row.items()} for row in rows}
 
 
 def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):

@@ -15,7 +15,7 @@ from matting_jax.data import train_batches, train_source
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
 from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
-from matting_jax.workdir import read_config
+from matting_jax.workdir import claim, read_config
 from tests.conftest import MODNET
 
 
@@ -120,11 +120,14 @@ def test_workdir_of_another_config_is_refused_with_each_difference(finished, con
 @pytest.mark.parametrize(
     "field, value", [("data.crop.size", 50), ("task.name", "modnt"), ("compute_dtype", "float8")]
 )
-def test_config_that_cannot_train_takes_no_workdir(config, tmp_path, field, value):
+def test_config_that_cannot_train_leaves_the_workdir_to_its_correction(
+    config, tmp_path, field, value
+):
+    right = config.copy_and_resolve_references()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError):
         train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "config.json").exists()
+    claim(tmp_path / "run", right)
 
 
 def test_moving_average_follows_its_formula(finished):

@@ -112,7 +112,6 @@ def convert(config: Any, source: str | Path, output: str | None, overwrite: bool
         raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
     variables = load_checkpoint(config.name, source, **config.model)
     state_dict = to_state_dict(config.name, variables, **config.model)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_state_dict(path, state_dict)
     print(f"{path}: {len(state_dict)} tensors of {config.name}")
 
@@ -124,7 +123,7 @@ def assign(
     what: str,
 ) -> dict[LeafPath, np.ndarray]:
     """Each leaf of `shapes` from `state_dict`; raises ValueError with all that is wrong."""
-    flat, known, faults = {}, set(), []
+    flat, known, faults, differing = {}, set(), [], []
     for path, leaf in shapes.items():
         axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))
         shape = tuple(leaf.shape[axis] for axis in axes)
@@ -137,16 +136,21 @@ def assign(
                 faults.append(f"{key} has shape {state_dict[key].shape}, expected {shape}")
             else:
                 copies[key] = state_dict[key]
-        for key, array in list(copies.items())[1:]:
-            first = next(iter(copies))
-            if not np.array_equal(array, copies[first]):
-                warnings.warn(f"{key} differs from {first}, which is taken", stacklevel=3)
-        if copies:
-            array = np.asarray(next(iter(copies.values())))
-            flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
+        if not copies:
+            continue
+        first, *others = copies
+        differing += [key for key in others if not np.array_equal(copies[key], copies[first])]
+        array = np.asarray(copies[first], np.float32)
+        flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
     faults += [f"unexpected {key}" for key in state_dict if key not in known]
     if faults:
         raise ValueError(f"this is no checkpoint of {what}:\n  " + "\n  ".join(faults))
+    if differing:
+        warnings.warn(
+            f"{len(differing)} tensors differ from their copies under another name, which are "
+            f"taken, as the official loader does: {differing[0]} is the first",
+            stacklevel=3,
+        )
     return flat
 
 

@@ -1,11 +1,12 @@
 """Reading and writing {name: array} files: .ckpt, .pth, .pt and .safetensors."""
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from matting_jax.files import written_whole
 
 TORCH_SUFFIXES = (".ckpt", ".pth", ".pt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors")
@@ -50,23 +51,30 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, end-of-file and runtime errors alike
-        reason = str(error).strip().splitlines()[:1]
-        raise ValueError(f"{path} holds no weights that torch can read safely: {reason}") from error
+        raise ValueError(
+            f"{path} is damaged, or holds more than weights, which is refused because reading it "
+            f"could run code ({type(error).__name__})"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
         raise ValueError(f"{path} holds no dict of tensors")
-    return {name: tensor.numpy() for name, tensor in content.items()}
+    return {name: as_array(tensor) for name, tensor in content.items()}
 
 
 def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Write {name: array}; the file appears whole or not at all."""
     check_suffix(path)
-    partial = path.with_name(path.name + ".partial")
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import save_file
+    with written_whole(path) as file:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import save_file
 
-        save_file(dict(state_dict), partial)
-    else:
-        torch = import_torch()
-        torch.save({name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}, partial)
-    os.replace(partial, path)
+            save_file(dict(state_dict), file)
+        else:
+            torch = import_torch()
+            torch.save({name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}, file)
+
+
+def as_array(tensor) -> np.ndarray:
+    """A tensor of PyTorch in NumPy's types, which have no bfloat16."""
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -11,22 +11,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from matting_jax.data.checks import identity, written_whole
+from matting_jax.data.checks import identity
 from matting_jax.data.folders import Pair
 from matting_jax.data.images import read_alpha, read_image
-
-
-def estimate_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Removes the old background from the soft edges of a photo (Germer et al., 2020).
-
-    image uint8 [H, W, 3], alpha uint8 [H, W]; returns uint8 [H, W, 3], equal to the image where
-    alpha is 255.
-    """
-    from pymatting import estimate_foreground_ml  # compiles at import
-
-    colours = estimate_foreground_ml(image.astype(np.float32) / 255, alpha.astype(np.float32) / 255)
-    colours = np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
-    return np.where(alpha[..., None] == 255, image, colours)
+from matting_jax.files import written_whole
+from matting_jax.foreground import multilevel
 
 
 def cut_out(pairs: Sequence[Pair], cache: Path, workers: int) -> list[Path]:
@@ -65,7 +54,7 @@ def _target(pair: Pair, cache: Path) -> Path:
 
 def _make(image: Path, alpha: Path, target: Path) -> None:
     matte = read_alpha(alpha)
-    rgba = np.dstack([estimate_colours(read_image(image), matte), matte])
+    rgba = np.dstack([multilevel(read_image(image), matte), matte])
     with written_whole(target) as file:
         Image.fromarray(rgba).save(file, compress_level=1)
 

@@ -40,8 +40,9 @@ def crop_foreground(
     """Cuts one window out of the rescaled foreground and its alpha.
 
     colours uint8 [H, W, 3], alpha uint8 [H, W]; returns uint8 [size, size, 3] and
-    [size, size, 1]. A foreground smaller than the window lies anywhere in it, surrounded by alpha 0
-    and its own edge colours; with `cover` it is never smaller.
+    [size, size, 1]. A foreground smaller than the window lies anywhere in it, surrounded by alpha
+    0; only colours where alpha is above 0 count. With `cover`, for photos, it is never smaller, and
+    all colours count.
     """
     height, width = alpha.shape
     scale = rng.uniform(*crop.rescale) / max(height, width)
@@ -55,10 +56,11 @@ def crop_foreground(
     box = (columns.start, rows.start, columns.stop, rows.stop)
     size = (columns.pixels, rows.pixels)
     margin = (rows.margin, columns.margin)
-    return (
-        np.pad(_resized(colours, size, box), (*margin, (0, 0)), mode="edge"),
-        np.pad(_resized(alpha, size, box), margin)[..., None],
-    )
+    resized = _resized(colours, size, box)
+    if not cover and (alpha == 0).any():
+        resized = _visible(colours, alpha, resized, size, box)
+    alpha = np.pad(_resized(alpha, size, box), margin)
+    return np.pad(resized, (*margin, (0, 0)), mode="edge"), alpha[..., None]
 
 
 def crop_background(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
@@ -98,6 +100,15 @@ def _centre(rng, alpha: np.ndarray, around: str) -> tuple[float | None, float | 
         return None, None
     row, column = divmod(int(rng.choice(wanted)), alpha.shape[1])
     return (row + 0.5) / alpha.shape[0], (column + 0.5) / alpha.shape[1]
+
+
+def _visible(colours, alpha, resized, size: tuple[int, int], box: tuple) -> np.ndarray:
+    # Colours weighed by alpha: what a cut-out hides under alpha 0 must not bleed into its edge.
+    weight = alpha.astype(np.float32) / 255
+    total = _resized(weight, size, box)
+    visible = [_resized(colours[..., i] * weight, size, box) for i in range(3)]
+    visible = np.stack(visible, -1) / np.maximum(total, 1e-6)[..., None]
+    return np.where(total[..., None] > 0, np.rint(visible), resized).astype(np.uint8)
 
 
 def _resized(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:

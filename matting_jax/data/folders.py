@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matting_jax.data.checks import check_files
-from matting_jax.data.images import Header
+from matting_jax.data.images import Header, is_image
 
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif "
-    ".tiff .webp".split()
-)
 SHOWN_FAULTS = 20
 
 logger = logging.getLogger("matting_jax")
@@ -82,7 +78,7 @@ def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     folder = _existing(folder, field)
     if (folder / "image").is_dir():
         return find_pairs(folder, field, cache, workers)
-    paths = [path for path in sorted(folder.iterdir()) if _is_image(path)]
+    paths = [path for path in sorted(folder.iterdir()) if is_image(path)]
     if not paths:
         raise ValueError(
             f"{field}: {folder} holds neither the folders image and alpha nor RGBA .png files."
@@ -109,7 +105,7 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
         Path(place, name)
         for place, _, names in os.walk(folder, followlinks=True)
         for name in names
-        if _is_image(Path(place, name))
+        if is_image(Path(place, name))
     )
     if not paths:
         raise ValueError(f"{field}: {folder} holds no image file.")
@@ -147,13 +143,9 @@ def _existing(folder: str | Path, field: str) -> Path:
     return folder
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-
-
 def _by_stem(folder: Path) -> defaultdict[str, list[Path]]:
     stems = defaultdict(list)
     for path in sorted(folder.iterdir()):
-        if _is_image(path):
+        if is_image(path):
             stems[path.stem].append(path)
     return stems

@@ -11,6 +11,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 File = str | Path | BinaryIO
 T = TypeVar("T")
 
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif "
+    ".tiff .webp".split()
+)
+
 
 class Header(NamedTuple):
     """What a readable file holds: its size as displayed, and whether it has transparency."""
@@ -120,3 +125,8 @@ def _header(image: Image.Image) -> Header:
         size, exif = image.size, {}
     turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
     return Header(*(size[::-1] if turned else size), transparent)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name says that it is an image; hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()

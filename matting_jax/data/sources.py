@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,17 +15,23 @@ from matting_jax.data.images import read_alpha, read_image, read_rgba
 
 @dataclass(frozen=True)
 class Lazy(Sequence):
-    """A sequence whose elements are read when they are asked for."""
+    """A sequence whose elements are read when they are asked for, and stay in `kept` if given."""
 
     items: Sequence
     read: Callable[[Any], Any]
+    kept: dict[int, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Any:
         # Not every sequence of items says by an IndexError that it has ended.
-        return self.read(self.items[range(len(self.items))[index]])
+        number = range(len(self.items))[index]
+        if self.kept is None:
+            return self.read(self.items[number])
+        if number not in self.kept:
+            self.kept[number] = self.read(self.items[number])
+        return self.kept[number]
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,19 @@ class Photos:
 
 
 def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Composites | Photos:
-    """What config.data.train names, checked and prepared.
+    """What config.data.train names, checked and prepared; its images stay in memory once they are
+    decoded if config.data.keep_decoded.
 
     Raises ValueError when folders or files are missing or cannot be used.
     """
+    source = _train_source(config, builders_folder)
+    if not config.data.keep_decoded:
+        return source
+    parts = [name for name in ("foregrounds", "backgrounds", "pairs") if hasattr(source, name)]
+    return replace(source, **{name: replace(getattr(source, name), kept={}) for name in parts})
+
+
+def _train_source(config, builders_folder: str | Path) -> Composites | Photos:
     train, cache, workers = config.data.train, _cache(config), config.data.workers
     if train.images and (train.foregrounds or train.backgrounds):
         raise ValueError(

@@ -68,6 +68,7 @@ def config(tmp_path, plates):
                 foreground_colours="as_is",
                 skip_bad=False,
                 workers=2,
+                keep_decoded=False,
                 crop=dict(size=32, rescale=(24, 48), around="anywhere"),
             ),
         )

@@ -7,6 +7,7 @@ from PIL import Image
 from matting_jax.data import colours
 from matting_jax.data.folders import find_pairs
 from matting_jax.data.images import read_alpha, read_image, read_rgba
+from matting_jax.foreground import multilevel
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def files(folder):
 def test_old_background_leaves_the_soft_edge(pairs):
     image, alpha = read_image(pairs[0].image), read_alpha(pairs[0].alpha)
     soft = (alpha > 30) & (alpha < 225)
-    estimated = colours.estimate_colours(image, alpha)
+    estimated = multilevel(image, alpha)
     assert image[soft][:, 0].mean() > 100
     assert estimated[soft][:, 0].mean() < 12
     np.testing.assert_array_equal(estimated[alpha == 255], image[alpha == 255])

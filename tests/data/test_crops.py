@@ -27,7 +27,7 @@ def place(part, whole):
 
 @pytest.mark.parametrize("length", [80, 100, 150])
 def test_crop_is_a_slice_of_the_rescaled_foreground(length):
-    colours = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
+    colours = np.random.default_rng(0).integers(1, 256, (60, 100, 3), np.uint8)
     crop = group(size=40, rescale=(length, length))
     size = (length, round(0.6 * length))
     whole = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.BILINEAR))
@@ -159,3 +159,15 @@ def test_small_background_fills_the_crop():
 def test_wrong_group_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         check_crop(group(**wrong))
+
+
+def test_colours_hidden_under_alpha_0_do_not_bleed_into_the_edge():
+    """A cut-out saved with black under its transparent pixels gets no dark fringe when reduced."""
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[:, 21:] = 255
+    colours = np.where(alpha[..., None] > 0, np.uint8(200), np.uint8(0)) * np.ones(3, np.uint8)
+    rng = np.random.default_rng(0)
+    foreground, reduced = crop_foreground(rng, colours, alpha, group(16, (16, 16)))
+    edge = (reduced > 20) & (reduced < 235)
+    assert edge.any()
+    np.testing.assert_allclose(foreground[edge[..., 0]], 200, atol=1)

@@ -168,3 +168,18 @@ def test_test_folder_is_read_as_it_is(config, photos):
         np.testing.assert_array_equal(pairs[2][1], np.asarray(image))
     with Image.open(photos / "alpha" / "c.png") as alpha:
         np.testing.assert_array_equal(pairs[2][2], np.asarray(alpha))
+
+
+def test_kept_images_are_decoded_once_and_the_same(config, photos, backgrounds, monkeypatch):
+    config.data.train.update(foregrounds=str(photos), backgrounds=str(backgrounds))
+    plain = data.train_source(config)
+    config.data.keep_decoded = True
+    kept = data.train_source(config)
+    for i in range(len(plain)):
+        for ours, theirs in zip(kept.foregrounds[i], plain.foregrounds[i], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for path in (photos / "image").iterdir():
+        path.unlink()
+    assert kept.foregrounds[2][0].shape == (40, 60, 3)
+    with pytest.raises(ValueError, match="image"):
+        plain.foregrounds[2]

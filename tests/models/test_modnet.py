@@ -15,7 +15,7 @@ from tests.goldens import synth
 GOLDENS = Path(__file__).parents[1] / "goldens"
 CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*which is taken")
+pytestmark = pytest.mark.filterwarnings("ignore:.*as the official loader does")
 
 
 def variables(seed):
