@@ -66,10 +66,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant == "official":
         config.task.semantic_weight = 10.0
     if variant == "sample":
-        config.steps, config.batch_size = 2800, 4
+        config.steps, config.batch_size = 2200, 4
         config.task.semantic_weight = 10.0
         config.synthesis.trimap_kernel = (8, 16)
-        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.0015
+        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.0025
         config.optimizer.schedule.name = "poly"
         config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True

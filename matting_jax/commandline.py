@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,9 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
+    for name in ("workdir", "checkpoint", "input", "output"):
+        if values[name].value:
+            values[name].value = os.path.expanduser(values[name].value)
     for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
         if values[name].present:
             modes = [mode for mode, names in MODES.items() if name in names]
@@ -126,7 +130,10 @@ def load_config(path: Path, variant: str) -> ConfigDict:
     spec.loader.exec_module(module)
     if not variant:
         return module.get_config()
-    return module.get_config(one_of(variant, module.VARIANTS, f"variant of {path}"))
+    variants = getattr(module, "VARIANTS", ())
+    if not variants:
+        raise ValueError(f"{path} has no variants: leave out :{variant}")
+    return module.get_config(one_of(variant, variants, f"variant of {path}"))
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
@@ -167,7 +174,7 @@ def main(argv: Sequence[str], usage: str) -> int:
         print("launch.py: stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        if any(x == "--debug" or x.lower() == "--debug=true" for x in argv):
+        if any(x == "--debug" or x.lower() in ("--debug=true", "--debug=1") for x in argv):
             raise
         print(f"launch.py: {error} (--debug shows where)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
@@ -181,11 +188,13 @@ def run(values: flags.FlagValues) -> int | None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS report each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)
-    start_jax(config)
+    keep_compiled(config)
     match values.mode:
         case "train":
+            from matting_jax import parallel
             from matting_jax.train import train
 
+            parallel.start()
             train(config, workdir)
         case "evaluate":
             from matting_jax.evaluate import evaluate
@@ -211,13 +220,10 @@ def run(values: flags.FlagValues) -> int | None:
     return None
 
 
-def start_jax(config: ConfigDict) -> None:
-    """Join the other processes of the job, and keep what XLA compiles for the next run."""
+def keep_compiled(config: ConfigDict) -> None:
+    """Let JAX keep what XLA compiles for the next run."""
     import jax
 
-    from matting_jax import parallel
-
-    parallel.start()
     if config.compilation_cache:
         folder = Path(config.compilation_cache).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))

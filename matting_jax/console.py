@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -37,6 +38,7 @@ def say(bar: tqdm, text: str) -> None:
 def print_start(
     config: ConfigDict,
     model: nn.Module,
+    mesh: Mesh,
     source: Any,
     images: int,
     workdir: Path,
@@ -49,12 +51,12 @@ def print_start(
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    # The grouped form of the depth-wise convolutions is the one whose products can be counted.
-    countable = model.clone(depthwise="lax")
+    # As the paper counts them: in the form that leaves all convolutions as they are written.
+    countable = model.clone(form="lax") if hasattr(model, "form") else model
     products = multiply_adds(lambda v, x: countable.apply(v, image=x), shapes, image)
     optimizer, schedule = config.optimizer, config.optimizer.schedule
     lines = {
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",
         "network": f"{config.name}, {parameters:,} parameters, "
         f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
         "train": source.description,

@@ -18,7 +18,7 @@ class Matter:
 
     `variables` as `load_checkpoint` returns them, `keywords` those of `create_model`. `test_time`
     holds options of the network's rule by name (`reference_size` for MODNet). Resizes on the host
-    and compiles once per network size, which it logs.
+    and compiles once per network size, which it logs, and once more for `heads`.
     """
 
     def __init__(

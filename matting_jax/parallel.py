@@ -1,6 +1,7 @@
 """One program per device: the mesh, the mapped step, and jobs of several processes."""
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,21 @@ from jax.sharding import PartitionSpec as P
 
 AXIS = "batch"
 
-# Set to the number of processes by hand, by Slurm and by Open MPI.
-PROCESS_COUNTS = ("JAX_NUM_PROCESSES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+# The number of processes that Slurm's srun and Open MPI's mpirun started.
+PROCESS_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
 def start() -> None:
-    """Join the other processes of the job, where Slurm, Open MPI, Kubernetes or a TPU pod started
-    several. Without a cluster it does nothing. Must be the first use of JAX."""
+    """Join the other processes of the job; without a cluster it does nothing.
+
+    By hand JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are; Slurm,
+    Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods are recognised. Must be the
+    first use of JAX.
+    """
+    if "JAX_COORDINATOR_ADDRESS" in os.environ:
+        count, index = os.environ["JAX_NUM_PROCESSES"], os.environ["JAX_PROCESS_ID"]
+        jax.distributed.initialize(num_processes=int(count), process_id=int(index))
+        return
     several = any(int(os.environ.get(name, 1)) > 1 for name in PROCESS_COUNTS)
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     indexed_job = "JOB_COMPLETION_INDEX" in os.environ  # Kubernetes
@@ -37,9 +46,19 @@ def first_process_first(function: Callable[[], Any]) -> Any:
     return result
 
 
-def device_mesh() -> Mesh:
-    """All devices of the job in one axis named `batch`."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+def device_mesh(batch_size: int) -> Mesh:
+    """The devices of the job in one axis named `batch`; of one process as many as divide a batch.
+
+    Raises ValueError where the devices of several processes do not divide it.
+    """
+    devices = jax.devices()
+    if jax.process_count() == 1:
+        devices = devices[: math.gcd(batch_size, len(devices))]
+    elif batch_size % len(devices):
+        raise ValueError(
+            f"batch_size {batch_size} must be a multiple of the {len(devices)} devices"
+        )
+    return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
 
 
 def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

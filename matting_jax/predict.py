@@ -77,6 +77,8 @@ def plan(
             raise ValueError(f"{owners[stem]} and {path} would write the same files: rename one")
         owners[stem] = path
     wanted = 2 if foreground == "multilevel" else 1
+    written = {x for result in results.values() for x in result}
+    results = {path: result for path, result in results.items() if path not in written}
     existing = [str(x) for result in results.values() for x in result[:wanted] if x.exists()]
     if existing and not overwrite:
         raise FileExistsError(

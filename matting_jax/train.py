@@ -33,14 +33,10 @@ def train(config: ConfigDict, workdir: Path) -> State:
 
     Returns the last state. Raises ValueError where data, config or workdir do not fit.
     """
-    mesh = parallel.device_mesh()
+    mesh = parallel.device_mesh(config.batch_size)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
     pairs = parallel.first_process_first(lambda: evaluation_pairs(config))
-    if config.batch_size % mesh.size:
-        raise ValueError(
-            f"batch_size {config.batch_size} must be a multiple of the {mesh.size} devices"
-        )
     task, model = task_file(config.task.name), training_model(config)
     check_size(model, config.data.crop.size)
     variables = initial_variables(config, model)
@@ -56,10 +52,10 @@ def train(config: ConfigDict, workdir: Path) -> State:
     if first_step >= config.steps:
         console.print_finished(workdir, first_step)
         return state
-    console.print_start(config, model, source, len(pairs), workdir, first_step)
+    console.print_start(config, model, mesh, source, len(pairs), workdir, first_step)
 
     step = parallel.pmap(train_step(config, model, task, optimizer), mesh)
-    writer = Writer(workdir, first_step) if jax.process_index() == 0 else None
+    writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and restored is None:
         report(writer, 0, matter, pairs, config)
@@ -81,12 +77,13 @@ def train(config: ConfigDict, workdir: Path) -> State:
             stretch = Stretch()
         scores = None
         if is_due(done, config.evaluate_every, config):
+            begun = time.perf_counter()
             matter.variables = variables_of(state)
             scores = report(writer, done, matter, pairs, config)
             summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
             if writer:
                 bar.write(f"step {done}: {summary}")
-            stretch.started = time.perf_counter()
+            stretch.started += time.perf_counter() - begun
         if scores or is_due(done, config.save_every, config) or done == config.steps:
             checkpoint.save(checkpoints, done, state, scores)
     checkpoints.wait_until_finished()
@@ -116,6 +113,8 @@ def check_size(model: nn.Module, size: int) -> None:
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Weights drawn from the seed, the backbone's or all of them from an official file."""
+    if config.init.checkpoint and config.init.backbone:
+        raise ValueError("give one of init.checkpoint and init.backbone: the first holds both")
     if config.init.checkpoint:
         return load_checkpoint(config.name, config.init.checkpoint, **config.model)
     image = jnp.zeros((1, 64, 64, 3))
@@ -147,6 +146,7 @@ def train_step(
 ):
     """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`."""
     seed = jax.random.key(config.seed)
+    forward = getattr(task, "forward", apply)
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
         keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(batch["index"])
@@ -157,9 +157,7 @@ def train_step(
                 "params": parallel.varying(params),
                 "batch_stats": state["batch_stats"],
             }
-            outputs, updated = model.apply(
-                variables, **inputs, train=True, mutable=["batch_stats"]
-            )
+            outputs, updated = forward(model, variables, inputs)
             total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
             batch_stats = updated["batch_stats"]
             if not config.synchronise_statistics:
@@ -183,6 +181,11 @@ def train_step(
         return new_state, {"loss": total, **terms}
 
     return step
+
+
+def apply(model: nn.Module, variables: Any, inputs: dict[str, jax.Array]) -> tuple[Any, Any]:
+    """Outputs of the network in training and its updated statistics: most tasks' `forward`."""
+    return model.apply(variables, **inputs, train=True, mutable=["batch_stats"])
 
 
 def variables_of(state: State) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from matting_jax.files import written_whole
 
-# Fields that change what a run costs, shows or how long it goes on, not what it computes.
+# Fields that change what a run costs, what it shows, and how long it goes on; the schedules that
+# end at `steps` then take the new end.
 FREE = (
     "steps",
     "log_every",
@@ -39,7 +40,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             for field in sorted(old.keys() | new.keys())
             if field not in FREE and old.get(field) != new.get(field)
         ]
-        if differing:
+        # A first try that ended before its first checkpoint leaves nothing that could be mixed.
+        if differing and any((workdir / "checkpoints").glob("[0-9]*")):
             raise ValueError(
                 f"{workdir} holds a run of another config; choose another --workdir, or undo:\n  "
                 + "\n  ".join(differing)

@@ -13,8 +13,8 @@ from tensorboardX import SummaryWriter
 class Writer:
     """Scalars and pictures of one run, in its workdir.
 
-    `first_step`: where the run starts or goes on; lines of later steps, left by a run that ended
-    after its last checkpoint, are taken away.
+    `first_step`: where a run goes on, or -1 for a new one; lines of later steps, left by a run that
+    ended after its last checkpoint, are taken away.
     """
 
     def __init__(self, workdir: Path, first_step: int):

@@ -45,12 +45,12 @@ class Backbone(nn.Module):
 
     norm: Any
     dtype: Any = None
-    depthwise: str = "auto"
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x):
         x = Part(self.norm, 2, self.dtype, name="stem")(x)
-        return DepthwiseConv(2, self.dtype, form=self.depthwise, name="depthwise")(x)
+        return DepthwiseConv(2, self.dtype, form=self.form, name="depthwise")(x)
 
 
 class Tiny(nn.Module):
@@ -59,7 +59,7 @@ class Tiny(nn.Module):
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
-    depthwise: str = "auto"
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, image, *, train=False):
@@ -73,7 +73,7 @@ class Tiny(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        enc4x = Backbone(norm, self.dtype, self.depthwise, name="backbone")(x)
+        enc4x = Backbone(norm, self.dtype, self.form, name="backbone")(x)
         lr8x = Part(norm, 2, self.dtype, name="lr_branch")(enc4x)
         semantic = nn.sigmoid(lr8x[:, ::2, ::2, 1:2])
         hr = Part(norm, 1, self.dtype, name="hr_branch")(upsample(enc4x, 4))

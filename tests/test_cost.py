@@ -10,7 +10,7 @@ from matting_jax.models import create_model
 
 @pytest.mark.parametrize("heads, expected", [(["alpha"], 15.466), (None, 18.117)])
 def test_modnet_costs_what_the_official_code_costs(heads, expected):
-    model = create_model("modnet", depthwise="lax")
+    model = create_model("modnet", form="lax")
     image = jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
 

@@ -169,5 +169,5 @@ def test_prepared_examples_are_the_drawn_ones_in_order(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_whole_data_set_prepares(tmp_path):
-    assert sample.SPLITS == {"train": 96, "test": 24}
+    assert sample.SPLITS == {"train": 160, "test": 24}
     _check_stored(_prepared(tmp_path), sample.SPLITS)

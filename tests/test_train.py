@@ -56,7 +56,7 @@ def contents(folder):
 
 def one_step(config, steps=1):
     """(first state, last state, terms of each step) on one batch, always the same."""
-    mesh, model = parallel.device_mesh(), training_model(config)
+    mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
     first = initial_state(config, variables, optimizer)

@@ -16,7 +16,7 @@ from .foregrounds import KINDS
 
 SEED = 20240
 SIZE = 384
-SPLITS = {"train": 96, "test": 24}
+SPLITS = {"train": 160, "test": 24}
 WORKERS = 2
 
 

@@ -16,6 +16,7 @@ from flax import traverse_util
 from matting_jax.choices import one_of
 from matting_jax.convert.files import check_suffix, read_state_dict, write_state_dict
 from matting_jax.models import NETWORKS, create_model
+from matting_jax.workdir import read_config
 
 Variables = dict[str, Any]
 LeafPath = tuple[str, ...]
@@ -73,6 +74,12 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     if Path(path).is_dir():
         from matting_jax.checkpoint import load_variables  # Orbax is slow to import
 
+        saved = read_config(Path(path))
+        if saved.name != name or any(saved.model.get(k) != x for k, x in keywords.items()):
+            raise ValueError(
+                f"{path} holds {saved.name} with {saved.model.to_dict()}, "
+                f"not {name} with {keywords or 'its defaults'}"
+            )
         return load_variables(Path(path))
     return from_state_dict(name, read_state_dict(Path(path)), **keywords)
 

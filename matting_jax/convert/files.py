@@ -36,17 +36,19 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     a dict under `state_dict` is found. Raises FileNotFoundError, ImportError without torch, or
     ValueError for a file that holds no such dict.
     """
-    check_suffix(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint file {path}")
+        raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
+    check_suffix(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        except (SafetensorError, KeyError) as error:  # KeyError: a type that NumPy lacks
+            raise ValueError(
+                f"{path} is no safetensors file of types that NumPy has: {error}"
+            ) from error
     torch = import_torch()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from matting_jax.data import builders, colours, folders
-from matting_jax.data.crops import crop_background, crop_foreground
+from matting_jax.data.crops import check_crop, crop_background, crop_foreground
 from matting_jax.data.images import read_alpha, read_image, read_rgba
 
 
@@ -80,6 +80,7 @@ def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Com
 
     Raises ValueError when folders or files are missing or cannot be used.
     """
+    check_crop(config.data.crop)
     source = _train_source(config, builders_folder)
     if not config.data.keep_decoded:
         return source

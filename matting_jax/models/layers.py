@@ -1,7 +1,8 @@
 """Layers that every network shares, in forms that are exact and fast.
 
 On CPU the grouped convolution of XLA is ten to twenty times too slow, and so are 1x1 convolutions
-in training; both have a second form here, equal to rounding.
+in training; both have a second form here, equal to rounding. `form` chooses it: "cpu", "lax" (all
+convolutions as they are written, for accelerators and export) or "auto", which asks the platform.
 """
 from __future__ import annotations
 
@@ -15,12 +16,21 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
+from matting_jax.choices import one_of
+from matting_jax.image.geometry import upsample
+
 Array = jax.Array
 Dtype = Any
 Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+
+
+def is_cpu_form(form: str) -> bool:
+    """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
+    one_of(form, ("auto", "cpu", "lax"), "form")
+    return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
 
 
 def relu6(x: Array) -> Array:
@@ -74,8 +84,7 @@ class DepthwiseConv(nn.Module):
     """Depth-wise 3x3 convolution without bias, padded by 1.
 
     x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), C]; parameter `kernel` [3, 3, 1, C],
-    as of `nn.Conv(feature_group_count=C)`. `form` is "shift" (sums of shifted images), "lax" (the
-    grouped convolution, for accelerators and export) or "auto": "shift" on CPU, else "lax".
+    as of `nn.Conv(feature_group_count=C)`. On CPU a sum of shifted images.
     """
 
     stride: int = 1
@@ -87,10 +96,7 @@ class DepthwiseConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        form = self.form
-        if form == "auto":
-            form = "shift" if jax.default_backend() == "cpu" else "lax"
-        if form == "shift":
+        if is_cpu_form(self.form):
             return depthwise_shift(x, kernel[:, :, 0], self.stride)
         return lax.conv_general_dilated(
             x,
@@ -167,6 +173,65 @@ def depthwise_shift_backward(stride: int, saved, g: Array):
 depthwise_shift.defvjp(depthwise_shift_forward, depthwise_shift_backward)
 
 
+class UpsampledConv(nn.Module):
+    """Convolution of the twice enlarged input, padded by kernel_size // 2.
+
+    x [B, H, W, C] -> [B, 2H, 2W, features]; parameters as of `Conv`. On CPU the products of each
+    tap are taken before the enlargement, with which they commute: a quarter of the multiply-adds,
+    worth it where there are many more channels than features.
+    """
+
+    features: int
+    kernel_size: int
+    dtype: Dtype = None
+    kernel_init: Init = he_uniform
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size, channels = self.kernel_size, x.shape[-1]
+        kernel = self.param("kernel", self.kernel_init, (size, size, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if is_cpu_form(self.form):
+            taps = pointwise(x, kernel.transpose(2, 0, 1, 3).reshape(channels, -1))
+            return sum_taps(upsample(taps), size) + bias
+        pad = ((size // 2, size // 2),) * 2
+        y = lax.conv_general_dilated(upsample(x), kernel, (1, 1), pad, dimension_numbers=DIMENSIONS)
+        return y + bias
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def sum_taps(taps: Array, size: int) -> Array:
+    """Sum over the size * size taps, each a share of the channels of [B, H, W, size * size * D] and
+    shifted to its place under zero padding: [B, H, W, D]."""
+    _, height, width, channels = taps.shape
+    features = channels // size**2
+    padded = pad_sides(taps, (size // 2, size // 2))
+    total = None
+    for tap in range(size**2):
+        i, j = divmod(tap, size)
+        first = tap * features
+        shifted = padded[:, i : i + height, j : j + width, first : first + features]
+        total = shifted if total is None else total + shifted
+    return total
+
+
+def sum_taps_forward(taps: Array, size: int):
+    return sum_taps(taps, size), None
+
+
+def sum_taps_backward(size: int, _, g: Array):
+    height, width = g.shape[1:3]
+    padded = pad_sides(g, (size // 2, size // 2))
+    offsets = [divmod(tap, size) for tap in reversed(range(size**2))]
+    shifted = [padded[:, i : i + height, j : j + width] for i, j in offsets]
+    return (jnp.concatenate(shifted, axis=-1),)
+
+
+sum_taps.defvjp(sum_taps_forward, sum_taps_backward)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation as PyTorch and Paddle train it.
 
@@ -191,7 +256,9 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
-        y, batch_mean, batch_var, count = normalise(x, scale, bias, self.epsilon, self.axis_name)
+        y, batch_mean, batch_var, count = normalise(
+            x, scale, bias, mean.value, self.epsilon, self.axis_name
+        )
         if not self.is_initializing():
             unbiased = batch_var * (count / jnp.maximum(count - 1, 1))
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
@@ -199,14 +266,18 @@ class BatchNorm(nn.Module):
         return y
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def normalise(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None):
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def normalise(
+    x: Array, scale: Array, bias: Array, origin: Array, epsilon: float, axis_name: str | None
+):
     """(x - mean) / sqrt(var + epsilon) * scale + bias, with the batch's mean and biased variance.
 
-    Returns y like x [B, H, W, C], mean [C], var [C] and the number of values in each. The own
-    gradient reads x and its cotangent twice, where automatic differentiation reads them four times.
+    Sums are taken about `origin` [C], the running mean: about zero they would cancel where the mean
+    is far above the deviation. Returns y like x [B, H, W, C] and, without gradient, mean [C],
+    var [C] and the number of values in each. The own gradient reads x and its cotangent twice,
+    where automatic differentiation reads them four times.
     """
-    return normalise_forward(x, scale, bias, epsilon, axis_name)[0]
+    return normalise_forward(x, scale, bias, origin, epsilon, axis_name)[0]
 
 
 def sum_devices(tree: Any, axis_name: str | None) -> Any:
@@ -214,33 +285,33 @@ def sum_devices(tree: Any, axis_name: str | None) -> Any:
     return tree if axis_name is None else lax.psum(tree, axis_name)
 
 
-def normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None):
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    sums = jnp.sum(wide, (0, 1, 2)), jnp.sum(wide * wide, (0, 1, 2))
+def normalise_forward(x, scale, bias, origin, epsilon: float, axis_name: str | None):
+    centred = x.astype(jnp.promote_types(x.dtype, jnp.float32)) - origin
+    sums = jnp.sum(centred, (0, 1, 2)), jnp.sum(centred * centred, (0, 1, 2))
     total, squares = sum_devices(sums, axis_name)
     local = x.size // x.shape[-1]
-    count = jnp.full((), sum_devices(local, axis_name), wide.dtype)
-    mean = total / count
-    var = jnp.maximum(squares / count - mean * mean, 0)
+    count = jnp.full((), sum_devices(local, axis_name), centred.dtype)
+    offset = total / count
+    var = jnp.maximum(squares / count - offset * offset, 0)
     inverse = lax.rsqrt(var + epsilon)
     factor = scale * inverse
-    y = (wide * factor + (bias - mean * factor)).astype(x.dtype)
-    return (y, mean, var, count), (x, scale, mean, inverse, count)
+    y = (centred * factor + (bias - offset * factor)).astype(x.dtype)
+    return (y, origin + offset, var, count), (x, scale, origin, offset, inverse, count)
 
 
 def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents):
-    x, scale, mean, inverse, count = saved
-    wide = x.astype(mean.dtype)
-    g = cotangents[0].astype(mean.dtype)
-    dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * wide, (0, 1, 2))
-    dscale = (moment - mean * dbias) * inverse
+    x, scale, origin, offset, inverse, count = saved
+    centred = x.astype(offset.dtype) - origin
+    g = cotangents[0].astype(offset.dtype)
+    dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * centred, (0, 1, 2))
+    dscale = (moment - offset * dbias) * inverse
     # dx depends on all devices' sums; the parameters' own gradients are summed by their owner.
     all_bias, all_scale = sum_devices((dbias, dscale), axis_name)
     a = scale * inverse
     b = -a * inverse * all_scale / count
-    c = -a * all_bias / count - b * mean
-    dx = (a * g + b * wide + c).astype(x.dtype)
-    return dx, dscale, dbias
+    c = -a * all_bias / count - b * offset
+    dx = (a * g + b * centred + c).astype(x.dtype)
+    return dx, dscale, dbias, jnp.zeros_like(origin)
 
 
 normalise.defvjp(normalise_forward, normalise_backward)

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, resize_area, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
-from matting_jax.models.layers import BatchNorm, Conv, instance_norm
+from matting_jax.models.layers import BatchNorm, Conv, UpsampledConv, instance_norm
 
 Array = jax.Array
 
@@ -31,17 +32,26 @@ class IBNorm(nn.Module):
 
 
 class ConvIBNormRelu(nn.Module):
-    """Convolution with bias, IBNorm, ReLU; the convolution alone where `norm` is None."""
+    """Convolution with bias, IBNorm, ReLU; the convolution alone where `norm` is None.
+
+    With `upsampled` the input is enlarged twice first.
+    """
 
     features: int
     kernel_size: int
     norm: Any
     stride: int = 1
     dtype: Any = None
+    upsampled: bool = False
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = Conv(self.features, self.kernel_size, self.stride, dtype=self.dtype, name="layers_0")(x)
+        options = {"dtype": self.dtype, "name": "layers_0"}
+        if self.upsampled:
+            x = UpsampledConv(self.features, self.kernel_size, form=self.form, **options)(x)
+        else:
+            x = Conv(self.features, self.kernel_size, self.stride, **options)(x)
         return x if self.norm is None else nn.relu(IBNorm(self.norm, name="layers_1")(x))
 
 
@@ -76,15 +86,16 @@ class LRBranch(nn.Module):
 
     norm: Any
     dtype: Any = None
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, enc32x: Array) -> tuple[Array, Array]:
         block = partial(ConvIBNormRelu, norm=self.norm, dtype=self.dtype)
         enc32x = SEBlock(dtype=self.dtype, name="se_block")(enc32x)
-        lr16x = block(96, 5, name="conv_lr16x")(upsample(enc32x))
+        lr16x = block(96, 5, upsampled=True, form=self.form, name="conv_lr16x")(enc32x)
         lr8x = block(32, 5, name="conv_lr8x")(upsample(lr16x))
         semantic = block(1, 3, stride=2, norm=None, name="conv_lr")(lr8x)
-        return nn.sigmoid(semantic), lr8x
+        return probability(semantic), lr8x
 
 
 class HRBranch(nn.Module):
@@ -116,7 +127,7 @@ class HRBranch(nn.Module):
 
         detail = block(32, 3, name="conv_hr_0")(concatenate(upsample(hr2x), image))
         detail = block(1, 1, norm=None, name="conv_hr_1")(detail)
-        return nn.sigmoid(detail), hr2x
+        return probability(detail), hr2x
 
 
 class FusionBranch(nn.Module):
@@ -132,12 +143,17 @@ class FusionBranch(nn.Module):
         f2x = block(32, 3, name="conv_f2x")(concatenate(upsample(lr4x), hr2x))
         alpha = block(16, 3, name="conv_f_0")(concatenate(upsample(f2x), image))
         alpha = block(1, 1, norm=None, name="conv_f_1")(alpha)
-        return nn.sigmoid(alpha)
+        return probability(alpha)
 
 
 def concatenate(*maps: Array) -> Array:
-    """Feature maps of one size side by side, in the type of the last computed one."""
-    return jnp.concatenate([m.astype(maps[0].dtype) for m in maps], axis=-1)
+    """Feature maps [B, H, W, C] of one size side by side."""
+    return jnp.concatenate(maps, axis=-1)
+
+
+def probability(logits: Array) -> Array:
+    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
+    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 class MODNet(nn.Module):
@@ -145,18 +161,20 @@ class MODNet(nn.Module):
 
     image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
     Returns a dict: alpha [B, H, W, 1], detail [B, H, W, 1] and semantic [B, H/16, W/16, 1], all in
-    [0, 1], float32. `train` takes batch statistics unless `frozen_statistics`; `axis_name` takes
-    them over all devices; `depthwise` is the form of `layers.DepthwiseConv`.
+    [0, 1], float32 (float64 for float64 input). `context` is "se", the squeeze-and-excitation block
+    of the released checkpoints. `train` takes batch statistics unless `frozen_statistics`, over all
+    devices of `axis_name`; `form` is that of the convolutions, see `layers`.
     """
 
     context: str = "se"
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
-    depthwise: str = "auto"
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
+        one_of(self.context, ("se",), "context of modnet")
         height, width = image.shape[1:3]
         if height % 32 or width % 32 or 0 in (height, width):
             raise ValueError(f"MODNet needs sides that are multiples of 32, got {height}x{width}")
@@ -168,14 +186,13 @@ class MODNet(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        enc = MobileNetV2(norm, self.dtype, self.depthwise, name="backbone")(x)
-        semantic, lr8x = LRBranch(norm, self.dtype, name="lr_branch")(enc["enc32x"])
+        enc = MobileNetV2(norm, self.dtype, self.form, name="backbone")(x)
+        semantic, lr8x = LRBranch(norm, self.dtype, self.form, name="lr_branch")(enc["enc32x"])
         detail, hr2x = HRBranch(norm, self.dtype, name="hr_branch")(
             x, enc["enc2x"], enc["enc4x"], lr8x
         )
         alpha = FusionBranch(norm, self.dtype, name="f_branch")(x, lr8x, hr2x)
-        outputs = {"alpha": alpha, "detail": detail, "semantic": semantic}
-        return {name: y.astype(image.dtype) for name, y in outputs.items()}
+        return {"alpha": alpha, "detail": detail, "semantic": semantic}
 
 
 def network_size(height: int, width: int, reference_size: int = 512) -> tuple[int, int]:

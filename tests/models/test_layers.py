@@ -6,6 +6,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
+from matting_jax.image.geometry import upsample
 from matting_jax.models import layers
 
 
@@ -23,13 +24,30 @@ def test_depthwise_forms_agree_with_gradients(stride, size):
     x = random((2, *size, 5), 0)
     cotangent = random((2, -(-size[0] // stride), -(-size[1] // stride), 5), 1)
     results = {}
-    for form in ("shift", "lax"):
+    for form in ("cpu", "lax"):
         conv = layers.DepthwiseConv(stride, form=form)
         variables = {"params": {"kernel": random((3, 3, 1, 5), 2)}}
         y, gradient = jax.vjp(conv.apply, variables, x)
         results[form] = (y, *jax.tree.leaves(gradient(cotangent)))
-    for shift, plain in zip(results["shift"], results["lax"], strict=True):
+    for shift, plain in zip(results["cpu"], results["lax"], strict=True):
         assert relative(shift, plain) < 2e-6
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_forms_of_the_upsampled_convolution_agree_with_gradients(size):
+    """And equal the convolution of the enlarged image, at its borders too."""
+    x, cotangent = random((2, 3, 4, 6), 0), random((2, 6, 8, 5), 1)
+    variables = {"params": {"kernel": random((size, size, 6, 5), 2), "bias": random((5,), 3)}}
+    plain = layers.Conv(5, size)
+    applications = [layers.UpsampledConv(5, size, form=form).apply for form in ("cpu", "lax")]
+    applications.append(lambda variables, x: plain.apply(variables, upsample(x)))
+    results = []
+    for apply in applications:
+        y, gradient = jax.vjp(apply, variables, x)
+        results.append((y, *jax.tree.leaves(gradient(cotangent))))
+    for others in results[1:]:
+        for ours, theirs in zip(results[0], others, strict=True):
+            assert relative(ours, theirs) < 2e-6
 
 
 def test_pointwise_product_is_the_convolution():

@@ -33,7 +33,7 @@ class InvertedResidual(nn.Module):
     expansion: int
     norm: Any
     dtype: Any = None
-    depthwise: str = "auto"
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -43,7 +43,7 @@ class InvertedResidual(nn.Module):
             y = Conv(wide, 1, use_bias=False, dtype=self.dtype, name="conv_0")(y)
             y = relu6(self.norm(name="conv_1")(y))
             first = 3
-        y = DepthwiseConv(self.stride, self.dtype, form=self.depthwise, name=f"conv_{first}")(y)
+        y = DepthwiseConv(self.stride, self.dtype, form=self.form, name=f"conv_{first}")(y)
         y = relu6(self.norm(name=f"conv_{first + 1}")(y))
         y = Conv(self.features, 1, use_bias=False, dtype=self.dtype, name=f"conv_{first + 3}")(y)
         y = self.norm(name=f"conv_{first + 4}")(y)
@@ -59,7 +59,7 @@ class MobileNetV2(nn.Module):
 
     norm: Any
     dtype: Any = None
-    depthwise: str = "auto"
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
@@ -79,7 +79,7 @@ class MobileNetV2(nn.Module):
                     expansion,
                     self.norm,
                     self.dtype,
-                    self.depthwise,
+                    self.form,
                     name=f"features_{index}",
                 )(x)
                 taps[TAPS.get(index)] = x
