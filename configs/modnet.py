@@ -6,7 +6,9 @@ python launch.py --config configs/modnet.py:paper \\
     --config.data.test.images=DIR                      the paper's recipe on portraits of your own
 python launch.py --config configs/modnet.py:official   the same with the released trainer's weights
 
-The paper's foregrounds (about 3000 portraits) are private; it composes each over some 30 photos.
+The paper's foregrounds (about 3000 portraits) are private; it composes each over some 30 photos and
+starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.init.backbone=FILE).
+40 epochs take days on one GPU.
 """
 from ml_collections import ConfigDict
 
@@ -31,6 +33,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         dict(name="modnet", semantic_weight=1.0, detail_weight=10.0, matte_weight=1.0)
     )
     config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(10, 20)))  # px per 256 px of side
+    # The paper names colour jitter and flips but no ranges; these are mild.
     config.synthesis.jitter = ConfigDict(
         dict(brightness=0.1, contrast=0.15, saturation=0.2, hue=0.02)
     )
@@ -65,6 +68,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     if variant == "official":
         config.task.semantic_weight = 10.0
+        config.synchronise_statistics = False  # plain DataParallel
     if variant == "sample":
         config.steps, config.batch_size = 2200, 4
         config.task.semantic_weight = 10.0

@@ -1,6 +1,7 @@
 """Loss functions: a scalar from arrays, global over the devices of `axis_name`."""
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -19,11 +20,7 @@ def mean(x: Array, axis_name: str | None = None) -> Array:
     return local if axis_name is None else lax.pmean(local, axis_name)
 
 
-def l1(prediction: Array, truth: Array, axis_name: str | None = None) -> Array:
-    """Mean absolute difference of two arrays of one shape."""
-    return mean(absolute(prediction - truth), axis_name)
-
-
 def l2(prediction: Array, truth: Array, axis_name: str | None = None) -> Array:
     """Mean squared difference of two arrays of one shape."""
+    chex.assert_equal_shape([prediction, truth])
     return mean(jnp.square(prediction - truth), axis_name)

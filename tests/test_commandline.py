@@ -218,9 +218,12 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     for name in ("train", "evaluate", "predict", "convert"):
         module = importlib.import_module(f"matting_jax.{name}")
         program = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda *a, _name=name, **k: called.update({_name: (a[1:], k)})
-        )
+
+
+        def record(config, *arguments, _name=name, **keywords):
+            called[_name] = ((config.name, *arguments), keywords)
+
+        monkeypatch.setattr(module, name, record)
         assert callable(program)
     start = ["launch.py", f"--workdir={tmp_path}"]
     assert main(start, "") == 0
@@ -229,10 +232,10 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
-        "train": ((tmp_path,), {}),
-        "evaluate": ((tmp_path, "x.pth"), dict(save=True, overwrite=False)),
-        "predict": ((tmp_path, "a", "b"), dict(foreground="none", overwrite=True)),
-        "convert": (("x.pth", "c.pth", False), {}),
+        "train": (("tiny", tmp_path), {}),
+        "evaluate": (("tiny", tmp_path, "x.pth"), dict(save=True, overwrite=False)),
+        "predict": (("tiny", tmp_path, "a", "b"), dict(foreground="none", overwrite=True)),
+        "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }
 
 

@@ -1,5 +1,7 @@
 """Devices and processes. Run as a program, this file compares one device with eight."""
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +20,15 @@ from tests.conftest import ROOT, on_folders, register_tiny, tiny_config
 STEPS = 3
 
 
-@pytest.mark.parametrize("count, joins", [({}, 0), ({"SLURM_NTASKS": "1"}, 0),
-    ({"SLURM_NTASKS": "2"}, 1), ({"OMPI_COMM_WORLD_SIZE": "4"}, 1),
-    ({"JAX_NUM_PROCESSES": "2"}, 1), ({"JOB_COMPLETION_INDEX": "0"}, 1),
-    ({"TPU_WORKER_HOSTNAMES": "localhost"}, 0), ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1)])  # fmt: skip
+@pytest.mark.parametrize("count, joins", [
+    ({}, 0), ({"SLURM_NTASKS": "2"}, 0), ({"SLURM_STEP_NUM_TASKS": "1"}, 0),
+    ({"SLURM_STEP_NUM_TASKS": "2"}, 1), ({"OMPI_COMM_WORLD_SIZE": "4"}, 1),
+    ({"JOB_COMPLETION_INDEX": "0"}, 1),
+    ({"TPU_WORKER_HOSTNAMES": "localhost"}, 0), ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1),
+])  # fmt: skip
 def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joins):
-    for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "JAX_NUM_PROCESSES",
+    """A shell inside Slurm's allocation has SLURM_NTASKS, but no step of several tasks."""
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS",
                  "JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     for name, value in count.items():
@@ -35,7 +40,7 @@ def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joi
 
 
 def test_batch_and_state_return_unchanged_from_the_mesh():
-    mesh = parallel.device_mesh()
+    mesh = parallel.device_mesh(4)
     batch = {"index": np.arange(4, dtype=np.int32), "alpha": np.ones((4, 2, 2, 1), np.uint8)}
     for name, array in parallel.split(batch, mesh).items():
         np.testing.assert_array_equal(array, batch[name])
@@ -44,8 +49,8 @@ def test_batch_and_state_return_unchanged_from_the_mesh():
     np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
 
 
-def compare(name, folder, tmp):
-    """With eight devices: they train as one does, and uneven batches are refused."""
+def compare(name, folder):
+    """With eight devices: they train as one does, and statistics need not be shared."""
     register_tiny()
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
@@ -90,22 +95,32 @@ def compare(name, folder, tmp):
         assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
     print(f"largest difference {worst:.2g}")
 
+    assert [parallel.device_mesh(size).size for size in (16, 12, 9)] == [8, 4, 1]
+
     if name == "tiny":
-        config.batch_size = 12
-        try:
-            train(config, Path(tmp))
-        except ValueError as error:
-            assert "batch_size 12 must be a multiple of the 8 devices" in str(error), error
-            assert not Path(tmp).exists()
-        else:
-            raise AssertionError("12 samples on 8 devices were accepted")
+        config.synchronise_statistics = False
+        alone = training_model(config)
+        step = parallel.pmap(train_step(config, alone, task_file("modnet"), optimizer), mesh)
+        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
+        state, _ = step(state, parallel.split(batch, mesh))
+        for statistic in jax.tree.leaves(state["batch_stats"]):
+            copies = [np.asarray(shard.data) for shard in statistic.addressable_shards]
+            assert len(copies) == 8 and all(np.array_equal(copies[0], copy) for copy in copies)
+        # The mean of eight small batches' variances is less than the variance of all.
+        own = jax.device_get(state["batch_stats"])["backbone"]["stem"]["norm"]["var"]
+        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
+        config.synchronise_statistics = True
+        step = parallel.pmap(train_step(config, model, task_file("modnet"), optimizer), mesh)
+        state, _ = step(state, parallel.split(batch, mesh))
+        shared = jax.device_get(state["batch_stats"])["backbone"]["stem"]["norm"]["var"]
+        assert not np.allclose(own, shared, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["tiny", pytest.param("modnet", marks=pytest.mark.slow)])
-def test_eight_devices_train_as_one_does(name, folders, tmp_path):
+def test_eight_devices_train_as_one_does(name, folders):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.test_parallel", name, str(folders), str(tmp_path / "run")],
+        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(folders)],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
         capture_output=True,
@@ -115,5 +130,42 @@ def test_eight_devices_train_as_one_does(name, folders, tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+def process(folder, workdir):
+    """One process of a job, or the only one: a short training run."""
+    parallel.start()
+    register_tiny()
+    config = on_folders(tiny_config(), Path(folder), "")
+    config.batch_size, config.steps = 4, 3
+    config.log_every = config.evaluate_every = config.save_every = 1
+    train(config, Path(workdir))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(folders, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+
+    def start(workdir, **variables):
+        command = [sys.executable, "-m", "tests.test_parallel", "process", folders, workdir]
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"} | variables
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+
+    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    started = [start(tmp_path / "two", JAX_PROCESS_ID=str(i), **job) for i in range(2)]
+    started.append(start(tmp_path / "one"))
+    for program in started:
+        _, errors = program.communicate(timeout=300)
+        assert program.returncode == 0, errors[-4000:]
+    one, two = (
+        [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    )
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    for ours, theirs in zip(one, two, strict=True):
+        for name in ("loss", "test_mad"):
+            assert ours.get(name) == pytest.approx(theirs.get(name), rel=1e-3)
+
+
 if __name__ == "__main__":
-    compare(*sys.argv[1:])
+    {"devices": compare, "process": process}[sys.argv[1]](*sys.argv[2:])

@@ -27,6 +27,7 @@ def test_free_fields_are_fields_of_the_config_and_may_change(config, tmp_path):
 def test_other_fields_may_not_and_each_is_named(config, tmp_path):
     claim(tmp_path, config)
     kept = (tmp_path / "config.json").read_text()
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     values = {"optimizer.schedule.name": "cosine", "data.crop.size": 96, "ema_decay": 0.5}
     old = {field: flat(config)[field] for field in values}
     config.update_from_flattened_dict(values)
@@ -42,6 +43,7 @@ def test_other_fields_may_not_and_each_is_named(config, tmp_path):
 
 def test_field_that_one_of_the_configs_lacks_is_named(config, tmp_path):
     claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     content = json.loads((tmp_path / "config.json").read_text())
     del content["freeze_statistics"]
     (tmp_path / "config.json").write_text(json.dumps(content))
@@ -65,3 +67,10 @@ def test_fields_are_flat_under_dotted_names(config):
     fields = flat(config)
     assert fields["optimizer.schedule.name"] == config.optimizer.schedule.name
     assert fields["seed"] == config.seed and "optimizer" not in fields
+
+
+def test_run_that_ended_before_its_first_checkpoint_may_be_corrected(config, tmp_path):
+    claim(tmp_path, config)
+    config.seed += 1
+    claim(tmp_path, config)
+    assert read_config(tmp_path) == config

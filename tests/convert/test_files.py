@@ -124,7 +124,7 @@ def test_output_is_needed(workdir, capsys):
 
 
 def test_missing_file_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint file {tmp_path}/x.pth"):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint file or workdir {tmp_path}/x.pth"):
         mj.load_checkpoint("modnet", tmp_path / "x.pth")
 
 

@@ -101,6 +101,18 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_variance():
     np.testing.assert_allclose(ours["var"], 0.9 * old + 0.1 * batch * n / (n - 1), rtol=1e-5)
 
 
+def test_batch_variance_survives_a_mean_far_above_the_deviation():
+    """Sums about zero would lose it: the squares of 300 have no room for a deviation of 0.1."""
+    x = (300 + 0.1 * random((4, 16, 16, 2), 0)).astype(np.float32)
+    norm = layers.BatchNorm(use_running_average=False)
+    params = {"scale": np.ones(2, np.float32), "bias": np.zeros(2, np.float32)}
+    stats = {"mean": np.full(2, 299.9, np.float32), "var": np.ones(2, np.float32)}
+    y, _ = norm.apply({"params": params, "batch_stats": stats}, x, mutable=["batch_stats"])
+    exact = x.astype(np.float64)
+    exact = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-5)
+    np.testing.assert_allclose(y, exact, atol=2e-3)
+
+
 def test_frozen_batch_norm_uses_running_statistics_and_trains_its_scale():
     x = random((2, 4, 4, 3), 0)
     norm = layers.BatchNorm(use_running_average=True)
