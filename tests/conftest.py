@@ -1,10 +1,14 @@
 """What the tests of the programs share: small data, a small network, and one finished run."""
+import os
 import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# The goldens ask for all bits of float32; JAX_PLATFORMS=cuda tests an accelerator all the same.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import jax.numpy as jnp

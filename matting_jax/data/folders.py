@@ -10,8 +10,6 @@ from pathlib import Path
 from matting_jax.data.checks import check_files
 from matting_jax.data.images import Header, is_image
 
-SHOWN_FAULTS = 20
-
 logger = logging.getLogger("matting_jax")
 
 
@@ -118,13 +116,10 @@ def accept(found: Sequence[Found], skip_bad: bool) -> None:
     """Raises one ValueError that names every fault; with skip_bad logs their number instead."""
     faults = [fault for part in found for fault in part.faults]
     if faults and not skip_bad:
-        shown = "\n  ".join(faults[:SHOWN_FAULTS])
-        more = len(faults) - SHOWN_FAULTS
         raise ValueError(
             f"{len(faults)} faults in {', '.join(part.field for part in found if part.faults)}; "
             "mend the files, or set config.data.skip_bad=True to leave them out:\n  "
-            + shown
-            + (f"\n  ... and {more} more" if more > 0 else "")
+            + "\n  ".join(faults)
         )
     for part in found:
         if part.faults:

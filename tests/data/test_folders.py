@@ -91,14 +91,14 @@ def test_skip_bad_with_nothing_left_is_an_error(tmp_path):
         accept([find_backgrounds(tmp_path / "bad", "field", tmp_path, 2)], skip_bad=True)
 
 
-def test_long_lists_of_faults_are_cut(tmp_path):
+def test_all_of_many_faults_are_named(tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(25):
         (folder / f"{i:02d}.png").touch()
-    with pytest.raises(ValueError, match=r"19\.png.*\n.*\.\.\. and 5 more$") as error:
+    with pytest.raises(ValueError, match="25 faults") as error:
         accept([find_backgrounds(folder, "field", tmp_path, 2)], skip_bad=False)
-    assert "20.png" not in str(error.value)
+    assert all(f"{i:02d}.png" in str(error.value) for i in range(25))
 
 
 def test_folder_of_cut_outs(tmp_path):
