@@ -1,6 +1,7 @@
 """MODNet, https://arxiv.org/abs/2011.11961.
 
-python launch.py --config configs/modnet.py            the embedded sample
+python launch.py --config configs/modnet.py            the embedded sample: two cores, 9 min,
+                                                       MAD 0.40 -> 0.15 (best constant: 0.29)
 python launch.py --config configs/modnet.py:paper \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the paper's recipe on portraits of your own
@@ -70,10 +71,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.task.semantic_weight = 10.0
         config.synchronise_statistics = False  # plain DataParallel
     if variant == "sample":
-        config.steps, config.batch_size = 2200, 4
+        config.steps, config.batch_size = 2250, 4
         config.task.semantic_weight = 10.0
         config.synthesis.trimap_kernel = (8, 16)
-        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.0025
+        config.optimizer.name, config.optimizer.learning_rate = "adam", 0.004
         config.optimizer.schedule.name = "poly"
         config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True
