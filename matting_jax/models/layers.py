@@ -1,8 +1,9 @@
 """Layers that every network shares, in forms that are exact and fast.
 
-On CPU the grouped convolution of XLA is ten to twenty times too slow, and so are 1x1 convolutions
-in training; both have a second form here, equal to rounding. `form` chooses it: "cpu", "lax" (all
-convolutions as they are written, for accelerators and export) or "auto", which asks the platform.
+On CPU the grouped convolution of XLA is ten to twenty times too slow, so it has a second form here,
+equal to rounding; so has the convolution of an enlarged image. `form` chooses it: "cpu", "lax" (as
+they are written, for accelerators and export) or "auto", which asks the platform. 1x1 convolutions
+are matrix products everywhere.
 """
 from __future__ import annotations
 
