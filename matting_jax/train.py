@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from matting_jax import checkpoint, console, parallel, previews
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
-from matting_jax.data import evaluation_pairs, train_batches, train_source
+from matting_jax.data import Unlabelled, evaluation_pairs, train_batches, train_source
 from matting_jax.evaluate import mean_scores, predictions, score
 from matting_jax.matter import Matter
 from matting_jax.models import create_model
@@ -36,8 +37,10 @@ def train(config: ConfigDict, workdir: Path) -> State:
     mesh = parallel.device_mesh(config.batch_size)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
-    pairs = parallel.first_process_first(lambda: evaluation_pairs(config))
+    pairs = parallel.first_process_first(lambda: test_pairs(config, source))
     task, model = task_file(config.task.name), training_model(config)
+    if hasattr(task, "check"):
+        task.check(config)
     check_size(model, config.data.crop.size)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
@@ -45,7 +48,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     if jax.process_index() == 0:
         claim(workdir, config)
     checkpoints = checkpoint.open_checkpoints(workdir)
-    state = parallel.replicate(initial_state(config, variables, optimizer), mesh)
+    state = parallel.replicate(initial_state(config, variables, optimizer, task), mesh)
     restored = checkpoint.restore(checkpoints, state)
     state = restored or state
     first_step = int(state["step"])
@@ -54,7 +57,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
         return state
     console.print_start(config, model, mesh, source, len(pairs), workdir, first_step)
 
-    step = parallel.pmap(train_step(config, model, task, optimizer), mesh)
+    step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
     writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and restored is None:
@@ -81,16 +84,24 @@ def train(config: ConfigDict, workdir: Path) -> State:
             matter.variables = variables_of(state)
             scores = report(writer, done, matter, pairs, config)
             summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
-            if writer:
+            if writer and scores:
                 bar.write(f"step {done}: {summary}")
             stretch.started += time.perf_counter() - begun
         if scores or is_due(done, config.save_every, config) or done == config.steps:
-            checkpoint.save(checkpoints, done, state, scores)
+            checkpoint.save(checkpoints, done, state, scores or None)
     checkpoints.wait_until_finished()
     if writer:
         writer.close()
     console.print_end(workdir)
     return state
+
+
+def test_pairs(config: ConfigDict, source: Any) -> Sequence[Any]:
+    """The test data; for unlabelled photos without any their first ones, which have no score."""
+    test = config.data.test
+    if isinstance(source, Unlabelled) and not (test.images or test.dataset):
+        return source.unscored(config.preview_images)
+    return evaluation_pairs(config)
 
 
 def training_model(config: ConfigDict) -> nn.Module:
@@ -125,16 +136,20 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
 
 
 def initial_state(
-    config: ConfigDict, variables: dict[str, Any], optimizer: optax.GradientTransformation
+    config: ConfigDict,
+    variables: dict[str, Any],
+    optimizer: optax.GradientTransformation,
+    task: ModuleType,
 ) -> State:
     """The state before the first step."""
-    params = jax.tree.map(jnp.asarray, variables["params"])
+    variables = {name: jax.tree.map(jnp.asarray, x) for name, x in variables.items()}
+    params = variables["params"]
     return {
         "step": jnp.zeros((), jnp.int32),
-        "params": params,
-        "batch_stats": jax.tree.map(jnp.asarray, variables["batch_stats"]),
+        **variables,
         "opt_state": optimizer.init(params),
         "ema": jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+        "memory": task.remember(variables) if hasattr(task, "remember") else {},
     }
 
 
@@ -143,21 +158,29 @@ def train_step(
     model: nn.Module,
     task: ModuleType,
     optimizer: optax.GradientTransformation,
+    epoch: int,
 ):
-    """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`."""
+    """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`.
+
+    `epoch` is the number of training samples; tasks with a memory refresh it by that.
+    """
     seed = jax.random.key(config.seed)
     forward = getattr(task, "forward", apply)
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
         keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(batch["index"])
         inputs, truth = task.synthesize(keys, batch, config)
+        memory = state["memory"]
+        if memory:
+            now = {name: state[name] for name in ("params", "batch_stats")}
+            memory = task.refresh(memory, now, state["step"], epoch, config)
 
         def loss(params):
             variables = {
                 "params": parallel.varying(params),
                 "batch_stats": state["batch_stats"],
             }
-            outputs, updated = forward(model, variables, inputs)
+            outputs, updated = forward(model, variables, inputs, *([memory] if memory else []))
             total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
             batch_stats = updated["batch_stats"]
             if not config.synchronise_statistics:
@@ -177,6 +200,7 @@ def train_step(
             "batch_stats": batch_stats,
             "opt_state": opt_state,
             "ema": ema,
+            "memory": memory,
         }
         return new_state, {"loss": total, **terms}
 
@@ -197,18 +221,22 @@ def variables_of(state: State) -> dict[str, Any]:
 def report(
     writer: Writer | None, step: int, matter: Matter, pairs: Any, config: ConfigDict
 ) -> dict[str, float]:
-    """Scores of the network on the test data, written with a preview of the first images."""
+    """Scores of the network on the test data, written with a preview of the first images.
+
+    Pairs whose truth is None are shown but not scored.
+    """
     rows, pictures = [], []
     for (name, image, truth), alpha in predictions(matter, pairs):
-        rows.append(score(name, alpha, truth))
+        if truth is not None:
+            rows.append(score(name, alpha, truth))
+            truth = truth.astype(np.float32) / 255
         if writer and len(pictures) < config.preview_images:
-            heads = matter.heads(image)
-            pictures.append(previews.row(image, heads, alpha, truth.astype(np.float32) / 255))
-    scores = mean_scores(rows)
-    if writer:
+            pictures.append(previews.row(image, matter.heads(image), alpha, truth))
+    scores = mean_scores(rows) if rows else {}
+    if writer and scores:
         writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
-        if pictures:
-            writer.preview(step, previews.grid(pictures))
+    if writer and pictures:
+        writer.preview(step, previews.grid(pictures))
     return scores
 
 

@@ -2,8 +2,9 @@
 
 from matting_jax.data.images import read_alpha, read_image, read_rgba
 from matting_jax.data.pipeline import train_batches
-from matting_jax.data.sources import evaluation_pairs, train_source
+from matting_jax.data.sources import Unlabelled, evaluation_pairs, train_source
 
 __all__ = [
     "read_alpha", "read_image", "read_rgba", "evaluation_pairs", "train_batches", "train_source",
+    "Unlabelled",
 ]  # fmt: skip

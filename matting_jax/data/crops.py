@@ -63,6 +63,15 @@ def crop_foreground(
     return np.pad(resized, (*margin, (0, 0)), mode="edge"), alpha[..., None]
 
 
+def crop_photo(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
+    """Cuts one window out of a rescaled photo without alpha: uint8 [H, W, 3] to [size, size, 3].
+
+    The photo is never smaller than the window.
+    """
+    whole = np.full(image.shape[:2], 255, np.uint8)
+    return crop_foreground(rng, image, whole, crop, cover=True)[0]
+
+
 def crop_background(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
     """Cuts a square window of half to all of the short side: uint8 [H, W, 3] to [size, size, 3].
 

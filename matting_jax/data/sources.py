@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from matting_jax.data import builders, colours, folders
-from matting_jax.data.crops import check_crop, crop_background, crop_foreground
+from matting_jax.data.crops import check_crop, crop_background, crop_foreground, crop_photo
 from matting_jax.data.images import read_alpha, read_image, read_rgba
 
 
@@ -74,7 +74,31 @@ class Photos:
         return {"image": image, "alpha": alpha}
 
 
-def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Composites | Photos:
+@dataclass(frozen=True)
+class Unlabelled:
+    """Photos of which nothing else is known: uint8 [H, W, 3]."""
+
+    photos: Sequence[np.ndarray]
+    description: str
+    channels: ClassVar = {"image": 3}
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
+        """The photo `record`, cropped: uint8 [size, size, 3]."""
+        return {"image": crop_photo(rng, self.photos[record], crop)}
+
+    def unscored(self, count: int) -> Sequence[tuple[str, np.ndarray, None]]:
+        """The first photos, whole, as `evaluation_pairs` has them, None in place of their alpha."""
+        numbers = range(min(count, len(self.photos)))
+        return Lazy(numbers, lambda number: (f"photo_{number}", self.photos[number], None))
+
+
+Source = Composites | Photos | Unlabelled
+
+
+def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Source:
     """What config.data.train names, checked and prepared; its images stay in memory once they are
     decoded if config.data.keep_decoded.
 
@@ -84,12 +108,15 @@ def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Com
     source = _train_source(config, builders_folder)
     if not config.data.keep_decoded:
         return source
-    parts = [name for name in ("foregrounds", "backgrounds", "pairs") if hasattr(source, name)]
+    images = ("foregrounds", "backgrounds", "pairs", "photos")
+    parts = [name for name in images if hasattr(source, name)]
     return replace(source, **{name: replace(getattr(source, name), kept={}) for name in parts})
 
 
-def _train_source(config, builders_folder: str | Path) -> Composites | Photos:
+def _train_source(config, builders_folder: str | Path) -> Source:
     train, cache, workers = config.data.train, _cache(config), config.data.workers
+    if "photos" in train:
+        return _unlabelled(config)
     if train.images and (train.foregrounds or train.backgrounds):
         raise ValueError(
             "Give either config.data.train.images (real photos with alpha), or "
@@ -132,6 +159,21 @@ def _train_source(config, builders_folder: str | Path) -> Composites | Photos:
         backgrounds = Lazy(data, _record_background)
     counts = f"{len(foregrounds)} foregrounds, {len(backgrounds)} backgrounds"
     return Composites(foregrounds, backgrounds, ", ".join([counts, *places]))
+
+
+def _unlabelled(config) -> Unlabelled:
+    field, folder = "config.data.train.photos", config.data.train.photos
+    if not folder:
+        raise ValueError(f"{field} names no folder: set --{field}=DIR, a folder of photos.")
+    if config.data.crop.around != "anywhere":
+        raise ValueError(
+            f"config.data.crop.around is {config.data.crop.around!r}, but photos without alpha "
+            "can only be cropped 'anywhere'."
+        )
+    found = folders.find_backgrounds(folder, field, _cache(config), config.data.workers)
+    folders.accept([found], config.data.skip_bad)
+    description = f"{len(found.items)} photos without alpha, {found.folder}"
+    return Unlabelled(Lazy(found.items, read_image), description)
 
 
 def evaluation_pairs(

@@ -1,0 +1,242 @@
+"""SOC against the official adaptation step, and its guarantees."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import matting_jax as mj
+from matting_jax.commandline import load_config
+from matting_jax.optimizer import create_optimizer
+from matting_jax.tasks import soc
+from matting_jax.tasks.modnet import semantic_target
+from tests.goldens import synth
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+CONFIG = Path(__file__).parents[2] / "configs" / "modnet_soc.py"
+HEADS = ("semantic", "detail", "alpha")
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(GOLDENS / "modnet_losses.npz")
+
+
+@pytest.fixture(scope="module")
+def outputs(golden):
+    """The golden's predictions and those of its backup network."""
+    backup = {"detail": golden["backup_detail"], "alpha": golden["backup_matte"]}
+    predictions = ("pred_semantic", "pred_detail", "pred_matte")
+    now = {head: golden[key] for head, key in zip(HEADS, predictions, strict=True)}
+    return {**now, "frozen": backup}
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config(CONFIG, "official")
+
+
+def loss_of(outputs, config):
+    """(total, terms), gradient by head."""
+    frozen = outputs["frozen"]
+
+    def loss(heads):
+        return soc.loss({**heads, "frozen": frozen}, {}, {}, config)
+
+    heads = {head: outputs[head] for head in HEADS}
+    return jax.value_and_grad(loss, has_aux=True)(heads)
+
+
+def test_losses_and_gradients_equal_official(golden, outputs, config):
+    (total, terms), gradient = loss_of(outputs, config)
+    assert float(terms["semantic"]) == pytest.approx(float(golden["soc_semantic_loss"]), rel=1e-6)
+    detail = float(terms["detail"] + terms["matte"])
+    assert detail == pytest.approx(float(golden["soc_detail_loss"]), rel=1e-6)
+    assert float(total) == pytest.approx(float(golden["soc_total"]), rel=1e-6)
+    for ours, key in (
+        (gradient["semantic"], "soc_grad_semantic"),
+        (gradient["detail"][:, ::4, ::4], "soc_grad_detail_s"),
+        (gradient["alpha"][:, ::4, ::4], "soc_grad_matte_s"),
+    ):
+        np.testing.assert_allclose(ours, golden[key], atol=5e-7 * np.abs(golden[key]).max())
+
+
+def test_boundary_equals_official_to_the_pixel(golden, outputs):
+    boundary = soc.boundary_mask(outputs["semantic"], outputs["alpha"])
+    np.testing.assert_array_equal(boundary, golden["soc_boundary"])
+
+
+def test_photo_without_a_subject_gives_zero_and_no_nan(outputs, config):
+    empty = jax.tree.map(lambda x: x.at[1].set(0), jax.tree.map(jnp.asarray, outputs))
+    (total, terms), gradient = loss_of(empty, config)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((total, terms, gradient)))
+    for head in ("detail", "alpha"):
+        assert not np.any(gradient[head][1]) and np.any(gradient[head][0])
+    # The empty photo counts as 0 in the mean over the photos.
+    alone = jax.tree.map(lambda x: x[:1], outputs)
+    (_, terms_alone), _ = loss_of(alone, config)
+    assert float(terms["detail"]) == pytest.approx(float(terms_alone["detail"]) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_photo_too_small_for_a_boundary_gives_no_nan(config, side):
+    x = jnp.full((1, side, side, 1), 0.7)
+    small = {"semantic": x[:, ::16, ::16], "detail": x, "alpha": x}
+    (total, _), _ = loss_of({**small, "frozen": small}, config)
+    assert float(total) == pytest.approx(0, abs=1e-9) and np.isfinite(total)
+
+
+def test_paper_form_is_its_equations(outputs):
+    config = load_config(CONFIG, "paper")
+    (_, terms), gradient = loss_of(outputs, config)
+    mask = np.asarray(soc.boundary_mask(outputs["semantic"], outputs["alpha"]))
+    coarse = np.asarray(semantic_target(jnp.asarray(outputs["alpha"])))
+
+    def inside(a, b):
+        return np.mean((mask * np.abs(a - b)).sum((1, 2, 3)) / mask.sum((1, 2, 3)))
+
+    expected = {
+        "semantic": 0.5 * np.mean((coarse - outputs["semantic"]) ** 2),
+        "matte": inside(outputs["alpha"], outputs["detail"]),
+        "detail": inside(outputs["frozen"]["detail"], outputs["detail"]),
+    }
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
+    # Semantics and alpha move towards each other: both halves of the square have a gradient.
+    assert np.any(gradient["semantic"]) and np.any(gradient["alpha"])
+
+
+def test_outputs_that_agree_with_each_other_and_the_copy_cost_nothing(outputs, config):
+    alpha = jnp.asarray(outputs["alpha"])
+    coarse = semantic_target(alpha)
+    agreed = {"alpha": alpha, "detail": alpha, "semantic": coarse}
+    for variant in ("official", "paper"):
+        (total, _), gradient = loss_of({**agreed, "frozen": agreed}, load_config(CONFIG, variant))
+        # The official form takes coarse alpha below 0.01 for 0, hence almost nothing.
+        assert float(total) < 1e-3
+        assert not np.any(gradient["detail"])
+
+
+@pytest.mark.parametrize("name", ["semantic", "detail", "matte"])
+def test_each_weight_scales_its_term_alone(outputs, config, name):
+    (_, before), _ = loss_of(outputs, config)
+    changed = config.copy_and_resolve_references()
+    changed.task[f"{name}_weight"] = 0.0
+    (total, terms), _ = loss_of(outputs, changed)
+    assert float(terms[name]) == 0 and float(before[name]) > 0
+    rest = sum(float(x) for other, x in before.items() if other != name)
+    assert float(total) == pytest.approx(rest, rel=1e-6)
+
+
+def test_semantics_of_three_classes_at_full_size_are_those_of_one_at_a_sixteenth(outputs, config):
+    """Networks like PP-Matting and GFM: class probabilities, other names, full size."""
+    alpha, detail = outputs["alpha"], outputs["detail"]
+    rng = np.random.default_rng(0)
+    classes = rng.dirichlet([1, 1, 1], alpha.shape[:3]).astype(np.float32)
+    subject = classes[..., 2:] + 0.5 * classes[..., 1:2]
+    frozen = outputs["frozen"]
+    other = config.copy_and_resolve_references()
+    other.task.update(dict(semantic="glance", detail="focus", classes=(0.0, 0.5, 1.0)))
+    three = {"glance": classes, "focus": detail, "alpha": alpha,
+             "frozen": {"focus": frozen["detail"], "alpha": frozen["alpha"]}}  # fmt: skip
+    one = {**outputs, "semantic": (subject[:, 7::16] + subject[:, 8::16])[:, :, 7::16] / 4
+           + (subject[:, 7::16] + subject[:, 8::16])[:, :, 8::16] / 4}  # fmt: skip
+    total, _ = soc.loss(three, {}, {}, other)
+    expected, _ = soc.loss(one, {}, {}, config)
+    assert float(total) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_classes_that_do_not_fit_the_semantics_are_refused(outputs, config):
+    config = config.copy_and_resolve_references()
+    config.task.classes = (0.0, 0.5, 1.0)
+    with pytest.raises(ValueError, match="3 numbers, but the network's semantics 1 channels"):
+        loss_of(outputs, config)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    batch=st.integers(1, 6), photos=st.integers(1, 9), refresh=st.sampled_from(["epoch", "never"])
+)
+def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch, photos, refresh):
+    config = load_config(CONFIG, "")
+    config.batch_size, config.task.refresh = batch, refresh
+    frozen, epochs = {"x": jnp.asarray(-1)}, []
+    for step in range(12):
+        frozen = soc.refresh(frozen, {"x": jnp.asarray(step)}, jnp.asarray(step), photos, config)
+        epochs.append(int(frozen["x"]))
+    starts, last = [], None
+    for step in range(12):
+        epoch = step * batch // photos
+        starts.append(step if epoch != last else starts[-1])
+        last = epoch
+    assert epochs == (starts if refresh == "epoch" else [-1] * 12)
+
+
+@pytest.mark.parametrize("field, value, words", [
+    ("form", "papr", "did you mean 'paper'"),
+    ("refresh", "epochs", "did you mean 'epoch'"),
+])  # fmt: skip
+def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
+    config = load_config(CONFIG, "")
+    config.init.checkpoint = "x"
+    config.task[field] = value
+    with pytest.raises(ValueError, match=words):
+        soc.check(config)
+
+
+def test_network_to_adapt_must_be_named():
+    with pytest.raises(ValueError, match="--config.init.checkpoint=FILE"):
+        soc.check(load_config(CONFIG, ""))
+
+
+@pytest.fixture(scope="module")
+def adapted(config):
+    """One adaptation step of MODNet in float64 from the golden's weights."""
+    golden = np.load(GOLDENS / "modnet_train.npz")
+    with jax.enable_x64(True):
+
+        def variables(seed):
+            tensors = synth.state_dict(str(GOLDENS / "modnet.json"), int(seed))
+            with pytest.warns(UserWarning, match="differ from their copies"):
+                flax = mj.from_state_dict("modnet", tensors)
+            return jax.tree.map(lambda x: np.asarray(x, np.float64), flax)
+
+        state, frozen = variables(golden["seed"]), variables(golden["soc_backup_seed"])
+        inputs = {"image": (golden["image"].astype(np.float64) + 1) / 2}
+        model = mj.create_model("modnet", frozen_statistics=True)
+
+        def loss(params):
+            now = {"params": params, "batch_stats": state["batch_stats"]}
+            heads, updated = soc.forward(model, now, inputs, frozen)
+            total, terms = soc.loss(heads, inputs, {}, config)
+            return total, (terms, updated["batch_stats"])
+
+        optimizer = create_optimizer(config, state["params"])
+        grads, (terms, batch_stats) = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
+        updates, _ = optimizer.update(grads, optimizer.init(state["params"]), state["params"])
+        after = optax.apply_updates(state["params"], updates)
+        grads, after = (
+            {k.removeprefix("module."): x for k, x in mj.to_state_dict(
+                "modnet", {"params": tree, "batch_stats": state["batch_stats"]}).items()}
+            for tree in jax.tree.map(np.asarray, (grads, after))
+        )  # fmt: skip
+    return golden, state, terms, jax.device_get(batch_stats), grads, after
+
+
+def test_adaptation_step_equals_official(adapted):
+    golden, state, terms, batch_stats, grads, after = adapted
+    assert float(terms["semantic"]) == pytest.approx(float(golden["soc_semantic_loss"]), rel=1e-7)
+    detail = float(terms["detail"] + terms["matte"])
+    assert detail == pytest.approx(float(golden["soc_detail_loss"]), rel=1e-7)
+    keys = [key for key in golden if key.startswith("soc_grad/")]
+    assert len(keys) == 4
+    for key in keys:
+        bound = 2e-6 * np.abs(golden[key]).max()
+        np.testing.assert_allclose(grads[key.split("/")[1]], golden[key], atol=bound, err_msg=key)
+    key = "f_branch.conv_f.0.layers.0.weight"
+    np.testing.assert_allclose(after[key], golden[f"soc_after/{key}"], atol=1e-7)
+    jax.tree.map(np.testing.assert_array_equal, batch_stats, state["batch_stats"])
