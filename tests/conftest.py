@@ -28,6 +28,7 @@ from tests.goldens import synth
 
 ROOT = Path(__file__).resolve().parents[1]
 MODNET = ROOT / "configs" / "modnet.py"
+MODNET_SOC = ROOT / "configs" / "modnet_soc.py"
 
 
 class Part(nn.Module):
@@ -105,15 +106,27 @@ def register_tiny() -> None:
 def tiny_config():
     """configs/modnet.py for the tiny network: no data, a constant rate, few and small samples."""
     config = load_config(MODNET, "")
+    config.ema_decay = 0.75
+    config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
+    config.optimizer.module_rates.lr_branch = 0.0
+    return shrunk(config)
+
+
+def tiny_soc_config():
+    """configs/modnet_soc.py for the tiny network, at a rate that moves it in a few steps."""
+    config = load_config(MODNET_SOC, "")
+    config.optimizer.learning_rate = 0.01
+    return shrunk(config)
+
+
+def shrunk(config):
+    """A config of the tiny network at a constant rate, with few and small samples."""
     config.name = "tiny"
     config.model = {}
     config.steps = 4
     config.batch_size = 2
     config.seed = 3
-    config.ema_decay = 0.75
-    config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
     config.optimizer.schedule.update(dict(name="constant", warmup_steps=0))
-    config.optimizer.module_rates.lr_branch = 0.0
     config.data.crop.update(dict(size=32, rescale=(40, 60), around="anywhere"))
     config.test_time.reference_size = 32
     config.log_every = config.evaluate_every = 2
@@ -192,10 +205,13 @@ def config(folders, compiled_once):
 
 
 def on_folders(config, folders, cache):
-    config.data.train.foregrounds = str(folders / "foregrounds")
-    config.data.train.backgrounds = str(folders / "backgrounds")
+    if "photos" in config.data.train:
+        config.data.train.photos = str(folders / "backgrounds")
+    else:
+        config.data.train.foregrounds = str(folders / "foregrounds")
+        config.data.train.backgrounds = str(folders / "backgrounds")
+        config.data.foreground_colours = "as_is"
     config.data.test.images = str(folders / "test")
-    config.data.foreground_colours = "as_is"
     config.data.cache = str(folders / "cache")
     config.compilation_cache = str(cache)
     return config

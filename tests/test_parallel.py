@@ -15,7 +15,7 @@ from matting_jax import parallel
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
 from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
-from tests.conftest import ROOT, on_folders, register_tiny, tiny_config
+from tests.conftest import ROOT, on_folders, register_tiny, tiny_config, tiny_soc_config
 
 STEPS = 3
 
@@ -49,6 +49,32 @@ def test_batch_and_state_return_unchanged_from_the_mesh():
     np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
 
 
+def one_equals_eight(config, model, drawn, batch):
+    """The state and terms of a few steps on one device, which those on eight must equal."""
+    task, optimizer = task_file(config.task.name), create_optimizer(config, drawn["params"])
+    results = []
+    for count in (1, 8):
+        mesh = jax.make_mesh((count,), (parallel.AXIS,), devices=jax.devices()[:count],
+                             axis_types=(AxisType.Auto,))  # fmt: skip
+        step = parallel.pmap(train_step(config, model, task, optimizer, len(batch["index"])), mesh)
+        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
+        terms = []
+        for _ in range(STEPS):
+            state, values = step(state, parallel.split(batch, mesh))
+            terms.append(values)
+        results.append(jax.device_get({"state": state, "terms": terms}))
+    one, eight = results
+    assert jax.tree.leaves(one["state"]["params"])[0].dtype == np.float64
+    worst = 0.0
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight),
+                            strict=True):  # fmt: skip
+        difference = np.abs(np.asarray(a, np.float64) - b).max() / max(1, np.abs(a).max())
+        worst = max(worst, difference)
+        assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
+    print(f"largest difference {worst:.2g}")
+    return one
+
+
 def compare(name, folder):
     """With eight devices: they train as one does, and statistics need not be shared."""
     register_tiny()
@@ -58,6 +84,7 @@ def compare(name, folder):
 
     config = on_folders(tiny_config(), Path(folder), "")
     config.name = name
+    task = task_file(config.task.name)
     config.model = {"context": "se"} if name == "modnet" else {}
     config.batch_size = 16
     config.optimizer.module_rates.lr_branch = 1.0
@@ -69,51 +96,47 @@ def compare(name, folder):
         for kind, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
     }
     batch["index"] = np.arange(16, dtype=np.int32) + 160
-    optimizer = create_optimizer(config, drawn["params"])
-    results = []
-    for count in (1, 8):
-        mesh = jax.make_mesh((count,), (parallel.AXIS,), devices=jax.devices()[:count],
-                             axis_types=(AxisType.Auto,))  # fmt: skip
-        step = train_step(config, model, task_file("modnet"), optimizer)
-        step = parallel.pmap(step, mesh)
-        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
-        terms = []
-        for _ in range(STEPS):
-            state, values = step(state, parallel.split(batch, mesh))
-            terms.append(values)
-        results.append(jax.device_get({"state": state, "terms": terms}))
-    one, eight = results
-    assert jax.tree.leaves(one["state"]["params"])[0].dtype == np.float64
+    one = one_equals_eight(config, model, drawn, batch)
     for part, params in one["state"]["params"].items():
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, drawn["params"][part])
         assert max(jax.tree.leaves(moved)) > 1e-5, part
-    worst = 0.0
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight),
-                            strict=True):  # fmt: skip
-        difference = np.abs(np.asarray(a, np.float64) - b).max() / max(1, np.abs(a).max())
-        worst = max(worst, difference)
-        assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
-    print(f"largest difference {worst:.2g}")
 
     assert [parallel.device_mesh(size).size for size in (16, 12, 9)] == [8, 4, 1]
 
     if name == "tiny":
+        compare_adaptation(batch)
+        mesh = parallel.device_mesh(8)
+        optimizer = create_optimizer(config, drawn["params"])
         config.synchronise_statistics = False
         alone = training_model(config)
-        step = parallel.pmap(train_step(config, alone, task_file("modnet"), optimizer), mesh)
-        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
+        step = parallel.pmap(train_step(config, alone, task, optimizer, 4), mesh)
+        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
         state, _ = step(state, parallel.split(batch, mesh))
         for statistic in jax.tree.leaves(state["batch_stats"]):
             copies = [np.asarray(shard.data) for shard in statistic.addressable_shards]
             assert len(copies) == 8 and all(np.array_equal(copies[0], copy) for copy in copies)
         # The mean of eight small batches' variances is less than the variance of all.
         own = jax.device_get(state["batch_stats"])["backbone"]["stem"]["norm"]["var"]
-        state = parallel.replicate(initial_state(config, drawn, optimizer), mesh)
+        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
         config.synchronise_statistics = True
-        step = parallel.pmap(train_step(config, model, task_file("modnet"), optimizer), mesh)
+        step = parallel.pmap(train_step(config, model, task, optimizer, 4), mesh)
         state, _ = step(state, parallel.split(batch, mesh))
         shared = jax.device_get(state["batch_stats"])["backbone"]["stem"]["norm"]["var"]
         assert not np.allclose(own, shared, rtol=1e-6)
+
+
+def compare_adaptation(batch):
+    """SOC on eight devices: the copy is renewed on all alike."""
+    config = tiny_soc_config()
+    config.batch_size = 16
+    model = training_model(config)
+    drawn = jax.jit(model.init)(jax.random.key(7), np.zeros((1, 32, 32, 3)))
+    photos = {"image": batch["foreground"], "index": batch["index"]}
+    one = one_equals_eight(config, model, jax.device_get(drawn), photos)
+    changed = [not np.array_equal(a, b) for a, b in zip(
+        jax.tree.leaves(one["state"]["memory"]["params"]), jax.tree.leaves(drawn["params"]),
+        strict=True)]  # fmt: skip
+    assert any(changed)
 
 
 @pytest.mark.parametrize("name", ["tiny", pytest.param("modnet", marks=pytest.mark.slow)])

@@ -59,9 +59,10 @@ def one_step(config, steps=1):
     mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
-    first = initial_state(config, variables, optimizer)
-    step = parallel.pmap(train_step(config, model, task_file("modnet"), optimizer), mesh)
-    batch = next(train_batches(train_source(config), config, 0, 1))
+    task, source = task_file(config.task.name), train_source(config)
+    first = initial_state(config, variables, optimizer, task)
+    step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
+    batch = next(train_batches(source, config, 0, 1))
     state, terms = parallel.replicate(jax.tree.map(jnp.copy, first), mesh), []
     for _ in range(steps):
         state, values = step(state, parallel.split(batch, mesh))
@@ -156,7 +157,7 @@ def test_moving_average_starts_at_the_first_parameters_and_is_left_away_without_
     config.ema_decay = 0.0
     assert initial_state(
         config, initial_variables(config, training_model(config)), create_optimizer(config, [
-            "backbone", "lr_branch", "hr_branch", "f_branch"])
+            "backbone", "lr_branch", "hr_branch", "f_branch"]), task_file("modnet")
     )["ema"] == {}  # fmt: skip
 
 

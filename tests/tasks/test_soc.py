@@ -8,16 +8,19 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import matting_jax as mj
 from matting_jax.commandline import load_config
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import soc
 from matting_jax.tasks.modnet import semantic_target
+from matting_jax.train import train
+from tests.conftest import MODNET_SOC, compiled_quickly, on_folders, tiny_soc_config
 from tests.goldens import synth
+from tests.test_train import lines_of, saved
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "modnet_soc.py"
 HEADS = ("semantic", "detail", "alpha")
 
 
@@ -37,7 +40,7 @@ def outputs(golden):
 
 @pytest.fixture(scope="module")
 def config():
-    return load_config(CONFIG, "official")
+    return load_config(MODNET_SOC, "official")
 
 
 def loss_of(outputs, config):
@@ -91,7 +94,7 @@ def test_photo_too_small_for_a_boundary_gives_no_nan(config, side):
 
 
 def test_paper_form_is_its_equations(outputs):
-    config = load_config(CONFIG, "paper")
+    config = load_config(MODNET_SOC, "paper")
     (_, terms), gradient = loss_of(outputs, config)
     mask = np.asarray(soc.boundary_mask(outputs["semantic"], outputs["alpha"]))
     coarse = np.asarray(semantic_target(jnp.asarray(outputs["alpha"])))
@@ -110,12 +113,13 @@ def test_paper_form_is_its_equations(outputs):
     assert np.any(gradient["semantic"]) and np.any(gradient["alpha"])
 
 
-def test_outputs_that_agree_with_each_other_and_the_copy_cost_nothing(outputs, config):
+def test_outputs_that_agree_with_each_other_and_the_copy_cost_nothing(outputs):
     alpha = jnp.asarray(outputs["alpha"])
     coarse = semantic_target(alpha)
     agreed = {"alpha": alpha, "detail": alpha, "semantic": coarse}
     for variant in ("official", "paper"):
-        (total, _), gradient = loss_of({**agreed, "frozen": agreed}, load_config(CONFIG, variant))
+        config = load_config(MODNET_SOC, variant)
+        (total, _), gradient = loss_of({**agreed, "frozen": agreed}, config)
         # The official form takes coarse alpha below 0.01 for 0, hence almost nothing.
         assert float(total) < 1e-3
         assert not np.any(gradient["detail"])
@@ -162,7 +166,7 @@ def test_classes_that_do_not_fit_the_semantics_are_refused(outputs, config):
     batch=st.integers(1, 6), photos=st.integers(1, 9), refresh=st.sampled_from(["epoch", "never"])
 )
 def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch, photos, refresh):
-    config = load_config(CONFIG, "")
+    config = load_config(MODNET_SOC, "")
     config.batch_size, config.task.refresh = batch, refresh
     frozen, epochs = {"x": jnp.asarray(-1)}, []
     for step in range(12):
@@ -181,7 +185,7 @@ def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch,
     ("refresh", "epochs", "did you mean 'epoch'"),
 ])  # fmt: skip
 def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
-    config = load_config(CONFIG, "")
+    config = load_config(MODNET_SOC, "")
     config.init.checkpoint = "x"
     config.task[field] = value
     with pytest.raises(ValueError, match=words):
@@ -190,7 +194,7 @@ def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
 
 def test_network_to_adapt_must_be_named():
     with pytest.raises(ValueError, match="--config.init.checkpoint=FILE"):
-        soc.check(load_config(CONFIG, ""))
+        soc.check(load_config(MODNET_SOC, ""))
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +244,52 @@ def test_adaptation_step_equals_official(adapted):
     key = "f_branch.conv_f.0.layers.0.weight"
     np.testing.assert_allclose(after[key], golden[f"soc_after/{key}"], atol=1e-7)
     jax.tree.map(np.testing.assert_array_equal, batch_stats, state["batch_stats"])
+
+
+@pytest.fixture
+def adaptation(finished, folders, compiled_once):
+    """A config that adapts the finished run of the tiny network to photos without alpha."""
+    config = on_folders(tiny_soc_config(), folders, compiled_once)
+    config.init.checkpoint = str(finished[0])
+    with compiled_quickly():
+        yield config
+
+
+def test_adaptation_starts_from_the_run_and_keeps_its_statistics(adaptation, finished, tmp_path):
+    start = mj.load_checkpoint("tiny", finished[0])
+    state = jax.device_get(train(adaptation, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, state["batch_stats"], start["batch_stats"])
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state["params"], start["params"])
+    # Adam moves each parameter by about its rate at each of the four steps.
+    assert 1e-3 < moved["hr_branch"]["norm"]["scale"] < 0.05
+    # Three photos, two a step: the last step begins an epoch, so its copy is the network then.
+    third = saved(tmp_path / "run", 3, state)
+    jax.tree.map(np.testing.assert_array_equal, state["memory"]["params"], third["params"])
+    scores = [line for line in lines_of(tmp_path / "run") if "test_mad" in line]
+    before = [line for line in lines_of(finished[0]) if "test_mad" in line]
+    assert scores[0]["test_mad"] == pytest.approx(min(x["test_mad"] for x in before[1:]), rel=1e-5)
+
+
+def test_resumed_adaptation_equals_the_uninterrupted_one(adaptation, tmp_path):
+    whole = jax.device_get(train(adaptation, tmp_path / "whole"))
+    adaptation.steps = 3
+    train(adaptation, tmp_path / "run")
+    adaptation.steps = 4
+    again = jax.device_get(train(adaptation, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+
+
+def test_photos_without_any_truth_are_shown_and_not_scored(adaptation, tmp_path, capsys):
+    adaptation.data.test.images = ""
+    adaptation.steps = 2
+    train(adaptation, tmp_path / "run")
+    assert not [line for line in lines_of(tmp_path / "run") if "test_mad" in line]
+    with Image.open(tmp_path / "run" / "previews" / "step_000002.png") as picture:
+        assert picture.width == 5 * 192  # photo, semantic, detail, alpha, cut-out: no truth
+    mj.load_checkpoint("tiny", tmp_path / "run")
+
+
+def test_folder_of_photos_must_be_named(adaptation, tmp_path):
+    adaptation.data.train.photos = ""
+    with pytest.raises(ValueError, match="--config.data.train.photos=DIR"):
+        train(adaptation, tmp_path / "run")
