@@ -84,6 +84,12 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
+def placed(shapes: Any, mesh: Mesh) -> Any:
+    """A tree of shapes with the placement that `replicate` gives arrays."""
+    sharding = NamedSharding(mesh, P())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
+
 def split(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's part of a batch as its part of the global one, over the devices of `mesh`."""
     sharding = NamedSharding(mesh, P(AXIS))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,16 +42,16 @@ def train(config: ConfigDict, workdir: Path) -> State:
     task, model = task_file(config.task.name), training_model(config)
     if hasattr(task, "check"):
         task.check(config)
-    check_size(model, config.data.crop.size)
-    variables = initial_variables(config, model)
-    optimizer = create_optimizer(config, variables["params"])
+    shapes = variable_shapes(model, config.data.crop.size)
+    optimizer = create_optimizer(config, shapes["params"])
+    begin = partial(initial_state, config, optimizer=optimizer, task=task)
 
     if jax.process_index() == 0:
         claim(workdir, config)
     checkpoints = checkpoint.open_checkpoints(workdir)
-    state = parallel.replicate(initial_state(config, variables, optimizer, task), mesh)
-    restored = checkpoint.restore(checkpoints, state)
-    state = restored or state
+    # What a run started from need not exist any more when it goes on.
+    restored = checkpoint.restore(checkpoints, parallel.placed(jax.eval_shape(begin, shapes), mesh))
+    state = restored or parallel.replicate(begin(initial_variables(config, model)), mesh)
     first_step = int(state["step"])
     if first_step >= config.steps:
         console.print_finished(workdir, first_step)
@@ -117,9 +118,9 @@ def training_model(config: ConfigDict) -> nn.Module:
     )
 
 
-def check_size(model: nn.Module, size: int) -> None:
-    """Let the network refuse a size of crops that it cannot take, with a ValueError of its own."""
-    jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+def variable_shapes(model: nn.Module, size: int) -> Any:
+    """Shapes of the network's variables; it raises a ValueError for crops that it cannot take."""
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:

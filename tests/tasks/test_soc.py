@@ -1,4 +1,5 @@
 """SOC against the official adaptation step, and its guarantees."""
+import shutil
 from pathlib import Path
 
 import jax
@@ -270,10 +271,13 @@ def test_adaptation_starts_from_the_run_and_keeps_its_statistics(adaptation, fin
     assert scores[0]["test_mad"] == pytest.approx(min(x["test_mad"] for x in before[1:]), rel=1e-5)
 
 
-def test_resumed_adaptation_equals_the_uninterrupted_one(adaptation, tmp_path):
+def test_resumed_adaptation_equals_the_uninterrupted_one(adaptation, finished, tmp_path):
+    start = shutil.copytree(finished[0], tmp_path / "start")
+    adaptation.init.checkpoint = str(start)
     whole = jax.device_get(train(adaptation, tmp_path / "whole"))
     adaptation.steps = 3
     train(adaptation, tmp_path / "run")
+    shutil.rmtree(start)  # what the run started from is not asked for again
     adaptation.steps = 4
     again = jax.device_get(train(adaptation, tmp_path / "run"))
     jax.tree.map(np.testing.assert_array_equal, again, whole)
