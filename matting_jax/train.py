@@ -14,6 +14,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import checkpoint, console, parallel, previews
+from matting_jax.accumulate import check_parts, in_parts
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
 from matting_jax.data import evaluation_pairs, train_batches, train_source
@@ -34,6 +35,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     Returns the last state. Raises ValueError where data, config or workdir do not fit.
     """
     mesh = parallel.device_mesh(config.batch_size)
+    check_parts(config.batch_size, mesh.size, config.accumulate)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
     pairs = parallel.first_process_first(lambda: evaluation_pairs(config))
@@ -149,23 +151,26 @@ def train_step(
     forward = getattr(task, "forward", apply)
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
-        keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(batch["index"])
-        inputs, truth = task.synthesize(keys, batch, config)
+        def gradients(statistics, part):
+            keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(part["index"])
+            inputs, truth = task.synthesize(keys, part, config)
 
-        def loss(params):
-            variables = {
-                "params": parallel.varying(params),
-                "batch_stats": state["batch_stats"],
-            }
-            outputs, updated = forward(model, variables, inputs)
-            total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
-            batch_stats = updated["batch_stats"]
-            if not config.synchronise_statistics:
-                batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
-            return total, (terms, batch_stats)
+            def loss(params):
+                variables = {"params": parallel.varying(params), "batch_stats": statistics}
+                outputs, updated = forward(model, variables, inputs)
+                total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
+                batch_stats = updated["batch_stats"]
+                if not config.synchronise_statistics:
+                    batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
+                return total, (terms, batch_stats)
 
-        gradient = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, batch_stats)), grads = gradient(state["params"])
+            gradient = jax.value_and_grad(loss, has_aux=True)
+            (total, (terms, batch_stats)), grads = gradient(state["params"])
+            return batch_stats, (grads, {"loss": total, **terms})
+
+        batch_stats, (grads, terms) = in_parts(
+            gradients, state["batch_stats"], batch, config.accumulate
+        )
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
         ema = state["ema"]
@@ -178,7 +183,7 @@ def train_step(
             "opt_state": opt_state,
             "ema": ema,
         }
-        return new_state, {"loss": total, **terms}
+        return new_state, {**terms, "gradient_norm": optax.tree.norm(grads)}
 
     return step
 

@@ -49,7 +49,7 @@ def test_batch_and_state_return_unchanged_from_the_mesh():
     np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
 
 
-def compare(name, folder):
+def compare(name, parts, folder):
     """With eight devices: they train as one does, and statistics need not be shared."""
     register_tiny()
     jax.config.update("jax_disable_most_optimizations", True)
@@ -59,10 +59,10 @@ def compare(name, folder):
     config = on_folders(tiny_config(), Path(folder), "")
     config.name = name
     config.model = {"context": "se"} if name == "modnet" else {}
-    config.batch_size = 16
+    config.batch_size, config.accumulate = 16, int(parts)
     config.optimizer.module_rates.lr_branch = 1.0
     model = training_model(config)
-    drawn = jax.device_get(initial_variables(config, model))
+    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
     rng = np.random.default_rng(0)
     batch = {
         kind: rng.integers(0, 256, (16, 32, 32, channels), np.uint8)
@@ -97,7 +97,7 @@ def compare(name, folder):
 
     assert [parallel.device_mesh(size).size for size in (16, 12, 9)] == [8, 4, 1]
 
-    if name == "tiny":
+    if name == "tiny" and config.accumulate == 1:
         config.synchronise_statistics = False
         alone = training_model(config)
         step = parallel.pmap(train_step(config, alone, task_file("modnet"), optimizer), mesh)
@@ -116,11 +116,13 @@ def compare(name, folder):
         assert not np.allclose(own, shared, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("modnet", marks=pytest.mark.slow)])
-def test_eight_devices_train_as_one_does(name, folders):
+@pytest.mark.parametrize(
+    "name, parts", [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)]
+)
+def test_eight_devices_train_as_one_does(name, parts, folders):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(folders)],
+        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(parts), folders],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
         capture_output=True,
