@@ -21,7 +21,9 @@ from matting_jax.data import evaluation_pairs, train_batches, train_source
 from matting_jax.evaluate import mean_scores, predictions, score
 from matting_jax.matter import Matter
 from matting_jax.models import create_model
+from matting_jax.not_finite import LastStep
 from matting_jax.optimizer import create_optimizer
+from matting_jax.stopping import Stopped, listening
 from matting_jax.tasks import task_file
 from matting_jax.workdir import claim
 from matting_jax.writer import Writer
@@ -32,7 +34,8 @@ State = dict[str, Any]
 def train(config: ConfigDict, workdir: Path) -> State:
     """Train as `config` says, in `workdir`; goes on where an earlier run of it stopped.
 
-    Returns the last state. Raises ValueError where data, config or workdir do not fit.
+    Returns the last state. Raises ValueError where data, config or workdir do not fit,
+    FloatingPointError where a loss is not finite, Stopped after a signal, once all is saved.
     """
     mesh = parallel.device_mesh(config.batch_size)
     check_parts(config.batch_size, mesh.size, config.accumulate)
@@ -65,32 +68,44 @@ def train(config: ConfigDict, workdir: Path) -> State:
     batches = train_batches(
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
     )
-    stretch = Stretch()
-    for done in (bar := console.progress(first_step, config.steps)):
-        batch = stretch.wait_for(batches)
-        state, terms = step(state, parallel.split(batch, mesh))
-        stretch.add(terms)
-        if is_due(done, config.log_every, config):
-            values = stretch.finish(config.batch_size)
-            waited = f"waited {values['data_wait']:.1%} for data"
-            console.say(bar, f"step {done}: loss {values['loss']:.4f}, {waited}")
-            if writer:
-                writer.scalars(done, values)
-            stretch = Stretch()
-        scores = None
-        if is_due(done, config.evaluate_every, config):
-            begun = time.perf_counter()
-            matter.variables = variables_of(state)
-            scores = report(writer, done, matter, pairs, config)
-            summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
-            if writer:
-                bar.write(f"step {done}: {summary}")
-            stretch.started += time.perf_counter() - begun
-        if scores or is_due(done, config.save_every, config) or done == config.steps:
-            checkpoint.save(checkpoints, done, state, scores)
-    checkpoints.wait_until_finished()
+    stretch, last = Stretch(), LastStep(workdir, checkpoints)
+    # JAX watches for SIGTERM in a job that it joined, and has all processes stop after one step.
+    job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
+    with listening(job) as asked:
+        for done in (bar := console.progress(first_step, config.steps)):
+            batch = stretch.wait_for(batches)
+            state, terms = step(state, parallel.split(batch, mesh))
+            stretch.add(terms)
+            last.follow(done, batch, terms)
+            if is_due(done, config.log_every, config):
+                last.look()
+                values = stretch.finish(config.batch_size)
+                waited = f"waited {values['data_wait']:.1%} for data"
+                console.say(bar, f"step {done}: loss {values['loss']:.4f}, {waited}")
+                if writer:
+                    writer.scalars(done, values)
+                stretch = Stretch()
+            scores = None
+            if is_due(done, config.evaluate_every, config):
+                last.look()
+                begun = time.perf_counter()
+                matter.variables = variables_of(state)
+                scores = report(writer, done, matter, pairs, config)
+                summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
+                if writer:
+                    bar.write(f"step {done}: {summary}")
+                stretch.started += time.perf_counter() - begun
+            stop = asked(done)
+            if scores or stop or is_due(done, config.save_every, config) or done == config.steps:
+                last.look()
+                checkpoint.save(checkpoints, done, state, scores)
+            if stop:
+                break
+        checkpoints.wait_until_finished()
     if writer:
         writer.close()
+    if done < config.steps:
+        raise Stopped(stop, done, config.steps)
     console.print_end(workdir)
     return state
 
