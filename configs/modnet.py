@@ -22,6 +22,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.seed = 0
     config.steps = 250_000  # 40 epochs of 100,000 composites
     config.batch_size = 16
+    config.accumulate = 1  # parts of a step's batch, one after the other: memory falls
     config.model = ConfigDict(dict(context="se"))
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices
@@ -41,7 +42,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     config.optimizer = ConfigDict(dict(name="sgd", learning_rate=0.01))
     config.optimizer.momentum = 0.9  # sgd
-    config.optimizer.b1, config.optimizer.b2, config.optimizer.eps = 0.9, 0.999, 1e-8  # adam
+    config.optimizer.b1, config.optimizer.b2, config.optimizer.eps = 0.9, 0.999, 1e-8  # adam, adamw
+    config.optimizer.weight_decay = 0.0  # adamw: apart from the gradient; else added to it
+    config.optimizer.decay = "all"  # or "kernels": neither biases nor scales of normalisations
+    config.optimizer.clip_norm = 0.0  # above 0: the largest norm of all gradients together
     config.optimizer.schedule = ConfigDict(dict(name="step", warmup_steps=0))
     config.optimizer.schedule.step_every = 62_500  # step: 10 epochs
     config.optimizer.schedule.step_factor = 0.1  # step

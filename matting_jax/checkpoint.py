@@ -1,6 +1,7 @@
 """Checkpoints of a workdir, by Orbax: asynchronous, whole or absent, the last ones and the best."""
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
+from matting_jax.damaged import in_short, none_readable, set_aside
+
 METRIC = "mad"  # what the best checkpoint has least of, on the test data
+
+logger = logging.getLogger("matting_jax")
 
 
 def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointManager:
     """The checkpoints of `workdir`; keeps the last two, and the best of those evaluated.
 
-    For `reading` nothing is changed there, so that a run that writes is not disturbed.
+    Those whose score cannot be read are set aside. For `reading` nothing is changed there, so that
+    a run that writes is not disturbed.
     """
     best = managers.BestN(
         get_metric_fn=lambda metrics: metrics[METRIC],
@@ -30,8 +36,14 @@ def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointM
         best_mode="min",
         read_only=reading,
         cleanup_tmp_directories=not reading,
+        lightweight_initialize=True,  # reads no scores, of which one that is damaged would raise
     )
-    return ocp.CheckpointManager(Path(workdir).absolute() / "checkpoints", options=options)
+    folder = Path(workdir).absolute() / "checkpoints"
+    checkpoints = ocp.CheckpointManager(folder, options=options)
+    if not reading:
+        _, damaged = scores(checkpoints)
+        set_aside(checkpoints, damaged)
+    return checkpoints
 
 
 def save(
@@ -43,39 +55,58 @@ def save(
 
 
 def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
-    """The newest checkpoint in the shape and placement of `state`; None where there is none."""
-    step = checkpoints.latest_step()
-    if step is None:
-        return None
+    """The newest checkpoint in the shape and placement of `state`; None where there is none.
+
+    Those that cannot be read are set aside in favour of one before them. Raises ValueError where
+    none can be read.
+    """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-    return checkpoints.restore(step, args=ocp.args.StandardRestore(abstract))
-
-
-def best_step(checkpoints: ocp.CheckpointManager) -> int | None:
-    """The step with the least MAD of those evaluated, else the newest, else None."""
-    scores = {
-        step: metrics[METRIC]
-        for step in checkpoints.all_steps()
-        if (metrics := checkpoints.metrics(step)) is not None
-    }
-    return min(scores, key=scores.get) if scores else checkpoints.latest_step()
+    reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    damaged = {}
+    for step in sorted(checkpoints.all_steps(), reverse=True):
+        try:
+            restored = reader.restore(
+                item(checkpoints, step), args=ocp.args.StandardRestore(abstract)
+            )
+        except Exception as error:  # Orbax, TensorStore and JSON have no error in common
+            damaged[step] = in_short(error)
+            continue
+        set_aside(checkpoints, damaged, f"; training goes on from step {step}")
+        return restored
+    if sentence := none_readable(checkpoints, damaged):
+        raise ValueError(f"{sentence}: delete that folder to begin anew")
+    return None
 
 
 def load_variables(workdir: Path) -> dict[str, Any]:
     """Flax variables of the best checkpoint of `workdir`, the moving average where one was kept.
 
-    Raises FileNotFoundError where the folder holds no checkpoint.
+    Where it cannot be read, those of the newest that can, with a warning. Raises FileNotFoundError
+    where the folder holds no checkpoint, ValueError where none can be read.
     """
     if not (workdir / "config.json").is_file():
         raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
     if not (workdir / "checkpoints").is_dir():
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
     checkpoints = open_checkpoints(workdir, reading=True)
-    step = best_step(checkpoints)
-    if step is None:
-        raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
+    damaged = {}
+    for step in best_first(checkpoints):
+        try:
+            variables = read_variables(item(checkpoints, step))
+        except Exception as error:
+            damaged[step] = in_short(error)
+            continue
+        for other, reason in damaged.items():
+            logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is taken")
+        return variables
+    if sentence := none_readable(checkpoints, damaged):
+        raise ValueError(sentence)
+    raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
+
+
+def read_variables(folder: Path) -> dict[str, Any]:
+    """`params`, the moving average if it was kept, and `batch_stats` of one checkpoint."""
     reader = ocp.PyTreeCheckpointer()
-    folder = checkpoints.directory / str(step) / "default"
     tree = reader.metadata(folder).item_metadata.tree
     wanted = {name: tree[name] for name in ("params", "batch_stats", "ema")}
     # As NumPy arrays: the devices that saved them need not exist here.
@@ -84,3 +115,28 @@ def load_variables(workdir: Path) -> dict[str, Any]:
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
     return {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}
+
+
+def best_first(checkpoints: ocp.CheckpointManager) -> list[int]:
+    """All steps: the one with the least MAD of those evaluated, then from the newest on."""
+    found, _ = scores(checkpoints)
+    best = min(reversed(found), key=found.get, default=None)  # of equals the newest, as Orbax keeps
+    return sorted(checkpoints.all_steps(), key=lambda step: (step != best, -step))
+
+
+def scores(checkpoints: ocp.CheckpointManager) -> tuple[dict[int, float], dict[int, str]]:
+    """{step: MAD} of those evaluated, and {step: reason} of those whose score cannot be read."""
+    found, damaged = {}, {}
+    for step in checkpoints.all_steps():
+        try:
+            metrics = checkpoints.metrics(step)
+            if metrics is not None:
+                found[step] = float(metrics[METRIC])
+        except Exception as error:
+            damaged[step] = in_short(error)
+    return found, damaged
+
+
+def item(checkpoints: ocp.CheckpointManager, step: int) -> Path:
+    """The folder of the arrays of one step."""
+    return checkpoints.directory / str(step) / "default"

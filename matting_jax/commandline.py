@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from matting_jax import allocator
 from matting_jax.choices import one_of
+from matting_jax.stopping import Stopped
 from matting_jax.workdir import flat, read_config
 
 # mode: the flags that it reads beside --config, --workdir and --debug
@@ -163,13 +164,19 @@ def check_tuple(name: str, value: Any, default: Any) -> None:
 
 
 def main(argv: Sequence[str], usage: str) -> int:
-    """Run the program that the flags name; the exit code: 0, 2 for wrong arguments, 1 otherwise."""
+    """Run the program that the flags name; the exit code: 0, 2 for wrong arguments, 1 otherwise.
+
+    A run that a signal stopped has that of the signal, 128 + its number.
+    """
     try:
         values = parse(argv)
         if values.help:
             print(usage, values.get_help(), sep="\n")
             return 0
         return run(values) or 0
+    except Stopped as stopped:
+        print(f"launch.py: {stopped}", file=sys.stderr)
+        return stopped.exit_code
     except KeyboardInterrupt:
         print("launch.py: stopped", file=sys.stderr)
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import optax
 
 from matting_jax.choices import one_of
@@ -50,13 +51,32 @@ def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.Gradi
     return optax.stateless(scale)
 
 
+def is_kernel(params: Any) -> Any:
+    """True for the kernels of `params`: neither biases nor scales of normalisations."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
 def create_optimizer(config: Any, modules: Iterable[str]) -> optax.GradientTransformation:
-    """SGD or Adam as `config.optimizer` says, for a network with these top-level modules."""
-    options = config.optimizer
+    """The optimizer of `config.optimizer`, for a network with these top-level modules.
+
+    First gradients are clipped to the global norm `clip_norm`, where it is above 0. `weight_decay`
+    times the parameters (`decay`: all of them, or kernels alone) is then added to the gradients of
+    sgd and adam, as PyTorch and Paddle do, and to the updates of adamw (Loshchilov & Hutter 2019).
+    `module_rates` multiply the learning rate, so the decay as well.
+    """
+    options, rate = config.optimizer, learning_rate(config)
+    mask = {"all": None, "kernels": is_kernel}[
+        one_of(options.decay, ("all", "kernels"), "optimizer.decay")
+    ]
+    b1, b2, eps, decay = options.b1, options.b2, options.eps, options.weight_decay
     optimizers = {
-        "sgd": lambda: optax.sgd(learning_rate(config), options.momentum or None),
-        "adam": lambda: optax.adam(learning_rate(config), options.b1, options.b2, options.eps),
+        "sgd": lambda: optax.sgd(rate, options.momentum or None),
+        "adam": lambda: optax.adam(rate, b1, b2, eps),
+        "adamw": lambda: optax.adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask),
     }
-    optimizer = optimizers[one_of(options.name, optimizers, "optimizer")]()
-    rates = dict(options.module_rates)
-    return optax.chain(optimizer, module_rates(rates, modules))
+    steps = [optimizers[one_of(options.name, optimizers, "optimizer")]()]
+    if decay and options.name != "adamw":
+        steps.insert(0, optax.add_decayed_weights(decay, mask))
+    if options.clip_norm:
+        steps.insert(0, optax.clip_by_global_norm(options.clip_norm))
+    return optax.chain(*steps, module_rates(dict(options.module_rates), modules))

@@ -16,13 +16,16 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import checkpoint, console, parallel, previews
+from matting_jax.accumulate import check_parts, in_parts
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
 from matting_jax.data import Unlabelled, evaluation_pairs, train_batches, train_source
 from matting_jax.evaluate import mean_scores, predictions, score
 from matting_jax.matter import Matter
 from matting_jax.models import create_model
+from matting_jax.not_finite import LastStep
 from matting_jax.optimizer import create_optimizer
+from matting_jax.stopping import Stopped, listening
 from matting_jax.tasks import task_file
 from matting_jax.workdir import claim
 from matting_jax.writer import Writer
@@ -33,9 +36,11 @@ State = dict[str, Any]
 def train(config: ConfigDict, workdir: Path) -> State:
     """Train as `config` says, in `workdir`; goes on where an earlier run of it stopped.
 
-    Returns the last state. Raises ValueError where data, config or workdir do not fit.
+    Returns the last state. Raises ValueError where data, config or workdir do not fit,
+    FloatingPointError where a loss is not finite, Stopped after a signal, once all is saved.
     """
     mesh = parallel.device_mesh(config.batch_size)
+    check_parts(config.batch_size, mesh.size, config.accumulate)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
     pairs = parallel.first_process_first(lambda: test_pairs(config, source))
@@ -67,32 +72,44 @@ def train(config: ConfigDict, workdir: Path) -> State:
     batches = train_batches(
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
     )
-    stretch = Stretch()
-    for done in (bar := console.progress(first_step, config.steps)):
-        batch = stretch.wait_for(batches)
-        state, terms = step(state, parallel.split(batch, mesh))
-        stretch.add(terms)
-        if is_due(done, config.log_every, config):
-            values = stretch.finish(config.batch_size)
-            waited = f"waited {values['data_wait']:.1%} for data"
-            console.say(bar, f"step {done}: loss {values['loss']:.4f}, {waited}")
-            if writer:
-                writer.scalars(done, values)
-            stretch = Stretch()
-        scores = None
-        if is_due(done, config.evaluate_every, config):
-            begun = time.perf_counter()
-            matter.variables = variables_of(state)
-            scores = report(writer, done, matter, pairs, config)
-            summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
-            if writer and scores:
-                bar.write(f"step {done}: {summary}")
-            stretch.started += time.perf_counter() - begun
-        if scores or is_due(done, config.save_every, config) or done == config.steps:
-            checkpoint.save(checkpoints, done, state, scores or None)
-    checkpoints.wait_until_finished()
+    stretch, last = Stretch(), LastStep(workdir, checkpoints)
+    # JAX watches for SIGTERM in a job that it joined, and has all processes stop after one step.
+    job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
+    with listening(job) as asked:
+        for done in (bar := console.progress(first_step, config.steps)):
+            batch = stretch.wait_for(batches)
+            state, terms = step(state, parallel.split(batch, mesh))
+            stretch.add(terms)
+            last.follow(done, batch, terms)
+            if is_due(done, config.log_every, config):
+                last.look()
+                values = stretch.finish(config.batch_size)
+                waited = f"waited {values['data_wait']:.1%} for data"
+                console.say(bar, f"step {done}: loss {values['loss']:.4f}, {waited}")
+                if writer:
+                    writer.scalars(done, values)
+                stretch = Stretch()
+            scores = None
+            if is_due(done, config.evaluate_every, config):
+                last.look()
+                begun = time.perf_counter()
+                matter.variables = variables_of(state)
+                scores = report(writer, done, matter, pairs, config)
+                summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
+                if writer and scores:
+                    bar.write(f"step {done}: {summary}")
+                stretch.started += time.perf_counter() - begun
+            stop = asked(done)
+            if scores or stop or is_due(done, config.save_every, config) or done == config.steps:
+                last.look()
+                checkpoint.save(checkpoints, done, state, scores or None)
+            if stop:
+                break
+        checkpoints.wait_until_finished()
     if writer:
         writer.close()
+    if done < config.steps:
+        raise Stopped(stop, done, config.steps)
     console.print_end(workdir)
     return state
 
@@ -169,27 +186,32 @@ def train_step(
     forward = getattr(task, "forward", apply)
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
-        keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(batch["index"])
-        inputs, truth = task.synthesize(keys, batch, config)
         memory = state["memory"]
         if memory:
             now = {name: state[name] for name in ("params", "batch_stats")}
             memory = task.refresh(memory, now, state["step"], epoch, config)
+        kept = [memory] if memory else []  # what such a task's `forward` takes in addition
 
-        def loss(params):
-            variables = {
-                "params": parallel.varying(params),
-                "batch_stats": state["batch_stats"],
-            }
-            outputs, updated = forward(model, variables, inputs, *([memory] if memory else []))
-            total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
-            batch_stats = updated["batch_stats"]
-            if not config.synchronise_statistics:
-                batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
-            return total, (terms, batch_stats)
+        def gradients(statistics, part):
+            keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(part["index"])
+            inputs, truth = task.synthesize(keys, part, config)
 
-        gradient = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, batch_stats)), grads = gradient(state["params"])
+            def loss(params):
+                variables = {"params": parallel.varying(params), "batch_stats": statistics}
+                outputs, updated = forward(model, variables, inputs, *kept)
+                total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
+                batch_stats = updated["batch_stats"]
+                if not config.synchronise_statistics:
+                    batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
+                return total, (terms, batch_stats)
+
+            gradient = jax.value_and_grad(loss, has_aux=True)
+            (total, (terms, batch_stats)), grads = gradient(state["params"])
+            return batch_stats, (grads, {"loss": total, **terms})
+
+        batch_stats, (grads, terms) = in_parts(
+            gradients, state["batch_stats"], batch, config.accumulate
+        )
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
         ema = state["ema"]
@@ -203,7 +225,7 @@ def train_step(
             "ema": ema,
             "memory": memory,
         }
-        return new_state, {"loss": total, **terms}
+        return new_state, {**terms, "gradient_norm": optax.tree.norm(grads)}
 
     return step
 

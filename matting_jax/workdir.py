@@ -41,12 +41,15 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             if field not in FREE and old.get(field) != new.get(field)
         ]
         # A first try that ended before its first checkpoint leaves nothing that could be mixed.
-        if differing and any((workdir / "checkpoints").glob("[0-9]*")):
+        if differing and any((workdir / "checkpoints").glob("*[0-9]*")):
             raise ValueError(
                 f"{workdir} holds a run of another config; choose another --workdir, or undo:\n  "
                 + "\n  ".join(differing)
             )
-    elif workdir.exists() and any(x.name != "evaluation" for x in workdir.iterdir()):
+    # What begins with a dot is left of a config that was being written when the program was killed.
+    elif workdir.exists() and any(
+        x.name != "evaluation" and not x.name.startswith(".") for x in workdir.iterdir()
+    ):
         raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
     with written_whole(path) as file:
         file.write_text(config.to_json(indent=2) + "\n")

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
 
+from matting_jax.files import written_whole
+
 
 class Writer:
     """Scalars and pictures of one run, in its workdir.
@@ -22,7 +24,8 @@ class Writer:
         self.lines = workdir / "metrics.jsonl"
         if self.lines.exists():
             kept = [x for x in self.lines.read_text().splitlines() if step_of(x) <= first_step]
-            self.lines.write_text("".join(line + "\n" for line in kept))
+            with written_whole(self.lines) as file:
+                file.write_text("".join(line + "\n" for line in kept))
         self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

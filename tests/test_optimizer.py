@@ -1,7 +1,9 @@
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ def config_of(schedule="constant", steps=100, rate=0.2, warmup=0, name="sgd", ra
     options = dict(name=schedule, power=0.9, step_every=7, step_factor=0.1, warmup_steps=warmup)
     optimizer = dict(
         name=name, learning_rate=rate, momentum=0.9, b1=0.8, b2=0.95, eps=1e-3,
+        weight_decay=0.0, decay="all", clip_norm=0.0,
         schedule=options, module_rates=rates or {},
     )  # fmt: skip
     return ConfigDict(dict(steps=steps, optimizer=optimizer | values))
@@ -137,8 +140,91 @@ def test_module_of_rate_zero_stays_bit_equal():
         (dict(schedule="cosin"), "cosine"),
         (dict(schedule="polly"), "poly"),
         (dict(rates={"backbon": 0.5}), "backbone"),
+        (dict(decay="kernel"), "kernels"),
     ],
 )
 def test_wrong_name_is_answered_with_the_nearest(change, nearest):
     with pytest.raises(ValueError, match=f"did you mean '{nearest}'"):
         create_optimizer(config_of(**change), ["backbone", "head"])
+
+
+LAYERS = {
+    "body": {"conv": {"kernel": (3, 4), "bias": (4,)}, "norm": {"scale": (4,), "bias": (4,)}},
+    "head": {"conv": {"kernel": (4, 2), "bias": (2,)}},
+}
+
+
+def drawn(rng, scale=1.0):
+    """Float64 arrays for every leaf of LAYERS."""
+    return jax.tree.map(
+        lambda shape: scale * rng.normal(size=shape), LAYERS, is_leaf=lambda x: isinstance(x, tuple)
+    )
+
+
+def torch_run(torch, config, start, gradients):
+    """What torch.optim makes of the same parameters, gradients and options."""
+    options = config.optimizer
+    params = jax.tree.map(lambda x: torch.nn.Parameter(torch.tensor(x)), start)
+    groups = [
+        dict(
+            params=[param],
+            lr=options.learning_rate * options.module_rates.get(path[0].key, 1.0),
+            weight_decay=options.weight_decay
+            if options.decay == "all" or path[-1].key == "kernel" else 0.0,
+        )
+        for path, param in jax.tree_util.tree_leaves_with_path(params)
+    ]  # fmt: skip
+    adam = dict(betas=(options.b1, options.b2), eps=options.eps)
+    optimizer = {
+        "sgd": lambda: torch.optim.SGD(groups, momentum=options.momentum),
+        "adam": lambda: torch.optim.Adam(groups, **adam),
+        "adamw": lambda: torch.optim.AdamW(groups, **adam),
+    }[options.name]()
+    leaves = jax.tree.leaves(params)
+    for gradient in gradients:
+        for param, grad in zip(leaves, jax.tree.leaves(gradient), strict=True):
+            param.grad = torch.tensor(grad)
+        if options.clip_norm:
+            torch.nn.utils.clip_grad_norm_(leaves, options.clip_norm)
+        optimizer.step()
+    return jax.tree.map(lambda param: param.detach().numpy(), params)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(weight_decay=0.1),
+        dict(weight_decay=0.1, decay="kernels"),
+        dict(weight_decay=0.1, rates={"body": 0.25}),
+        dict(weight_decay=0.1, rates={"body": 0.0}),
+        dict(clip_norm=0.5),
+        dict(clip_norm=6.0),  # some of the gradients are below it
+        dict(weight_decay=0.1, decay="kernels", rates={"head": 3.0}, clip_norm=0.5),
+    ],
+    ids=str,
+)
+def test_decay_rates_and_clipping_are_those_of_pytorch(name, options):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    start, gradients = drawn(rng), [drawn(rng, scale) for scale in (2.0, 0.5, 1.0, 3.0, 0.1)]
+    config = config_of(name=name, **options)
+    expected = torch_run(torch, config, start, gradients)
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, start)
+        optimizer = create_optimizer(config, params)
+        state = optimizer.init(params)
+        for gradient in gradients:
+            updates, state = optimizer.update(jax.tree.map(jnp.asarray, gradient), state, params)
+            params = optax.apply_updates(params, updates)
+    # PyTorch clips to a norm smaller by 1e-6 of it.
+    tolerance = 1e-6 if config.optimizer.clip_norm else 1e-9
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, tolerance, tolerance), params,
+                 expected)  # fmt: skip
+
+
+def test_without_decay_and_clipping_a_checkpoint_holds_the_state_of_the_optimizer_alone():
+    params = jax.tree.map(jnp.asarray, drawn(np.random.default_rng(0)))
+    plain = optax.chain(optax.adam(lambda step: 0.1), optax.identity())
+    state = create_optimizer(config_of(name="adam"), params).init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(plain.init(params))

@@ -75,7 +75,7 @@ def one_equals_eight(config, model, drawn, batch):
     return one
 
 
-def compare(name, folder):
+def compare(name, parts, folder):
     """With eight devices: they train as one does, and statistics need not be shared."""
     register_tiny()
     jax.config.update("jax_disable_most_optimizations", True)
@@ -86,10 +86,10 @@ def compare(name, folder):
     config.name = name
     task = task_file(config.task.name)
     config.model = {"context": "se"} if name == "modnet" else {}
-    config.batch_size = 16
+    config.batch_size, config.accumulate = 16, int(parts)
     config.optimizer.module_rates.lr_branch = 1.0
     model = training_model(config)
-    drawn = jax.device_get(initial_variables(config, model))
+    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
     rng = np.random.default_rng(0)
     batch = {
         kind: rng.integers(0, 256, (16, 32, 32, channels), np.uint8)
@@ -103,7 +103,7 @@ def compare(name, folder):
 
     assert [parallel.device_mesh(size).size for size in (16, 12, 9)] == [8, 4, 1]
 
-    if name == "tiny":
+    if name == "tiny" and config.accumulate == 1:
         compare_adaptation(batch)
         mesh = parallel.device_mesh(8)
         optimizer = create_optimizer(config, drawn["params"])
@@ -131,19 +131,22 @@ def compare_adaptation(batch):
     config.batch_size = 16
     model = training_model(config)
     drawn = jax.jit(model.init)(jax.random.key(7), np.zeros((1, 32, 32, 3)))
+    drawn = jax.tree.map(np.float64, jax.device_get(drawn))
     photos = {"image": batch["foreground"], "index": batch["index"]}
-    one = one_equals_eight(config, model, jax.device_get(drawn), photos)
+    one = one_equals_eight(config, model, drawn, photos)
     changed = [not np.array_equal(a, b) for a, b in zip(
         jax.tree.leaves(one["state"]["memory"]["params"]), jax.tree.leaves(drawn["params"]),
         strict=True)]  # fmt: skip
     assert any(changed)
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("modnet", marks=pytest.mark.slow)])
-def test_eight_devices_train_as_one_does(name, folders):
+@pytest.mark.parametrize(
+    "name, parts", [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)]
+)
+def test_eight_devices_train_as_one_does(name, parts, folders):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(folders)],
+        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(parts), folders],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
         capture_output=True,

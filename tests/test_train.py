@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +93,18 @@ def test_run_stopped_between_saves_goes_on_from_the_last_one(finished, config, t
     config.steps = 4
     assert_same(jax.device_get(train(config, tmp_path / "run")), expected)
     assert scores_of(tmp_path / "run") == scores_of(whole)
+
+
+def test_run_whose_newest_checkpoint_is_damaged_ends_as_an_uninterrupted_one(
+    finished, config, tmp_path, capsys
+):
+    whole, _, expected = finished
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "4" / "default")
+    assert_same(jax.device_get(train(config, run)), expected)
+    assert "from step 3" in capsys.readouterr().out
+    assert scores_of(run) == scores_of(whole)
+    assert_same(saved(run, 4, expected), expected)
 
 
 def test_finished_run_says_so_and_changes_nothing(finished, capsys):

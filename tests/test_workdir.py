@@ -74,3 +74,17 @@ def test_run_that_ended_before_its_first_checkpoint_may_be_corrected(config, tmp
     config.seed += 1
     claim(tmp_path, config)
     assert read_config(tmp_path) == config
+
+
+def test_run_that_was_killed_while_it_wrote_its_config_begins_again(config, tmp_path):
+    (tmp_path / ".0123456789abcdef.json").write_text("{")
+    claim(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_damaged_checkpoints_are_not_mixed_with_those_of_another_config(config, tmp_path):
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "damaged_10").mkdir(parents=True)
+    config.seed += 1
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        claim(tmp_path, config)

@@ -39,6 +39,21 @@ def test_damaged_line_is_taken_away(tmp_path, rest):
     assert [line["step"] for line in read(tmp_path)] == [1, 2]
 
 
+def test_log_is_whole_where_a_run_is_killed_while_it_takes_lines_away(tmp_path, monkeypatch):
+    writer = Writer(tmp_path, 0)
+    for step in (1, 2, 3):
+        writer.scalars(step, {"loss": step})
+    writer.close()
+
+    def killed(*arguments):
+        raise SystemExit
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(SystemExit):
+        Writer(tmp_path, 1)
+    assert [line["step"] for line in read(tmp_path)] == [1, 2, 3]
+
+
 def test_preview_is_a_png_of_the_step(tmp_path):
     picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     writer = Writer(tmp_path, 0)
