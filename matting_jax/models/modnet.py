@@ -1,6 +1,7 @@
 """MODNet (Ke et al., AAAI 2022): a portrait's alpha from the photo alone.
 
-Source: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2.
+Source: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2, the AAAI
+paper is arXiv v4.
 """
 from __future__ import annotations
 
@@ -11,13 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, resize_area, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
-from matting_jax.models.layers import BatchNorm, Conv, UpsampledConv, instance_norm
+from matting_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    UpsampledConv,
+    he_uniform,
+    instance_norm,
+)
 
 Array = jax.Array
+CONTEXTS = ("se", "easpp", "none")
 
 
 class IBNorm(nn.Module):
@@ -77,21 +87,78 @@ class SEBlock(nn.Module):
         return x * weight[:, None, None]
 
 
+class EASPP(nn.Module):
+    """Efficient atrous spatial pyramid pooling: context of several scales, at 1.5 % of ASPP's cost.
+
+    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4: neither
+    code nor checkpoint of it was released. The paper's: a quarter of the channels; an atrous
+    convolution splits into a depth-wise and a 1x1 one, and the order is switched, so that each
+    channel fuses its own scales before a single 1x1 convolution fuses the channels and recovers
+    their number. Chosen here: the rates (half of DeepLabv3's, which are for features at 1/16), the
+    features themselves and their mean over the image as further scales, IBNorm and ReLU after each
+    convolution, and a ReLU after the fusion of scales, without which the normalisation of the last
+    convolution would take the image's mean away again.
+    """
+
+    norm: Any
+    rates: tuple[int, ...] = (3, 6, 9)
+    reduction: int = 4
+    dtype: Any = None
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        block = partial(ConvIBNormRelu, kernel_size=1, norm=self.norm, dtype=self.dtype)
+        x = block(channels // self.reduction, name="reduce")(x)
+        scales = [x]
+        for rate in self.rates:
+            y = DepthwiseConv(
+                dtype=self.dtype, form=self.form, dilation=rate, name=f"atrous_{rate}_0"
+            )(x)
+            scales.append(nn.relu(IBNorm(self.norm, name=f"atrous_{rate}_1")(y)))
+        scales.append(jnp.mean(x, (1, 2), keepdims=True))
+        fused = nn.relu(ScaleFusion(self.dtype, name="fusion")(scales))
+        return block(channels, name="recover")(fused)
+
+
+class ScaleFusion(nn.Module):
+    """Each channel's own weighted sum of its scales, plus a bias.
+
+    scales: maps [B, h, w, C], or [B, 1, 1, C] for a value of the whole image, -> [B, h, w, C].
+    Parameters `kernel` [scales, C] and `bias` [C].
+    """
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, scales: list[Array]) -> Array:
+        channels = scales[0].shape[-1]
+        kernel = self.param("kernel", he_uniform, (len(scales), channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        kernel, bias, *scales = promote_dtype(kernel, bias, *scales, dtype=self.dtype)
+        return sum(weight * x for weight, x in zip(kernel, scales, strict=True)) + bias
+
+
 class LRBranch(nn.Module):
     """Semantic estimation at low resolution.
 
     enc32x [B, H/32, W/32, 1280] -> semantic [B, H/16, W/16, 1] in [0, 1] and
-    lr8x [B, H/8, W/8, 32].
+    lr8x [B, H/8, W/8, 32]. `context` as of `MODNet`.
     """
 
     norm: Any
+    context: str = "se"
     dtype: Any = None
     form: str = "auto"
 
     @nn.compact
     def __call__(self, enc32x: Array) -> tuple[Array, Array]:
         block = partial(ConvIBNormRelu, norm=self.norm, dtype=self.dtype)
-        enc32x = SEBlock(dtype=self.dtype, name="se_block")(enc32x)
+        if self.context == "se":
+            enc32x = SEBlock(dtype=self.dtype, name="se_block")(enc32x)
+        elif self.context == "easpp":
+            enc32x = EASPP(self.norm, dtype=self.dtype, form=self.form, name="easpp")(enc32x)
         lr16x = block(96, 5, upsampled=True, form=self.form, name="conv_lr16x")(enc32x)
         lr8x = block(32, 5, name="conv_lr8x")(upsample(lr16x))
         semantic = block(1, 3, stride=2, norm=None, name="conv_lr")(lr8x)
@@ -162,8 +229,9 @@ class MODNet(nn.Module):
     image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
     Returns a dict: alpha [B, H, W, 1], detail [B, H, W, 1] and semantic [B, H/16, W/16, 1], all in
     [0, 1], float32 (float64 for float64 input). `context` is "se", the squeeze-and-excitation block
-    of the released checkpoints. `train` takes batch statistics unless `frozen_statistics`, over all
-    devices of `axis_name`; `form` is that of the convolutions, see `layers`.
+    of the released checkpoints, "easpp", the e-ASPP of the AAAI paper, or "none". `train` takes
+    batch statistics unless `frozen_statistics`, over all devices of `axis_name`; `form` is that of
+    the convolutions, see `layers`.
     """
 
     context: str = "se"
@@ -174,7 +242,7 @@ class MODNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
-        one_of(self.context, ("se",), "context of modnet")
+        one_of(self.context, CONTEXTS, "context of modnet")
         height, width = image.shape[1:3]
         if height % 32 or width % 32 or 0 in (height, width):
             raise ValueError(f"MODNet needs sides that are multiples of 32, got {height}x{width}")
@@ -187,7 +255,9 @@ class MODNet(nn.Module):
         if self.dtype is not None:
             x = x.astype(self.dtype)
         enc = MobileNetV2(norm, self.dtype, self.form, name="backbone")(x)
-        semantic, lr8x = LRBranch(norm, self.dtype, self.form, name="lr_branch")(enc["enc32x"])
+        semantic, lr8x = LRBranch(norm, self.context, self.dtype, self.form, name="lr_branch")(
+            enc["enc32x"]
+        )
         detail, hr2x = HRBranch(norm, self.dtype, name="hr_branch")(
             x, enc["enc2x"], enc["enc4x"], lr8x
         )
