@@ -22,17 +22,19 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.seed = 0
     config.steps = 250_000  # 40 epochs of 100,000 composites
     config.batch_size = 16
-    config.model = ConfigDict(dict(context="se"))
+    config.model = ConfigDict(dict(context="se"))  # or "easpp", "none"
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
     config.init = ConfigDict(dict(checkpoint="", backbone=""))  # official files to start from
 
-    # The weights of section 3.5 of the paper; the released trainer has 10, 10, 1.
+    # The weights of section 3.5 of the paper; the released trainer has 10, 10, 1. 0 leaves out.
     config.task = ConfigDict(
         dict(name="modnet", semantic_weight=1.0, detail_weight=10.0, matte_weight=1.0)
     )
+    config.task.boundary_weight = 4.0  # the matte loss inside the boundary, once more
+    config.task.compositional_weight = 1.0  # the compositional part of the matte loss
     config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(10, 20)))  # px per 256 px of side
     # The paper names colour jitter and flips but no ranges; these are mild.
     config.synthesis.jitter = ConfigDict(
