@@ -1,6 +1,7 @@
 """Official checkpoints to Flax variables and back, exactly and completely."""
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax import traverse_util
 
 from matting_jax.choices import one_of
@@ -75,10 +77,14 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
         from matting_jax.checkpoint import load_variables  # Orbax is slow to import
 
         saved = read_config(Path(path))
-        if saved.name != name or any(saved.model.get(k) != x for k, x in keywords.items()):
+        if saved.name != name:
+            raise ValueError(f"{path} holds {saved.name}, not {name}")
+        # As modules, which fill in the keywords that an older run did not save yet.
+        there, asked = create_model(name, **saved.model), create_model(name, **keywords)
+        if there != asked:
             raise ValueError(
-                f"{path} holds {saved.name} with {saved.model.to_dict()}, "
-                f"not {name} with {keywords or 'its defaults'}"
+                f"{path} holds {name} with {difference(there, asked)}, "
+                f"not with {difference(asked, there)}"
             )
         return load_variables(Path(path))
     return from_state_dict(name, read_state_dict(Path(path)), **keywords)
@@ -169,6 +175,12 @@ def official_names(name: str) -> ModuleType:
 def is_counter(key: str) -> bool:
     """Whether `key` counts the batches of a normalisation, which nothing reads."""
     return key.endswith("num_batches_tracked")
+
+
+def difference(model: nn.Module, other: nn.Module) -> str:
+    """The keywords of `model` whose values are not those of `other`, as one would type them."""
+    values = {x.name: getattr(model, x.name) for x in dataclasses.fields(model)}
+    return ", ".join(f"{k}={x!r}" for k, x in values.items() if x != getattr(other, k))
 
 
 def flat_shapes(name: str, keywords: Mapping[str, Any]) -> dict[LeafPath, jax.ShapeDtypeStruct]:

@@ -31,10 +31,13 @@ def variables(official):
 @pytest.fixture(scope="module")
 def workdir(variables, compiled_once, tmp_path_factory):
     """A workdir of MODNet with one checkpoint."""
-    folder = tmp_path_factory.mktemp("modnet") / "run"
     config = load_config(MODNET, "")
-    config.allocator = False
     config.compilation_cache = str(compiled_once)
+    return workdir_of(config, variables, tmp_path_factory.mktemp("modnet") / "run")
+
+
+def workdir_of(config, variables, folder):
+    config.allocator = False
     claim(folder, config)
     manager = checkpoint.open_checkpoints(folder)
     state = variables | {"step": np.int32(1), "opt_state": (), "ema": {}}
@@ -116,6 +119,32 @@ def test_unknown_ending_is_refused_with_those_there_are(workdir, tmp_path, capsy
     assert list(tmp_path.iterdir()) == []
     (tmp_path / output).write_bytes(b"")
     assert "the ending must be one of" in refused(tmp_path / output)
+
+
+def test_workdir_of_another_model_is_refused_with_both_named(tmp_path):
+    config = load_config(MODNET, "")
+    config.model.context = "easpp"
+    few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
+    folder = workdir_of(config, few, tmp_path / "run")
+    for keywords in ({}, {"context": "se"}):
+        with pytest.raises(ValueError) as error:
+            mj.load_checkpoint("modnet", folder, **keywords)
+        expected = f"{folder} holds modnet with context='easpp', not with context='se'"
+        assert str(error.value) == expected
+    with pytest.raises(ValueError, match="holds modnet, not tiny"):
+        mj.load_checkpoint("tiny", folder)
+    assert_same(mj.load_checkpoint("modnet", folder, context="easpp"), few)
+
+
+def test_config_that_lacks_a_newer_keyword_means_its_default(tmp_path):
+    config = load_config(MODNET, "")
+    config.model = {}
+    few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
+    folder = workdir_of(config, few, tmp_path / "run")
+    for keywords in ({}, {"context": "se"}):
+        assert_same(mj.load_checkpoint("modnet", folder, **keywords), few)
+    with pytest.raises(ValueError, match="with context='se', not with context='none'"):
+        mj.load_checkpoint("modnet", folder, context="none")
 
 
 def test_output_is_needed(workdir, capsys):
