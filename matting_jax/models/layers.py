@@ -246,14 +246,16 @@ class BatchNorm(nn.Module):
 
     x [B, H, W, C]. Statistics are float32 in `batch_stats` (`mean`, `var`), parameters `scale` and
     `bias`. In training they are taken over the batch, over all devices of `axis_name` where it is
-    given, and the running variance takes the unbiased one (Flax's own takes the biased).
-    `use_running_average` keeps and uses the running ones, scale and bias still train.
+    given, and the running variance takes the `unbiased` one, as PyTorch's, or the biased one, as
+    Paddle's and Flax's. `use_running_average` keeps and uses the running ones, scale and bias still
+    train.
     """
 
     use_running_average: bool
     axis_name: str | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
+    unbiased: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -269,9 +271,10 @@ class BatchNorm(nn.Module):
             x, scale, bias, mean.value, self.epsilon, self.axis_name
         )
         if not self.is_initializing():
-            unbiased = batch_var * (count / jnp.maximum(count - 1, 1))
+            if self.unbiased:
+                batch_var = batch_var * (count / jnp.maximum(count - 1, 1))
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-            var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
+            var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
         return y
 
 
@@ -332,3 +335,13 @@ def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
     mean = jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
     return ((wide - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """`instance_norm` of x [B, H, W, C] with a `scale` and a `bias` [C] for each channel."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return (instance_norm(x) * scale + bias).astype(x.dtype)

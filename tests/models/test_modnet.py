@@ -63,7 +63,7 @@ def test_forward_equals_official(form):
 @pytest.fixture(scope="module")
 def context():
     """The e-ASPP with its variables, and features wider than its atrous convolutions reach."""
-    norm = partial(BatchNorm, use_running_average=True)
+    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=True))
     block = modnet.EASPP(norm)
     x = np.random.default_rng(0).random((1, 40, 40, 64)).astype(np.float32)
     return block, block.init(jax.random.key(0), x), x
@@ -132,7 +132,8 @@ def test_context_of_every_form_is_the_same_with_gradients(context):
 
 def test_low_resolution_branch_learns_with_the_reconstructed_context():
     """A gradient reaches every parameter, and steps along it lower the loss."""
-    branch = modnet.LRBranch(partial(BatchNorm, use_running_average=False), "easpp")
+    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=False))
+    branch = modnet.LRBranch(norm, "easpp")
     x = np.random.default_rng(0).random((2, 12, 12, 64)).astype(np.float32)
     truth = synth.image(24, 24, 1, 2, 0)
     variables = branch.init(jax.random.key(0), x)
@@ -168,7 +169,7 @@ def test_parameters_of_the_contexts(context, parameters):
 def test_test_time_rule_equals_official_image_demo():
     golden = np.load(GOLDENS / "modnet_300x420_s1.npz")
     photo = synth.image(300, 420, 3, 1, 1)[0]
-    inputs = modnet.prepare(photo)
+    inputs = modnet.prepare(mj.create_model("modnet"), photo)
     assert inputs["image"].shape[1:3] == tuple(golden["net_size"])
     np.testing.assert_allclose(2 * inputs["image"][:, ::8, ::8] - 1, golden["resized_s"], atol=1e-6)
 
@@ -176,7 +177,7 @@ def test_test_time_rule_equals_official_image_demo():
     heads = matter.heads(photo)
     np.testing.assert_allclose(heads["semantic"], golden["semantic"][0], atol=1e-3)
     np.testing.assert_allclose(heads["alpha"][::4, ::4], golden["alpha_net_s"][0], atol=1e-3)
-    restored = modnet.restore(heads["alpha"][None], 300, 420)
+    restored = modnet.restore(matter.model, heads["alpha"][None], 300, 420)
     np.testing.assert_allclose(restored, golden["alpha"][0, ..., 0], atol=1e-3)
 
 
