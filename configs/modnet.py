@@ -6,6 +6,7 @@ python launch.py --config configs/modnet.py:paper \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the paper's recipe on portraits of your own
 python launch.py --config configs/modnet.py:official   the same with the released trainer's weights
+python launch.py --config configs/modnet.py:paddle     the same by PaddleSeg's recipe and network
 
 The paper's foregrounds (about 3000 portraits) are private; it composes each over some 30 photos and
 starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.init.backbone=FILE).
@@ -13,7 +14,7 @@ starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.i
 """
 from ml_collections import ConfigDict
 
-VARIANTS = ("sample", "paper", "official")
+VARIANTS = ("sample", "paper", "official", "paddle")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
@@ -22,7 +23,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.seed = 0
     config.steps = 250_000  # 40 epochs of 100,000 composites
     config.batch_size = 16
-    config.model = ConfigDict(dict(context="se"))  # or "easpp", "none"
+    # context: or "easpp", "none"; flavour: or "paddle"
+    config.model = ConfigDict(dict(context="se", flavour="official"))
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
@@ -72,6 +74,21 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant == "official":
         config.task.semantic_weight = 10.0
         config.synchronise_statistics = False  # plain DataParallel
+    if variant == "paddle":
+        config.steps = 100_000
+        config.model.flavour = "paddle"
+        config.task.name = "modnet_paddle"
+        config.task.consistency_weight = 1.0  # of semantics with alpha, outside the boundary
+        config.synthesis = ConfigDict(
+            dict(flip=0.5, blur=0.1, trimap_kernel=(2, 4), trimap_iterations=(5, 14))
+        )
+        config.synthesis.distort = ConfigDict(
+            dict(chance=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=18 / 255)
+        )
+        config.optimizer.learning_rate, config.optimizer.weight_decay = 0.02, 4e-5
+        config.optimizer.schedule.step_every = 40_000
+        config.data.foreground_colours = "as_is"
+        config.data.crop.rescale = (1024, 2048)  # PaddleSeg leaves photos at the size they have
     if variant == "sample":
         config.steps, config.batch_size = 2250, 4
         config.task.semantic_weight = 10.0
