@@ -6,6 +6,7 @@ python launch.py --config configs/modnet.py:paper \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the paper's recipe on portraits of your own
 python launch.py --config configs/modnet.py:official   the same with the released trainer's weights
+python launch.py --config configs/modnet.py:paddle     the same by PaddleSeg's recipe and network
 
 The paper's foregrounds (about 3000 portraits) are private; it composes each over some 30 photos and
 starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.init.backbone=FILE).
@@ -13,7 +14,7 @@ starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.i
 """
 from ml_collections import ConfigDict
 
-VARIANTS = ("sample", "paper", "official")
+VARIANTS = ("sample", "paper", "official", "paddle")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
@@ -23,17 +24,20 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.steps = 250_000  # 40 epochs of 100,000 composites
     config.batch_size = 16
     config.accumulate = 1  # parts of a step's batch, one after the other: memory falls
-    config.model = ConfigDict(dict(context="se"))
+    # context: or "easpp", "none"; flavour: or "paddle"
+    config.model = ConfigDict(dict(context="se", flavour="official"))
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
     config.init = ConfigDict(dict(checkpoint="", backbone=""))  # official files to start from
 
-    # The weights of section 3.5 of the paper; the released trainer has 10, 10, 1.
+    # The weights of section 3.5 of the paper; the released trainer has 10, 10, 1. 0 leaves out.
     config.task = ConfigDict(
         dict(name="modnet", semantic_weight=1.0, detail_weight=10.0, matte_weight=1.0)
     )
+    config.task.boundary_weight = 4.0  # the matte loss inside the boundary, once more
+    config.task.compositional_weight = 1.0  # the compositional part of the matte loss
     config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(10, 20)))  # px per 256 px of side
     # The paper names colour jitter and flips but no ranges; these are mild.
     config.synthesis.jitter = ConfigDict(
@@ -74,6 +78,21 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant == "official":
         config.task.semantic_weight = 10.0
         config.synchronise_statistics = False  # plain DataParallel
+    if variant == "paddle":
+        config.steps = 100_000
+        config.model.flavour = "paddle"
+        config.task.name = "modnet_paddle"
+        config.task.consistency_weight = 1.0  # of semantics with alpha, outside the boundary
+        config.synthesis = ConfigDict(
+            dict(flip=0.5, blur=0.1, trimap_kernel=(2, 4), trimap_iterations=(5, 14))
+        )
+        config.synthesis.distort = ConfigDict(
+            dict(chance=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=18 / 255)
+        )
+        config.optimizer.learning_rate, config.optimizer.weight_decay = 0.02, 4e-5
+        config.optimizer.schedule.step_every = 40_000
+        config.data.foreground_colours = "as_is"
+        config.data.crop.rescale = (1024, 2048)  # PaddleSeg leaves photos at the size they have
     if variant == "sample":
         config.steps, config.batch_size = 2250, 4
         config.task.semantic_weight = 10.0

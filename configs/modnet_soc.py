@@ -25,7 +25,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.steps = 500_000  # 10 epochs of 50,000 frames
     config.batch_size = 1
     config.accumulate = 1  # parts of a step's batch, one after the other: memory falls
-    config.model = ConfigDict(dict(context="se"))
+    config.model = ConfigDict(dict(context="se", flavour="official"))  # those of the checkpoint
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = True  # keep the running statistics; scale and bias still train

@@ -30,7 +30,7 @@ class Matter:
         **keywords: Any,
     ):
         model = create_model(name, **keywords)
-        self.name = name
+        self.name, self.model = name, model
         self.rule = network_file(name)
         self.options = dict(test_time or {})
         self.variables = jax.device_put(dict(variables))
@@ -46,7 +46,8 @@ class Matter:
         """
         photo = as_float_image(photo)
         alpha = np.asarray(self.alpha(self.variables, self.inputs(photo)))
-        return np.clip(self.rule.restore(alpha, *photo.shape[:2]), 0, 1)
+        alpha = self.rule.restore(self.model, alpha, *photo.shape[:2], **self.options)
+        return np.clip(alpha, 0, 1)
 
     def heads(self, photo: np.ndarray) -> dict[str, np.ndarray]:
         """All outputs of the network for one photo, [h, w, C] at the network's own sizes."""
@@ -55,7 +56,7 @@ class Matter:
 
     def inputs(self, photo: np.ndarray) -> dict[str, np.ndarray]:
         """What the network takes for this photo; a size not seen before is logged."""
-        inputs = self.rule.prepare(photo, **self.options)
+        inputs = self.rule.prepare(self.model, photo, **self.options)
         size = inputs["image"].shape[1:3]
         if size not in self.sizes:
             self.sizes.add(size)

@@ -61,6 +61,7 @@ class Backbone(nn.Module):
 class Tiny(nn.Module):
     """A network with MODNet's face and the names of its parts, which compiles in a second."""
 
+    flavour: str = "official"
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
@@ -95,7 +96,7 @@ def register_tiny() -> None:
     """Make `tiny` a network like those of the library, with a file of names for its checkpoints."""
     network, names = ModuleType("matting_jax.models.tiny"), ModuleType("matting_jax.convert.tiny")
     network.Tiny, network.prepare, network.restore = Tiny, modnet.prepare, modnet.restore
-    names.PREFIX = "module."
+    names.PREFIX, names.CONSTANTS = "module.", {}
     names.official_names = lambda path: [modnet_names.dotted(path)]
     names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
     names.is_backbone_head = modnet_names.is_backbone_head

@@ -185,7 +185,7 @@ def test_flags_may_stand_before_and_after_the_fields():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", ["sample", "paper", "official"])
+@pytest.mark.parametrize("variant", ["sample", "paper", "official", "paddle"])
 def test_variant_is_chosen_behind_a_colon(variant):
     values = parsed(f"{BASE}:{variant}")
     expected = commandline.load_config(MODNET, variant)

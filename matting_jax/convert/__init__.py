@@ -1,6 +1,7 @@
 """Official checkpoints to Flax variables and back, exactly and completely."""
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax import traverse_util
 
 from matting_jax.choices import one_of
@@ -29,36 +31,39 @@ FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
 def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords: Any) -> Variables:
     """Flax variables of network `name` from {official name: NumPy array}.
 
-    Every official name is read exactly once; counters that no network uses may be missing.
+    Every official name is read exactly once; counters and constants may be missing.
     Raises ValueError that lists all missing and unexpected names and all wrong shapes. Copies of
     one tensor that differ warn: the one that the official loader keeps is taken.
     """
-    names = official_names(name)
+    shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
         state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
-    state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
-    flat = assign(flat_shapes(name, keywords), names.official_names, state_dict, name)
+    state_dict = {
+        key: x
+        for key, x in state_dict.items()
+        if not is_counter(key) and key not in names.CONSTANTS
+    }
+    flat = assign(shapes, names.official_names, state_dict, name)
     return traverse_util.unflatten_dict(flat)
 
 
 def to_state_dict(name: str, variables: Variables, **keywords: Any) -> dict[str, np.ndarray]:
     """{official name: NumPy array} of `variables`, with the official names, shapes and layout.
 
-    Copies are written under each of their names, counters that no network uses as zeros.
-    Raises ValueError where `variables` are not those of network `name`.
+    Copies are written under each of their names, counters that no network uses as zeros, constants
+    with their values. Raises ValueError where `variables` are not those of network `name`.
     """
-    names = official_names(name)
-    expected = flat_shapes(name, keywords)
+    expected, names = flat_shapes(name, keywords), official_names(name, keywords)
     flat = traverse_util.flatten_dict({key: variables[key] for key in variables})
     if {path: x.shape for path, x in flat.items()} != {p: x.shape for p, x in expected.items()}:
         raise ValueError(f"these are not the variables of {name} with {keywords or 'its defaults'}")
-    state_dict = {}
+    state_dict = dict(names.CONSTANTS)
     for path in expected:
         for key in names.official_names(path):
             array = np.asarray(flat[path], np.float32)
             axes = OFFICIAL_AXES.get(array.ndim)
             state_dict[names.PREFIX + key] = np.ascontiguousarray(array.transpose(axes))
-            if path[-1] == "mean":
+            if key.endswith("running_mean"):
                 counter = key.replace("running_mean", "num_batches_tracked")
                 state_dict[names.PREFIX + counter] = np.zeros((), np.int64)
     return state_dict
@@ -67,18 +72,23 @@ def to_state_dict(name: str, variables: Variables, **keywords: Any) -> dict[str,
 def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """Flax variables of network `name` from an official file or from a workdir of this library.
 
-    Files: .ckpt, .pth and .pt (need torch, read with `weights_only=True`) and .safetensors.
-    Of a workdir the best checkpoint is taken. Raises FileNotFoundError or ValueError.
+    Files: .ckpt, .pth and .pt (need torch, read with `weights_only=True`), .safetensors and
+    Paddle's .pdparams. Of a workdir the best checkpoint is taken. Raises FileNotFoundError or
+    ValueError.
     """
     one_of(name, NETWORKS, "network")
     if Path(path).is_dir():
         from matting_jax.checkpoint import load_variables  # Orbax is slow to import
 
         saved = read_config(Path(path))
-        if saved.name != name or any(saved.model.get(k) != x for k, x in keywords.items()):
+        if saved.name != name:
+            raise ValueError(f"{path} holds {saved.name}, not {name}")
+        # As modules, which fill in the keywords that an older run did not save yet.
+        there, asked = create_model(name, **saved.model), create_model(name, **keywords)
+        if there != asked:
             raise ValueError(
-                f"{path} holds {saved.name} with {saved.model.to_dict()}, "
-                f"not {name} with {keywords or 'its defaults'}"
+                f"{path} holds {name} with {difference(there, asked)}, "
+                f"not with {difference(asked, there)}"
             )
         return load_variables(Path(path))
     return from_state_dict(name, read_state_dict(Path(path)), **keywords)
@@ -89,14 +99,14 @@ def load_backbone(name: str, path: str | Path, variables: Variables, **keywords:
 
     Raises as `load_checkpoint` does.
     """
-    names = official_names(name)
+    shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     state_dict = read_state_dict(Path(path))
     state_dict = {
         key: x
         for key, x in state_dict.items()
         if not is_counter(key) and not names.is_backbone_head(key)
     }
-    shapes = {p: x for p, x in flat_shapes(name, keywords).items() if p[1] == "backbone"}
+    shapes = {p: x for p, x in shapes.items() if p[1] == "backbone"}
     flat = assign(
         shapes,
         lambda leaf: [names.backbone_name(leaf, state_dict)],
@@ -161,14 +171,22 @@ def assign(
     return flat
 
 
-def official_names(name: str) -> ModuleType:
-    """The module with the names that network `name` has in its official files."""
-    return importlib.import_module(f"{__name__}.{one_of(name, NETWORKS, 'network')}")
+def official_names(name: str, keywords: Mapping[str, Any]) -> ModuleType:
+    """The module with the names that network `name` has in the official files of its flavour."""
+    flavour = getattr(create_model(name, **keywords), "flavour", "official")
+    file = name if flavour == "official" else f"{name}_{flavour}"
+    return importlib.import_module(f"{__name__}.{file}")
 
 
 def is_counter(key: str) -> bool:
     """Whether `key` counts the batches of a normalisation, which nothing reads."""
     return key.endswith("num_batches_tracked")
+
+
+def difference(model: nn.Module, other: nn.Module) -> str:
+    """The keywords of `model` whose values are not those of `other`, as one would type them."""
+    values = {x.name: getattr(model, x.name) for x in dataclasses.fields(model)}
+    return ", ".join(f"{k}={x!r}" for k, x in values.items() if x != getattr(other, k))
 
 
 def flat_shapes(name: str, keywords: Mapping[str, Any]) -> dict[LeafPath, jax.ShapeDtypeStruct]:

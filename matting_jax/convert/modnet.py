@@ -8,6 +8,7 @@ from __future__ import annotations
 from matting_jax.convert.names import dotted
 
 PREFIX = "module."
+CONSTANTS = {}
 
 # Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
 TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}

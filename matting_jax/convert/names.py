@@ -1,14 +1,15 @@
-"""What the names in all official PyTorch checkpoints have in common."""
+"""What the names in all official checkpoints have in common, those of PyTorch first of all."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
-def dotted(path: tuple[str, ...]) -> str:
+def dotted(path: tuple[str, ...], leaves: Mapping[str, str] = LEAVES) -> str:
     """PyTorch's name of a Flax leaf: ("params", "features_1", "conv_0", "kernel") is
-    features.1.conv.0.weight; the collection is dropped."""
+    features.1.conv.0.weight; the collection is dropped. `leaves`: the last parts that differ."""
     *modules, leaf = path[1:]
     modules = [re.sub(r"_(\d+)(?=_|$)", r".\1", module) for module in modules]
-    return ".".join([*modules, LEAVES.get(leaf, leaf)])
+    return ".".join([*modules, leaves.get(leaf, leaf)])

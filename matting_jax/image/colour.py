@@ -1,4 +1,4 @@
-"""Colour jitter."""
+"""Colour jitter, MODNet's and PaddleSeg's."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import dm_pix
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 Array = jax.Array
+GREY = (0.299, 0.587, 0.114)  # of Pillow's "L"
 
 
 def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
@@ -28,3 +30,55 @@ def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
     if hue:
         image = dm_pix.random_hue(keys[3], image, hue)
     return jnp.clip(image, 0, 1)
+
+
+def grey(image: Array) -> Array:
+    """The luma [H, W, 1] of an image [H, W, 3]."""
+    return image @ jnp.array(GREY, image.dtype)[:, None]
+
+
+def scale_brightness(image: Array, factor: Array | float) -> Array:
+    """`image` [H, W, 3] in [0, 1] times `factor`."""
+    return jnp.clip(factor * image, 0, 1)
+
+
+def scale_contrast(image: Array, factor: Array | float) -> Array:
+    """`image` [H, W, 3] in [0, 1] `factor` times as far from its mean grey."""
+    middle = jnp.mean(grey(image))
+    return jnp.clip(middle + factor * (image - middle), 0, 1)
+
+
+def scale_saturation(image: Array, factor: Array | float) -> Array:
+    """`image` [H, W, 3] in [0, 1], each pixel `factor` times as far from its grey."""
+    middle = grey(image)
+    return jnp.clip(middle + factor * (image - middle), 0, 1)
+
+
+def turn_hue(image: Array, turn: Array | float) -> Array:
+    """`image` [H, W, 3] in [0, 1] turned by a fraction of the colour circle."""
+    return dm_pix.adjust_hue(image, turn)
+
+
+def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array) -> Array:
+    """`image` [H, W, 3] in [0, 1] with brightness, contrast, saturation and hue changed by chance.
+
+    `ranges` holds `chance`, and for each how far it may go: a factor of 1 - r to 1 + r, for `hue` a
+    fraction of the colour circle. `order` is a permutation of 0 to 3, in which they follow.
+    Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/transforms/transforms.py, RandomDistort, which
+    rounds to bytes after each; this does not.
+    """
+    operations = [
+        lambda image, amount: scale_brightness(image, 1 + ranges["brightness"] * amount),
+        lambda image, amount: scale_contrast(image, 1 + ranges["contrast"] * amount),
+        lambda image, amount: scale_saturation(image, 1 + ranges["saturation"] * amount),
+        lambda image, amount: turn_hue(image, ranges["hue"] * amount),
+        lambda image, _: image,
+    ]
+    keys = jax.random.split(key, 2)
+    amounts = jax.random.uniform(keys[0], (4,), image.dtype, -1, 1)
+    chosen = jnp.where(jax.random.bernoulli(keys[1], ranges["chance"], (4,)), order, 4)
+
+    def change(i, image):
+        return lax.switch(chosen[i], operations, image, amounts[i])
+
+    return lax.fori_loop(0, 4, change, image)

@@ -3,12 +3,24 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 
 # scipy's gaussian_filter of an impulse on a 3x3 grid, sigma 0.8: its seven taps folded back by
 # reflection. cv2's three taps differ.
 BLUR = (0.25022103, 0.49955794, 0.25022103)
+
+# OpenCV's Gaussians of 3, 5, 7 and 9 taps without a sigma of their own, from the middle outwards.
+GAUSSIANS = np.array(
+    [
+        [128, 64, 0, 0, 0],
+        [96, 64, 16, 0, 0],
+        [72, 56, 28, 8, 0],
+        [60, 51, 30, 13, 4],
+    ],
+    np.float32,
+) / 256
 
 
 def blur3(x: Array) -> Array:
@@ -20,3 +32,22 @@ def blur3(x: Array) -> Array:
     side, centre, _ = BLUR
     x = side * (x[:, :-2] + x[:, 2:]) + centre * x[:, 1:-1]
     return side * (x[:, :, :-2] + x[:, :, 2:]) + centre * x[:, :, 1:-1]
+
+
+def gaussian_blur(x: Array, size: Array | int) -> Array:
+    """x [H, W, C] blurred as by OpenCV's `GaussianBlur` of size 3, 5, 7 or 9, sigma 0.
+
+    Edges are reflected without repeating; `size` may be known only when the program runs.
+    """
+    taps = jnp.asarray(GAUSSIANS, x.dtype)[jnp.asarray(size) // 2 - 1]
+    reach = GAUSSIANS.shape[1] - 1
+    for axis in (0, 1):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (reach, reach)
+        padded = jnp.pad(x, sides, mode="reflect")
+
+        def at(offset, padded=padded, axis=axis, length=x.shape[axis]):
+            return jax.lax.slice_in_dim(padded, reach + offset, reach + offset + length, axis=axis)
+
+        x = taps[0] * x + sum(taps[i] * (at(-i) + at(i)) for i in range(1, reach + 1))
+    return x

@@ -1,6 +1,8 @@
 """Resizing, exactly as the references do it: half-pixel centres, no antialiasing, edges clamped."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,35 @@ def resize_area(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
     PyTorch's `interpolate(mode="area")`: adaptive average pooling, also where it enlarges.
     """
-    rows = area_weights(image.shape[0], height) @ image.reshape(image.shape[0], -1)
+    return resize_by(area_weights, image, height, width)
+
+
+def bilinear_weights(old: int, new: int) -> sparse.csr_array:
+    """[new, old] matrix whose row i lies between the two samples next to (i + 1/2) old / new - 1/2,
+    beyond the first and the last at these."""
+    place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = np.minimum(place.astype(int), max(old - 2, 0))
+    after = np.minimum(before + 1, old - 1)
+    weight = (place - before).astype(np.float32)
+    rows = np.tile(np.arange(new), 2)
+    values, columns = np.concatenate([1 - weight, weight]), np.concatenate([before, after])
+    return sparse.csr_array((values, (rows, columns)), shape=(new, old))
+
+
+def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`image` [H, W, C] float32 to [height, width, C] on the host, between neighbouring pixels.
+
+    OpenCV's `INTER_LINEAR` and Paddle's `interpolate(mode="bilinear")`: half-pixel centres, and no
+    antialiasing where it reduces.
+    """
+    return resize_by(bilinear_weights, image, height, width)
+
+
+def resize_by(
+    weights: Callable[[int, int], sparse.csr_array], image: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """`image` [H, W, C] to [height, width, C], rows and columns apart by matrices of `weights`."""
+    rows = weights(image.shape[0], height) @ image.reshape(image.shape[0], -1)
     rows = rows.reshape(height, *image.shape[1:]).swapaxes(0, 1)
-    columns = area_weights(image.shape[1], width) @ rows.reshape(image.shape[1], -1)
+    columns = weights(image.shape[1], width) @ rows.reshape(image.shape[1], -1)
     return np.ascontiguousarray(columns.reshape(width, height, -1).swapaxes(0, 1))

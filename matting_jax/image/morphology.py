@@ -1,8 +1,12 @@
-"""Grey dilation and erosion by squares whose size is known only when the program runs."""
+"""Dilation and erosion: of grey values by squares of any size, of sets by one shape many times.
+
+How large the squares are, and how many times, is known only when the program runs.
+"""
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -57,3 +61,36 @@ def running_maximum(
 
     branches = [lambda window=window: union(window) for window in windows]
     return lax.switch(level, branches)
+
+
+def ellipse(size: int) -> np.ndarray:
+    """OpenCV's elliptic structuring element, bool [size, size]: `MORPH_ELLIPSE`.
+
+    2 lacks a corner, 3 is a cross, those of even size lie toward their end.
+    """
+    radius = size // 2
+    if radius == 0:
+        return np.ones((1, 1), bool)
+    offset = np.arange(size) - radius
+    half = np.rint(radius * np.sqrt(1 - (offset / radius) ** 2))
+    return np.abs(offset)[None] <= half[:, None]
+
+
+def dilate_set(x: Array, element: np.ndarray, times: Array | int) -> Array:
+    """The set x, bool [H, W, C], dilated `times` times by `element`, bool [k, k].
+
+    As OpenCV's `dilate`: a place joins where the element, its [k // 2, k // 2] on that place, meets
+    the set; what lies outside is not in it. The erosion of a set is the complement of the dilation
+    of its complement.
+    """
+    height, width = x.shape[:2]
+    size = len(element)
+    back = size // 2
+    sides = (back, size - 1 - back)
+
+    def dilate_once(_, x: Array) -> Array:
+        padded = jnp.pad(x, (sides, sides, (0, 0)))
+        shifts = [padded[i : i + height, j : j + width] for i, j in np.argwhere(element)]
+        return jnp.stack(shifts).any(0)
+
+    return lax.fori_loop(0, times, dilate_once, x)

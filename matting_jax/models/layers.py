@@ -82,7 +82,7 @@ def pointwise(x: Array, kernel: Array) -> Array:
 
 
 class DepthwiseConv(nn.Module):
-    """Depth-wise 3x3 convolution without bias, padded by 1.
+    """Depth-wise 3x3 convolution without bias, padded by its dilation, the atrous rate.
 
     x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), C]; parameter `kernel` [3, 3, 1, C],
     as of `nn.Conv(feature_group_count=C)`. On CPU a sum of shifted images.
@@ -92,18 +92,20 @@ class DepthwiseConv(nn.Module):
     dtype: Dtype = None
     kernel_init: Init = he_uniform
     form: str = "auto"
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if is_cpu_form(self.form):
-            return depthwise_shift(x, kernel[:, :, 0], self.stride)
+            return depthwise_shift(x, kernel[:, :, 0], self.stride, self.dilation)
         return lax.conv_general_dilated(
             x,
             kernel,
             (self.stride, self.stride),
-            ((1, 1), (1, 1)),
+            ((self.dilation, self.dilation),) * 2,
+            rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=DIMENSIONS,
             feature_group_count=x.shape[-1],
         )
@@ -116,52 +118,58 @@ def pad_sides(x: Array, sides: tuple[int, int], interior: int = 0) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), edge, edge, (0, 0, 0)))
 
 
-def shifted_sum(padded: Array, kernel: Array, height: int, width: int, stride: int) -> Array:
-    """Sum over the taps of kernel [k, k, C] of `padded` [B, H, W, C] shifted to that tap."""
+def shifted_sum(
+    padded: Array, kernel: Array, height: int, width: int, stride: int, dilation: int
+) -> Array:
+    """Sum over the taps of kernel [k, k, C], `dilation` apart, of `padded` [B, H, W, C] shifted to
+    that tap."""
     batch, _, _, channels = padded.shape
     span_y, span_x = (height - 1) * stride + 1, (width - 1) * stride + 1
     total = None
     for i in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
-            start, limit = (0, i, j, 0), (batch, i + span_y, j + span_x, channels)
-            tap = lax.slice(padded, start, limit, (1, stride, stride, 1)) * kernel[i, j]
+            y, x = i * dilation, j * dilation
+            limit = (batch, y + span_y, x + span_x, channels)
+            tap = lax.slice(padded, (0, y, x, 0), limit, (1, stride, stride, 1)) * kernel[i, j]
             total = tap if total is None else total + tap
     return total
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise_shift(x: Array, kernel: Array, stride: int) -> Array:
-    """Depth-wise 3x3 convolution, padded by 1, of x [B, H, W, C] by kernel [3, 3, C]."""
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_shift(x: Array, kernel: Array, stride: int, dilation: int) -> Array:
+    """Depth-wise 3x3 convolution, padded by `dilation`, of x [B, H, W, C] by kernel [3, 3, C]."""
     height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
-    return shifted_sum(pad_sides(x, (1, 1)), kernel, height, width, stride)
+    padded = pad_sides(x, (dilation, dilation))
+    return shifted_sum(padded, kernel, height, width, stride, dilation)
 
 
-def depthwise_shift_forward(x: Array, kernel: Array, stride: int):
-    return depthwise_shift(x, kernel, stride), (x, kernel)
+def depthwise_shift_forward(x: Array, kernel: Array, stride: int, dilation: int):
+    return depthwise_shift(x, kernel, stride, dilation), (x, kernel)
 
 
-def depthwise_shift_backward(stride: int, saved, g: Array):
+def depthwise_shift_backward(stride: int, dilation: int, saved, g: Array):
     x, kernel = saved
     batch, height, width, channels = x.shape
     rows, columns = g.shape[1:3]
     # The input's gradient: the same sum, over the cotangent spread by the stride, kernel flipped.
     zero = jnp.zeros((), g.dtype)
-    sides_y = (1, height - (rows - 1) * stride, stride - 1)
-    sides_x = (1, width - (columns - 1) * stride, stride - 1)
+    span_y, span_x = (rows - 1) * stride + 1, (columns - 1) * stride + 1
+    sides_y = (dilation, height - span_y + dilation, stride - 1)
+    sides_x = (dilation, width - span_x + dilation, stride - 1)
     spread = lax.pad(g, zero, ((0, 0, 0), sides_y, sides_x, (0, 0, 0)))
-    dx = shifted_sum(spread, kernel[::-1, ::-1], height, width, 1)
+    dx = shifted_sum(spread, kernel[::-1, ::-1], height, width, 1, dilation)
 
     # The kernel's gradient row by row: nine sums that read one row of the cotangent once.
-    padded = pad_sides(x, (1, 1))
-    span = (columns - 1) * stride + 1
+    padded = pad_sides(x, (dilation, dilation))
+    offsets = [i * dilation for i in range(3)]
 
     def add_row(row, sums):
         g_row = lax.dynamic_index_in_dim(g, row, 1, keepdims=False)
-        x_rows = lax.dynamic_slice_in_dim(padded, row * stride, 3, 1)
+        x_rows = lax.dynamic_slice_in_dim(padded, row * stride, 2 * dilation + 1, 1)
         taps = [
-            jnp.sum(x_rows[:, i, j : j + span : stride] * g_row, (0, 1))
-            for i in range(3)
-            for j in range(3)
+            jnp.sum(x_rows[:, i, j : j + span_x : stride] * g_row, (0, 1))
+            for i in offsets
+            for j in offsets
         ]
         return sums + jnp.stack(taps)
 
@@ -238,14 +246,16 @@ class BatchNorm(nn.Module):
 
     x [B, H, W, C]. Statistics are float32 in `batch_stats` (`mean`, `var`), parameters `scale` and
     `bias`. In training they are taken over the batch, over all devices of `axis_name` where it is
-    given, and the running variance takes the unbiased one (Flax's own takes the biased).
-    `use_running_average` keeps and uses the running ones, scale and bias still train.
+    given, and the running variance takes the `unbiased` one, as PyTorch's, or the biased one, as
+    Paddle's and Flax's. `use_running_average` keeps and uses the running ones, scale and bias still
+    train.
     """
 
     use_running_average: bool
     axis_name: str | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
+    unbiased: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -261,9 +271,10 @@ class BatchNorm(nn.Module):
             x, scale, bias, mean.value, self.epsilon, self.axis_name
         )
         if not self.is_initializing():
-            unbiased = batch_var * (count / jnp.maximum(count - 1, 1))
+            if self.unbiased:
+                batch_var = batch_var * (count / jnp.maximum(count - 1, 1))
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-            var.value = self.momentum * var.value + (1 - self.momentum) * unbiased
+            var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
         return y
 
 
@@ -324,3 +335,13 @@ def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
     mean = jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
     return ((wide - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """`instance_norm` of x [B, H, W, C] with a `scale` and a `bias` [C] for each channel."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return (instance_norm(x) * scale + bias).astype(x.dtype)

@@ -1,6 +1,7 @@
 """MODNet (Ke et al., AAAI 2022): a portrait's alpha from the photo alone.
 
-Source: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2.
+Sources: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2, the AAAI
+paper is arXiv v4. PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py.
 """
 from __future__ import annotations
 
@@ -11,28 +12,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import downsample, resize_area, upsample
+from matting_jax.image.geometry import downsample, resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
-from matting_jax.models.layers import BatchNorm, Conv, UpsampledConv, instance_norm
+from matting_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    InstanceNorm,
+    UpsampledConv,
+    he_uniform,
+    instance_norm,
+)
 
 Array = jax.Array
+CONTEXTS = ("se", "easpp", "none")
+FLAVOURS = ("official", "paddle")
 
 
 class IBNorm(nn.Module):
-    """The first half of the channels through batch, the second through instance normalisation."""
+    """The first half of the channels through batch, the second through instance normalisation.
 
-    norm: Any
+    `affine` gives the second a scale and a bias too; the first always has them.
+    """
+
+    batch_norm: Any
+    affine: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         batch, instance = jnp.split(x, 2, axis=-1)
-        return jnp.concatenate([self.norm(name="bnorm")(batch), instance_norm(instance)], axis=-1)
+        norm = InstanceNorm(name="inorm") if self.affine else instance_norm
+        return jnp.concatenate([self.batch_norm(name="bnorm")(batch), norm(instance)], axis=-1)
 
 
 class ConvIBNormRelu(nn.Module):
-    """Convolution with bias, IBNorm, ReLU; the convolution alone where `norm` is None.
+    """Convolution with bias, `norm` (IBNorm), ReLU; the convolution alone where `norm` is None.
 
     With `upsampled` the input is enlarged twice first.
     """
@@ -52,46 +69,108 @@ class ConvIBNormRelu(nn.Module):
             x = UpsampledConv(self.features, self.kernel_size, form=self.form, **options)(x)
         else:
             x = Conv(self.features, self.kernel_size, self.stride, **options)(x)
-        return x if self.norm is None else nn.relu(IBNorm(self.norm, name="layers_1")(x))
+        return x if self.norm is None else nn.relu(self.norm(name="layers_1")(x))
 
 
 class SEBlock(nn.Module):
-    """Squeeze and excitation: each channel weighted by what the whole image holds."""
+    """Squeeze and excitation: each channel weighted by what the whole image holds.
+
+    Its two layers are linear, or 1x1 convolutions in the flavour "paddle".
+    """
 
     reduction: int = 4
     dtype: Any = None
+    flavour: str = "official"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         channels = x.shape[-1]
-        # PyTorch's default for a linear layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-        dense = partial(
-            nn.Dense,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        )
-        weight = jnp.mean(x, (1, 2))
-        weight = nn.relu(dense(channels // self.reduction, name="fc_0")(weight))
-        weight = nn.sigmoid(dense(channels, name="fc_2")(weight))
-        return x * weight[:, None, None]
+        if self.flavour == "paddle":
+            layer, name = partial(Conv, kernel_size=1), "conv"
+        else:
+            # PyTorch's default for a linear layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+            init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+            layer, name = partial(nn.Dense, kernel_init=init), "fc"
+        layer = partial(layer, use_bias=False, dtype=self.dtype)
+        weight = jnp.mean(x, (1, 2), keepdims=True)
+        weight = nn.relu(layer(channels // self.reduction, name=f"{name}_0")(weight))
+        weight = nn.sigmoid(layer(channels, name=f"{name}_2")(weight))
+        return x * weight
+
+
+class EASPP(nn.Module):
+    """Efficient atrous spatial pyramid pooling: context of several scales, at 1.5 % of ASPP's cost.
+
+    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4: neither
+    code nor checkpoint of it was released. The paper's: a quarter of the channels; an atrous
+    convolution splits into a depth-wise and a 1x1 one, and the order is switched, so that each
+    channel fuses its own scales before a single 1x1 convolution fuses the channels and recovers
+    their number. Chosen here: the rates (half of DeepLabv3's, which are for features at 1/16), the
+    features themselves and their mean over the image as further scales, IBNorm and ReLU after each
+    convolution, and a ReLU after the fusion of scales, without which the normalisation of the last
+    convolution would take the image's mean away again.
+    """
+
+    norm: Any
+    rates: tuple[int, ...] = (3, 6, 9)
+    reduction: int = 4
+    dtype: Any = None
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        block = partial(ConvIBNormRelu, kernel_size=1, norm=self.norm, dtype=self.dtype)
+        x = block(channels // self.reduction, name="reduce")(x)
+        scales = [x]
+        for rate in self.rates:
+            y = DepthwiseConv(
+                dtype=self.dtype, form=self.form, dilation=rate, name=f"atrous_{rate}_0"
+            )(x)
+            scales.append(nn.relu(self.norm(name=f"atrous_{rate}_1")(y)))
+        scales.append(jnp.mean(x, (1, 2), keepdims=True))
+        fused = nn.relu(ScaleFusion(self.dtype, name="fusion")(scales))
+        return block(channels, name="recover")(fused)
+
+
+class ScaleFusion(nn.Module):
+    """Each channel's own weighted sum of its scales, plus a bias.
+
+    scales: maps [B, h, w, C], or [B, 1, 1, C] for a value of the whole image, -> [B, h, w, C].
+    Parameters `kernel` [scales, C] and `bias` [C].
+    """
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, scales: list[Array]) -> Array:
+        channels = scales[0].shape[-1]
+        kernel = self.param("kernel", he_uniform, (len(scales), channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        kernel, bias, *scales = promote_dtype(kernel, bias, *scales, dtype=self.dtype)
+        return sum(weight * x for weight, x in zip(kernel, scales, strict=True)) + bias
 
 
 class LRBranch(nn.Module):
     """Semantic estimation at low resolution.
 
     enc32x [B, H/32, W/32, 1280] -> semantic [B, H/16, W/16, 1] in [0, 1] and
-    lr8x [B, H/8, W/8, 32].
+    lr8x [B, H/8, W/8, 32]. `context` and `flavour` as of `MODNet`.
     """
 
     norm: Any
+    context: str = "se"
     dtype: Any = None
     form: str = "auto"
+    flavour: str = "official"
 
     @nn.compact
     def __call__(self, enc32x: Array) -> tuple[Array, Array]:
         block = partial(ConvIBNormRelu, norm=self.norm, dtype=self.dtype)
-        enc32x = SEBlock(dtype=self.dtype, name="se_block")(enc32x)
+        if self.context == "se":
+            enc32x = SEBlock(dtype=self.dtype, flavour=self.flavour, name="se_block")(enc32x)
+        elif self.context == "easpp":
+            enc32x = EASPP(self.norm, dtype=self.dtype, form=self.form, name="easpp")(enc32x)
         lr16x = block(96, 5, upsampled=True, form=self.form, name="conv_lr16x")(enc32x)
         lr8x = block(32, 5, name="conv_lr8x")(upsample(lr16x))
         semantic = block(1, 3, stride=2, norm=None, name="conv_lr")(lr8x)
@@ -162,11 +241,14 @@ class MODNet(nn.Module):
     image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
     Returns a dict: alpha [B, H, W, 1], detail [B, H, W, 1] and semantic [B, H/16, W/16, 1], all in
     [0, 1], float32 (float64 for float64 input). `context` is "se", the squeeze-and-excitation block
-    of the released checkpoints. `train` takes batch statistics unless `frozen_statistics`, over all
-    devices of `axis_name`; `form` is that of the convolutions, see `layers`.
+    of the released checkpoints, "easpp", the e-ASPP of the AAAI paper, or "none". `flavour` is
+    "official", or "paddle" for PaddleSeg's network, checkpoints and test-time rule. `train` takes
+    batch statistics unless `frozen_statistics`, over all devices of `axis_name`; `form` is that of
+    the convolutions, see `layers`.
     """
 
     context: str = "se"
+    flavour: str = "official"
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
@@ -174,20 +256,25 @@ class MODNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
-        one_of(self.context, ("se",), "context of modnet")
+        one_of(self.context, CONTEXTS, "context of modnet")
+        paddle = one_of(self.flavour, FLAVOURS, "flavour of modnet") == "paddle"
         height, width = image.shape[1:3]
         if height % 32 or width % 32 or 0 in (height, width):
             raise ValueError(f"MODNet needs sides that are multiples of 32, got {height}x{width}")
-        norm = partial(
+        batch_norm = partial(
             BatchNorm,
             use_running_average=not train or self.frozen_statistics,
             axis_name=self.axis_name,
+            unbiased=not paddle,
         )
+        norm = partial(IBNorm, batch_norm, affine=paddle)
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        enc = MobileNetV2(norm, self.dtype, self.form, name="backbone")(x)
-        semantic, lr8x = LRBranch(norm, self.dtype, self.form, name="lr_branch")(enc["enc32x"])
+        enc = MobileNetV2(batch_norm, self.dtype, self.form, paddle, name="backbone")(x)
+        semantic, lr8x = LRBranch(
+            norm, self.context, self.dtype, self.form, self.flavour, name="lr_branch"
+        )(enc["enc32x"])
         detail, hr2x = HRBranch(norm, self.dtype, name="hr_branch")(
             x, enc["enc2x"], enc["enc4x"], lr8x
         )
@@ -209,12 +296,43 @@ def network_size(height: int, width: int, reference_size: int = 512) -> tuple[in
     return max(height // 32 * 32, 32), max(width // 32 * 32, 32)
 
 
-def prepare(photo: np.ndarray, *, reference_size: int = 512) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] as the network's inputs, resized by the demo's rule."""
-    size = network_size(*photo.shape[:2], reference_size)
-    return {"image": resize_area(photo, *size)[None]}
+def paddle_sizes(height: int, width: int, reference_size: int = 512) -> list[tuple[int, int]]:
+    """The two sizes to which PaddleSeg resizes a photo of height x width, the network's second.
+
+    The short side is brought to `reference_size` (the long side to 32 times that at most), then
+    both sides are cut to multiples of 32, at least 32.
+    Source: PaddlePaddle/PaddleSeg, Matting/configs/quick_start/modnet-mobilenetv2.yml.
+    """
+    scale = reference_size / min(height, width)
+    first = [min(round(side * scale), 32 * reference_size) for side in (height, width)]
+    return [tuple(first), tuple(max(side // 32 * 32, 32) for side in first)]
 
 
-def restore(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] back at the photo's size, [height, width]."""
-    return resize_area(alpha[0], height, width)[..., 0]
+def rule(model: MODNet, height: int, width: int, reference_size: int):
+    """How the model's flavour resizes a photo, and the sizes through which it does, the network's
+    last."""
+    if model.flavour == "paddle":
+        return resize_bilinear, paddle_sizes(height, width, reference_size)
+    return resize_area, [network_size(height, width, reference_size)]
+
+
+def prepare(
+    model: MODNet, photo: np.ndarray, *, reference_size: int = 512
+) -> dict[str, np.ndarray]:
+    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, by its flavour's rule."""
+    resize, sizes = rule(model, *photo.shape[:2], reference_size)
+    for size in sizes:
+        photo = resize(photo, *size)
+    return {"image": photo[None]}
+
+
+def restore(
+    model: MODNet, alpha: np.ndarray, height: int, width: int, *, reference_size: int = 512
+) -> np.ndarray:
+    """The network's alpha [1, h, w, 1] back at the photo's size, [height, width], through the sizes
+    of `prepare` in reverse."""
+    resize, sizes = rule(model, height, width, reference_size)
+    alpha = alpha[0]
+    for size in [*reversed(sizes[:-1]), (height, width)]:
+        alpha = resize(alpha, *size)
+    return alpha[..., 0]

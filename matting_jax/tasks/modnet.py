@@ -82,15 +82,9 @@ def loss(
     # L_d: detail inside the boundary; the rest counts in the mean with 0.
     detail = mean(absolute(jnp.where(boundary, outputs["detail"] - alpha, 0)), axis_name)
 
-    # L_a: alpha, and four times alpha inside the boundary with the trimap around it.
+    # L_a: alpha, and again inside the boundary with the trimap around it.
     inside = jnp.where(boundary, prediction, trimap)
-    # The compositional part composes the image as the network sees it, in [-1, 1], on black.
-    image = 2 * inputs["image"] - 1
-    matte = 0
-    for estimate, weight in ((prediction, 1), (inside, 4)):
-        difference = absolute(estimate - alpha)
-        compositional = absolute(image * estimate - image * alpha)
-        matte += weight * (mean(difference, axis_name) + mean(compositional, axis_name))
+    matte = matte_loss(prediction, inside, alpha, inputs["image"], weights, axis_name)
 
     terms = {
         "semantic": weights.semantic_weight * semantic,
@@ -98,3 +92,26 @@ def loss(
         "matte": weights.matte_weight * matte,
     }
     return sum(terms.values()), terms
+
+
+def matte_loss(
+    prediction: Array,
+    inside: Array,
+    alpha: Array,
+    image: Array,
+    weights: Any,
+    axis_name: str | None = None,
+) -> Array:
+    """L1 and compositional loss of `prediction`, and of `inside` times `weights.boundary_weight`.
+
+    `inside` is the prediction inside the boundary and known around it; the compositional part
+    counts `weights.compositional_weight`. `image` [B, H, W, 3] in [0, 1], the rest [B, H, W, 1].
+    """
+    # The compositional part composes the image as the network sees it, in [-1, 1], on black.
+    image = 2 * image - 1
+    total = 0
+    for estimate, weight in ((prediction, 1), (inside, weights.boundary_weight)):
+        difference = mean(absolute(estimate - alpha), axis_name)
+        compositional = mean(absolute(image * estimate - image * alpha), axis_name)
+        total += weight * (difference + weights.compositional_weight * compositional)
+    return total

@@ -1,7 +1,9 @@
 """Checkpoint files: what is written is read back, what cannot be read is refused in a sentence."""
+import os
 import pickle
 import sys
 import warnings
+from collections import OrderedDict
 from pathlib import Path
 
 import jax
@@ -11,7 +13,7 @@ import pytest
 import matting_jax as mj
 from matting_jax import checkpoint
 from matting_jax.commandline import load_config, main
-from matting_jax.convert.files import read_state_dict, write_state_dict
+from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
 from matting_jax.workdir import claim
 from tests.conftest import MODNET
 
@@ -31,10 +33,13 @@ def variables(official):
 @pytest.fixture(scope="module")
 def workdir(variables, compiled_once, tmp_path_factory):
     """A workdir of MODNet with one checkpoint."""
-    folder = tmp_path_factory.mktemp("modnet") / "run"
     config = load_config(MODNET, "")
-    config.allocator = False
     config.compilation_cache = str(compiled_once)
+    return workdir_of(config, variables, tmp_path_factory.mktemp("modnet") / "run")
+
+
+def workdir_of(config, variables, folder):
+    config.allocator = False
     claim(folder, config)
     manager = checkpoint.open_checkpoints(folder)
     state = variables | {"step": np.int32(1), "opt_state": (), "ema": {}}
@@ -63,9 +68,9 @@ def refused(path):
     return sentence
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".ckpt", ".pth", ".pt"])
+@pytest.mark.parametrize("ending", [".safetensors", ".pdparams", ".ckpt", ".pth", ".pt"])
 def test_written_tensors_are_read_back_bit_for_bit(tmp_path, ending):
-    if ending != ".safetensors":
+    if ending in TORCH_SUFFIXES:
         pytest.importorskip("torch")
     path = tmp_path / f"x{ending}"
     write_state_dict(path, TENSORS)
@@ -112,10 +117,36 @@ def test_converted_file_is_replaced_only_on_request(workdir, tmp_path, capsys):
 def test_unknown_ending_is_refused_with_those_there_are(workdir, tmp_path, capsys, output):
     assert convert(workdir, tmp_path / output) == 2
     error = capsys.readouterr().err
-    assert ".ckpt, .pth, .pt, .safetensors" in error and error.count("\n") == 1
+    assert ".ckpt, .pth, .pt, .safetensors, .pdparams" in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     (tmp_path / output).write_bytes(b"")
     assert "the ending must be one of" in refused(tmp_path / output)
+
+
+def test_workdir_of_another_model_is_refused_with_both_named(tmp_path):
+    config = load_config(MODNET, "")
+    config.model.context = "easpp"
+    few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
+    folder = workdir_of(config, few, tmp_path / "run")
+    for keywords in ({}, {"context": "se"}):
+        with pytest.raises(ValueError) as error:
+            mj.load_checkpoint("modnet", folder, **keywords)
+        expected = f"{folder} holds modnet with context='easpp', not with context='se'"
+        assert str(error.value) == expected
+    with pytest.raises(ValueError, match="holds modnet, not tiny"):
+        mj.load_checkpoint("tiny", folder)
+    assert_same(mj.load_checkpoint("modnet", folder, context="easpp"), few)
+
+
+def test_config_that_lacks_a_newer_keyword_means_its_default(tmp_path):
+    config = load_config(MODNET, "")
+    config.model = {}
+    few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
+    folder = workdir_of(config, few, tmp_path / "run")
+    for keywords in ({}, {"context": "se"}):
+        assert_same(mj.load_checkpoint("modnet", folder, **keywords), few)
+    with pytest.raises(ValueError, match="with context='se', not with context='none'"):
+        mj.load_checkpoint("modnet", folder, context="none")
 
 
 def test_output_is_needed(workdir, capsys):
@@ -166,6 +197,66 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, zipped):
     assert mark.exists()
 
 
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickled_arrays_of_every_protocol_are_read(tmp_path, protocol):
+    """As plain arrays, or as Paddle writes tensors beside other things: with their own names."""
+    content = OrderedDict(a=np.arange(6, dtype="f4").reshape(2, 3), b=("conv_0.w_0", np.ones(2)))
+    content["c"] = np.asfortranarray(content["a"])
+    content["StructuredToParameterName@@"] = {"a": "linear_0.w_0"}
+    path = tmp_path / "x.pdparams"
+    path.write_bytes(pickle.dumps(content, protocol))
+    back = read_state_dict(path)
+    assert list(back) == ["a", "b", "c"]
+    np.testing.assert_array_equal(back["a"], content["a"])
+    np.testing.assert_array_equal(back["b"], np.ones(2))
+    np.testing.assert_array_equal(back["c"], content["a"])
+
+
+def test_arrays_that_numpy_1_pickled_are_read(tmp_path):
+    path = tmp_path / "x.pdparams"
+    content = pickle.dumps({"a": np.arange(3.0)}, protocol=2)
+    assert b"numpy._core.multiarray\n" in content
+    path.write_bytes(content.replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"))
+    np.testing.assert_array_equal(read_state_dict(path)["a"], np.arange(3))
+
+
+class Call:
+    """Calls a function when it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(Path.touch, "getattr"), (os.system, "posix.system"), (eval, "builtins.eval"),
+     (np.load, "numpy.load"), (np.fromfile, "numpy.fromfile")],
+)  # fmt: skip
+def test_paddles_file_that_asks_for_more_than_arrays_is_refused_by_name(
+    tmp_path, function, name, protocol
+):
+    path, mark = tmp_path / "evil.pdparams", tmp_path / "ran"
+    argument = {"posix.system": f"touch {mark}", "builtins.eval": f"open({str(mark)!r}, 'w')"}
+    trap = Call(function, argument.get(name, mark))
+    path.write_bytes(pickle.dumps({"a": np.ones(2), "trap": trap}, protocol))
+    sentence = refused(path)
+    assert "asks for" in sentence and not mark.exists()
+    assert name.rpartition(".")[2] in sentence or function is Path.touch
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {"a": 3}, {"a": np.array(["x"])}, {"a": np.array([None])}, {"a": {"b": np.ones(2)}}],
+)
+def test_pickle_without_arrays_of_numbers_is_refused(tmp_path, content):
+    (tmp_path / "x.pdparams").write_bytes(pickle.dumps(content))
+    assert "holds no dict of arrays" in refused(tmp_path / "x.pdparams")
+
+
 def test_dict_under_state_dict_is_found(tmp_path):
     torch = pytest.importorskip("torch")
     tensors = {name: torch.from_numpy(x) for name, x in TENSORS.items()}
@@ -212,7 +303,7 @@ def test_file_without_tensors_is_refused(tmp_path, content):
         assert "holds no dict of tensors" in refused(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("ending", [".safetensors", ".pdparams", ".ckpt"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
 def test_truncated_file_is_refused_in_a_sentence(tmp_path, ending, share):
     if ending == ".ckpt":
@@ -226,7 +317,7 @@ def test_truncated_file_is_refused_in_a_sentence(tmp_path, ending, share):
 
 def test_text_is_refused_in_a_sentence(tmp_path):
     pytest.importorskip("torch")
-    for ending in (".safetensors", ".pth"):
+    for ending in (".safetensors", ".pdparams", ".pth"):
         path = tmp_path / f"x{ending}"
         path.write_text("<html>404: not found</html>\n" * 20)
         refused(path)

@@ -70,6 +70,22 @@ def test_area_resize_equals_official(size):
     )
 
 
-def test_area_resize_to_the_same_size_changes_nothing():
+@pytest.mark.parametrize("size", [(20, 17), (64, 100), (37, 60), (5, 53)])
+def test_bilinear_resize_equals_opencv(size):
+    golden = np.load(GOLDENS / "modnet_paddle_100x140_s1.npz")
+    ours = geometry.resize_bilinear(golden["bilinear_in"], *size)
+    np.testing.assert_allclose(ours, golden["bilinear_{}x{}".format(*size)], atol=3e-6)
+
+
+def test_bilinear_resize_reads_the_two_neighbours_alone():
+    """Half-pixel centres, no antialiasing: of 6 pixels to 2, those at 1 and 4."""
+    x = np.arange(6, dtype=np.float32).reshape(6, 1, 1) ** 2
+    np.testing.assert_array_equal(geometry.resize_bilinear(x, 2, 1).ravel(), [1, 16])
+    np.testing.assert_array_equal(geometry.resize_bilinear(x[:2], 4, 1).ravel(), [0, 0.25, 0.75, 1])
+    np.testing.assert_array_equal(geometry.resize_bilinear(x[:1] + 3, 3, 2), np.full((3, 2, 1), 3))
+
+
+@pytest.mark.parametrize("resize", [geometry.resize_area, geometry.resize_bilinear])
+def test_resize_to_the_same_size_changes_nothing(resize):
     x = GOLDEN["area_in"][0]
-    np.testing.assert_array_equal(geometry.resize_area(x, *x.shape[:2]), x)
+    np.testing.assert_array_equal(resize(x, *x.shape[:2]), x)

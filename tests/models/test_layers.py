@@ -18,19 +18,34 @@ def relative(a, b):
     return float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("stride", "dilation"), [(1, 1), (2, 1), (1, 3), (1, 6), (1, 9), (2, 3)]
+)
 @pytest.mark.parametrize("size", [(12, 16), (9, 13), (1, 5)])
-def test_depthwise_forms_agree_with_gradients(stride, size):
+def test_depthwise_forms_agree_with_gradients(stride, dilation, size):
     x = random((2, *size, 5), 0)
     cotangent = random((2, -(-size[0] // stride), -(-size[1] // stride), 5), 1)
     results = {}
     for form in ("cpu", "lax"):
-        conv = layers.DepthwiseConv(stride, form=form)
+        conv = layers.DepthwiseConv(stride, form=form, dilation=dilation)
         variables = {"params": {"kernel": random((3, 3, 1, 5), 2)}}
         y, gradient = jax.vjp(conv.apply, variables, x)
         results[form] = (y, *jax.tree.leaves(gradient(cotangent)))
     for shift, plain in zip(results["cpu"], results["lax"], strict=True):
-        assert relative(shift, plain) < 2e-6
+        assert shift.shape == plain.shape and relative(shift, plain) < 2e-6
+
+
+def test_atrous_taps_are_the_rate_apart():
+    x = random((1, 9, 8, 2), 0)
+    kernel = random((3, 3, 1, 2), 1)
+    padded = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))
+    expected = sum(
+        padded[:, 3 * i : 3 * i + 9, 3 * j : 3 * j + 8] * kernel[i, j]
+        for i in range(3)
+        for j in range(3)
+    )
+    y = layers.DepthwiseConv(dilation=3).apply({"params": {"kernel": kernel}}, x)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [3, 5])

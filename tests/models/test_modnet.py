@@ -1,15 +1,19 @@
 """MODNet against the official code."""
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 import matting_jax as mj
 from matting_jax.commandline import load_config
 from matting_jax.models import modnet
+from matting_jax.models.layers import BatchNorm, pointwise
 from matting_jax.tasks import modnet as task
+from tests.conftest import compiled_quickly
 from tests.goldens import synth
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -56,10 +60,116 @@ def test_forward_equals_official(form):
         np.testing.assert_allclose(feature, golden[name], atol=2e-4 * scale, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def context():
+    """The e-ASPP with its variables, and features wider than its atrous convolutions reach."""
+    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=True))
+    block = modnet.EASPP(norm)
+    x = np.random.default_rng(0).random((1, 40, 40, 64)).astype(np.float32)
+    return block, block.init(jax.random.key(0), x), x
+
+
+def test_scales_of_the_context_may_be_fused_before_the_channels():
+    """The order that the e-ASPP switches: one 1x1 convolution for all scales."""
+    rng = np.random.default_rng(0)
+    scales = [rng.standard_normal((2, 5, 6, 8)).astype(np.float32) for _ in range(3)]
+    scales.append(scales[0].mean((1, 2), keepdims=True))
+    weights = rng.standard_normal((4, 8)).astype(np.float32)
+    bias = rng.standard_normal(8).astype(np.float32)
+    kernel = rng.standard_normal((8, 12)).astype(np.float32)
+    fusion = modnet.ScaleFusion()
+    ours = pointwise(fusion.apply({"params": {"kernel": weights, "bias": bias}}, scales), kernel)
+    apart = sum(pointwise(w * x, kernel) for w, x in zip(weights, scales, strict=True))
+    np.testing.assert_allclose(ours, apart + bias @ kernel, atol=2e-5)
+
+
+@pytest.mark.parametrize("mean_counts", [True, False])
+def test_context_of_a_place_is_the_whole_image(context, mean_counts):
+    """Batch-normalised channels see past the largest atrous rate by the image's mean alone."""
+    block, variables, x = context
+    variables = jax.tree.map(jnp.copy, variables)
+    fusion = variables["params"]["fusion"]
+    fusion["kernel"] = fusion["kernel"].at[-1].set(float(mean_counts))
+
+    def features(x):
+        """The reduced and the fused features, their batch-normalised channels."""
+        captured = block.apply(variables, x, capture_intermediates=True)[1]["intermediates"]
+        both = captured["reduce"], captured["fusion"]
+        return [np.asarray(features["__call__"][0][0, ..., :8]) for features in both]
+
+    far = np.array(x)
+    far[0, 0, 0] += 3
+    (reduced, fused), (reduced_far, fused_far) = features(x), features(far)
+    change = np.mean(reduced_far, (0, 1)) - np.mean(reduced, (0, 1))
+    assert np.abs(change).max() > 1e-4
+    np.testing.assert_allclose((fused_far - fused)[-1, -1], mean_counts * change, atol=1e-6)
+
+
+def test_mean_of_the_image_survives_the_last_normalisation(context):
+    """Instance normalisation takes a constant away; the ReLU of the fusion makes it more."""
+    block, variables, x = context
+    outputs = []
+    for weight in (0.0, -2.0):
+        changed = jax.tree.map(jnp.copy, variables)
+        kernel = changed["params"]["fusion"]["kernel"]
+        changed["params"]["fusion"]["kernel"] = kernel.at[-1].set(weight)
+        outputs.append(block.apply(changed, x)[..., 32:])
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.1
+
+
+def test_context_of_every_form_is_the_same_with_gradients(context):
+    block, variables, x = context
+
+    def pull_back(form):
+        apply = block.clone(form=form).apply
+        y, gradient = jax.vjp(lambda params: apply({**variables, "params": params}, x),
+                              variables["params"])
+        return y, *jax.tree.leaves(gradient(jnp.cos(y)))
+
+    for ours, theirs in zip(pull_back("cpu"), pull_back("lax"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_low_resolution_branch_learns_with_the_reconstructed_context():
+    """A gradient reaches every parameter, and steps along it lower the loss."""
+    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=False))
+    branch = modnet.LRBranch(norm, "easpp")
+    x = np.random.default_rng(0).random((2, 12, 12, 64)).astype(np.float32)
+    truth = synth.image(24, 24, 1, 2, 0)
+    variables = branch.init(jax.random.key(0), x)
+
+    def loss(params):
+        (semantic, lr8x), _ = branch.apply(
+            {**variables, "params": params}, x, mutable=["batch_stats"]
+        )
+        return jnp.mean(jnp.square(semantic - truth))
+
+    with compiled_quickly():
+        step = jax.jit(jax.value_and_grad(loss)).lower(variables["params"]).compile()
+    params, losses = variables["params"], []
+    for _ in range(5):
+        value, gradient = step(params)
+        losses.append(float(value))
+        params = jax.tree.map(lambda p, g: p - 0.05 * g, params, gradient)
+        for path, g in traverse_util.flatten_dict(gradient["easpp"]).items():
+            # Normalisation takes away what the bias of a convolution adds.
+            assert path[-2:] == ("layers_0", "bias") or np.all(g != 0), path
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("context", "parameters"), [("se", 6_487_075), ("easpp", 6_501_795), ("none", 5_667_875)]
+)
+def test_parameters_of_the_contexts(context, parameters):
+    model = mj.create_model("modnet", context=context)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == parameters
+
+
 def test_test_time_rule_equals_official_image_demo():
     golden = np.load(GOLDENS / "modnet_300x420_s1.npz")
     photo = synth.image(300, 420, 3, 1, 1)[0]
-    inputs = modnet.prepare(photo)
+    inputs = modnet.prepare(mj.create_model("modnet"), photo)
     assert inputs["image"].shape[1:3] == tuple(golden["net_size"])
     np.testing.assert_allclose(2 * inputs["image"][:, ::8, ::8] - 1, golden["resized_s"], atol=1e-6)
 
@@ -67,7 +177,7 @@ def test_test_time_rule_equals_official_image_demo():
     heads = matter.heads(photo)
     np.testing.assert_allclose(heads["semantic"], golden["semantic"][0], atol=1e-3)
     np.testing.assert_allclose(heads["alpha"][::4, ::4], golden["alpha_net_s"][0], atol=1e-3)
-    restored = modnet.restore(heads["alpha"][None], 300, 420)
+    restored = modnet.restore(matter.model, heads["alpha"][None], 300, 420)
     np.testing.assert_allclose(restored, golden["alpha"][0, ..., 0], atol=1e-3)
 
 

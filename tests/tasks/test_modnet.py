@@ -56,6 +56,40 @@ def test_semantic_target_equals_official():
     np.testing.assert_allclose(target, golden["sup_gt_semantic"], atol=5e-7)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(name, value) for name in ("semantic", "detail", "matte", "boundary", "compositional")
+     for value in (0.0, 2.0)],
+)  # fmt: skip
+def test_each_weight_of_the_loss_changes_its_part_alone(supervised, field, value):
+    golden, _, terms, _ = supervised
+    config = load_config(CONFIG, "official")
+    config.task[f"{field}_weight"] = value
+    inputs = {"image": (golden["image"] + 1) / 2}
+    truth = {"alpha": golden["gt_matte"], "trimap": golden["trimap"]}
+    outputs = {name: golden[f"pred_{name}"] for name in ("semantic", "detail")}
+    outputs["alpha"] = golden["pred_matte"]
+    total, changed = task.loss(outputs, inputs, truth, config)
+
+    parts = {"semantic": 10.0, "detail": 10.0, "matte": 1.0, "boundary": 4.0, "compositional": 1.0}
+    parts[field] = value
+    expected = {
+        name: parts[name] / 10 * float(golden[f"sup_{name}_loss"])
+        for name in ("semantic", "detail")
+    }
+    l1, comp = (
+        float(golden[f"sup_matte_{part}"])
+        + parts["boundary"] * float(golden[f"sup_matte_{part}_boundary"])
+        for part in ("l1", "comp")
+    )
+    expected["matte"] = parts["matte"] * (l1 + parts["compositional"] * comp)
+    for name in expected:
+        assert float(changed[name]) == pytest.approx(expected[name], rel=1e-6)
+    assert float(total) == pytest.approx(sum(expected.values()), rel=1e-6)
+    part = field if field in expected else "matte"
+    assert [name for name in terms if float(terms[name]) != float(changed[name])] == [part]
+
+
 def test_paper_weighs_semantics_by_one_where_the_code_weighs_by_ten():
     paper, official = load_config(CONFIG, "paper").task, load_config(CONFIG, "official").task
     weights = ("semantic_weight", "detail_weight", "matte_weight")

@@ -25,12 +25,13 @@ class InvertedResidual(nn.Module):
     """Expand by 1x1, filter by depth-wise 3x3, project by 1x1; plus the input where shapes allow.
 
     x [B, H, W, C] -> [B, H / stride, W / stride, features]. The parts are numbered as in the
-    official `nn.Sequential`: without expansion the first is missing and the numbers start there.
+    official `nn.Sequential`: without `expand` the first is missing and the numbers start there.
     """
 
     features: int
     stride: int
     expansion: int
+    expand: bool
     norm: Any
     dtype: Any = None
     form: str = "auto"
@@ -38,7 +39,7 @@ class InvertedResidual(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y, first = x, 0
-        if self.expansion != 1:
+        if self.expand:
             wide = self.expansion * x.shape[-1]
             y = Conv(wide, 1, use_bias=False, dtype=self.dtype, name="conv_0")(y)
             y = relu6(self.norm(name="conv_1")(y))
@@ -54,12 +55,15 @@ class MobileNetV2(nn.Module):
     """image [B, H, W, 3] in [-1, 1] -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
     Returns a dict with `enc2x` (16 channels), `enc4x` (24), `enc8x` (32), `enc16x` (96) and
-    `enc32x` (1280). Source: ZHKKKe/MODNet, src/models/backbones/mobilenetv2.py.
+    `enc32x` (1280). `expand_first` gives the first block an expansion to as many channels as it
+    has, as in Paddle's. Sources: ZHKKKe/MODNet, src/models/backbones/mobilenetv2.py;
+    PaddlePaddle/PaddleSeg, Matting/ppmatting/models/backbone/mobilenet_v2.py.
     """
 
     norm: Any
     dtype: Any = None
     form: str = "auto"
+    expand_first: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
@@ -77,6 +81,7 @@ class MobileNetV2(nn.Module):
                     features,
                     stride if block == 0 else 1,
                     expansion,
+                    expansion != 1 or self.expand_first,
                     self.norm,
                     self.dtype,
                     self.form,
