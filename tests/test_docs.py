@@ -1,0 +1,89 @@
+"""Every command in the documentation, run with few and small samples."""
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax.commandline import main
+from matting_jax.convert.files import write_state_dict
+from tests.conftest import ROOT, compiled_quickly, soft_disc
+from tests.goldens import synth
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+GOLDENS = ROOT / "tests" / "goldens"
+SECOND_COPY = "module.lr_branch.backbone.model."
+
+# What makes a command quick; the last value of a field counts.
+SMALL = (
+    "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
+    "--config.data.crop.rescale=(32,40) --config.preview_images=1 --config.allocator=False "
+    "--config.data.cache=cache"
+).split()
+SMALL_PREDICTION = ["--config.allocator=False", "--config.test_time.reference_size=32"]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The commands of a page's `sh` blocks, each as a list of words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def save_pair(folder, name, image, alpha):
+    for part, array in (("image", image), ("alpha", alpha)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / part / f"{name}.png")
+
+
+def place_files(folder: Path) -> None:
+    """Everything that the pages' commands read, under the names that they use."""
+    rng = np.random.default_rng(0)
+    for name in ("portraits", "holdout", "PPM-100"):
+        for i in range(2):
+            image = rng.integers(0, 256, (48, 40, 3), np.uint8)
+            save_pair(folder / name, str(i), image, soft_disc(48, 40))
+    for name in ("backgrounds", "photos"):
+        (folder / name).mkdir()
+        for i in range(2):
+            image = rng.integers(0, 256, (40, 44, 3), np.uint8)
+            Image.fromarray(image).save(folder / name / f"{i}.jpg")
+    (folder / "configs").symlink_to(ROOT / "configs")
+
+    official = synth.state_dict(str(GOLDENS / "modnet.json"), 1)
+    write_state_dict(folder / "modnet_photographic_portrait_matting.ckpt", official)
+    backbone = {
+        name.removeprefix(SECOND_COPY): tensor
+        for name, tensor in official.items()
+        if name.startswith(SECOND_COPY)
+    }
+    write_state_dict(folder / "mobilenetv2_human_seg.ckpt", backbone)
+    write_state_dict(folder / "mobilenet_v2-b0353104.pth", backbone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    place_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for words in commands(page):
+        assert words[:2] == ["python", "launch.py"], words
+        flags = dict(word.split("=", 1) if "=" in word else (word, "") for word in words[2:])
+        small = SMALL if "--mode" not in words else SMALL_PREDICTION
+        small = [*small, f"--config.compilation_cache={compiled_once}"]
+        with compiled_quickly(), np.errstate(all="ignore"):
+            assert main([*words[1:], *small], "") == 0, words
+        written = [words[words.index(flag) + 1] for flag in ("--workdir", "--output")
+                   if flag in words]  # fmt: skip
+        for name in written or [flags["--workdir"]]:
+            path = tmp_path / name
+            assert path.is_file() or any(path.iterdir()), (words, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / target).exists(), target
