@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from matting_jax.workdir import flat, read_config
 MODES = {
     "train": (),
     "evaluate": ("checkpoint", "save", "overwrite"),
-    "predict": ("checkpoint", "input", "output", "foreground", "overwrite"),
+    "predict": ("checkpoint", "input", "output", "foreground", "bits", "overwrite"),
     "convert": ("checkpoint", "output", "overwrite"),
 }
 
@@ -44,6 +45,10 @@ def define_flags() -> flags.FlagValues:
         ("foreground", "multilevel", "predict: colours of the cut-out, multilevel or none"),
     ):
         flags.DEFINE_string(name, default, text, flag_values=values)
+    flags.DEFINE_integer(
+        "bits", 8, "predict: bits of the grey values of alphas, 8 or 16; cut-outs always have 8",
+        flag_values=values,
+    )  # fmt: skip
     for name, text in (
         ("save", "evaluate: keep the alphas as well"),
         ("overwrite", "replace results that exist"),
@@ -195,6 +200,8 @@ def run(values: flags.FlagValues) -> int | None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS report each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)
+    # What Pillow warns of is read all the same, or said in the sentence of the error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     keep_compiled(config)
     match values.mode:
         case "train":
@@ -218,6 +225,7 @@ def run(values: flags.FlagValues) -> int | None:
                 values.input,
                 values.output,
                 foreground=values.foreground,
+                bits=values.bits,
                 overwrite=values.overwrite,
             )
         case "convert":

@@ -68,13 +68,21 @@ def as_float_image(photo: np.ndarray) -> np.ndarray:
     """A photo [H, W, 3], uint8 or float in [0, 1], as float32 in [0, 1]; else ValueError."""
     photo = np.asarray(photo)
     if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
-        raise ValueError(f"a photo must be an array [H, W, 3], got shape {photo.shape}")
-    if photo.dtype == np.uint8:
-        return photo.astype(np.float32) / 255
-    if not np.issubdtype(photo.dtype, np.floating):
-        raise ValueError(f"a photo must be uint8 or float in [0, 1], got {photo.dtype}")
-    if not (photo.min() >= 0 and photo.max() <= 1):
         raise ValueError(
-            f"a float photo must lie in [0, 1], got {photo.min():.4g} to {photo.max():.4g}"
+            f"a photo must be an array [H, W, 3], got shape {photo.shape}: repeat grey values by "
+            "np.dstack([photo] * 3), leave out the alpha of RGBA by photo[..., :3]"
         )
-    return photo.astype(np.float32)
+    if photo.dtype == np.uint8:
+        return np.divide(photo, 255, dtype=np.float32)
+    if not np.issubdtype(photo.dtype, np.floating):
+        raise ValueError(
+            f"a photo must be uint8 or float in [0, 1], got {photo.dtype}: divide it by the "
+            "largest value that it can hold, 65535 for 16 bits"
+        )
+    low, high = photo.min(), photo.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"a float photo must lie in [0, 1], got {low:.9g} to {high:.9g}: divide 0 to 255 by "
+            "255, clip or mend what lies outside"
+        )
+    return photo.astype(np.float32, copy=False)

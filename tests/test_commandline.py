@@ -138,7 +138,7 @@ def test_help_shows_usage_and_every_flag(capsys):
     text = capsys.readouterr().out
     assert "how to use it" in text
     for name in ("config", "mode", "workdir", "checkpoint", "input", "output", "foreground",
-                 "overwrite", "save", "debug"):  # fmt: skip
+                 "bits", "overwrite", "save", "debug"):  # fmt: skip
         assert f"--{name}" in text or f"--[no]{name}" in text
 
 
@@ -228,13 +228,13 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     start = ["launch.py", f"--workdir={tmp_path}"]
     assert main(start, "") == 0
     assert main([*start, "--mode=evaluate", "--save", "--checkpoint=x.pth"], "") == 0
-    more = ["--input=a", "--output=b", "--overwrite", "--foreground=none"]
+    more = ["--input=a", "--output=b", "--overwrite", "--foreground=none", "--bits=16"]
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
         "train": (("tiny", tmp_path), {}),
         "evaluate": (("tiny", tmp_path, "x.pth"), dict(save=True, overwrite=False)),
-        "predict": (("tiny", tmp_path, "a", "b"), dict(foreground="none", overwrite=True)),
+        "predict": (("tiny", tmp_path, "a", "b"), dict(foreground="none", bits=16, overwrite=True)),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }
 

@@ -4,12 +4,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import matting_jax as mj
+from matting_jax.models import modnet
 from matting_jax.train import initial_variables, training_model
 from tests.goldens import synth
 
 GOLDENS = Path(__file__).parent / "goldens"
+sides = st.integers(1, 5000)
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def photo(height=40, width=50, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("size", [(40, 50), (32, 32), (1, 1), (7, 300)])
+@pytest.mark.parametrize("size", [(40, 50), (32, 32), (1, 1), (20, 900)])
 def test_alpha_is_float32_of_the_size_of_the_photo(matter, size):
     alpha = matter(photo(*size))
     assert alpha.dtype == np.float32 and alpha.shape == size
@@ -33,28 +37,72 @@ def test_bytes_and_floats_of_one_photo_give_one_alpha(matter):
     image = photo()
     alpha = matter(image)
     assert alpha.std() > 0.01
-    np.testing.assert_allclose(matter((image / 255).astype(np.float32)), alpha, atol=1e-6)
-    np.testing.assert_allclose(matter(image / 255), alpha, atol=1e-6)
+    np.testing.assert_array_equal(matter(image.astype(np.float32) / 255), alpha)
+    np.testing.assert_array_equal(matter(image / 255), alpha)
+
+
+def test_layout_of_the_array_does_not_matter_and_it_is_left_alone(matter):
+    image = photo()
+    alpha = matter(image)
+    strided = np.zeros((80, 50, 6), np.uint8)[::2, :, ::2]
+    strided[:] = image
+    for same in (strided, np.asfortranarray(image), np.float32(image)[:, ::-1][:, ::-1] / 255):
+        before = same.copy()
+        same.flags.writeable = False
+        np.testing.assert_array_equal(matter(same), alpha)
+        np.testing.assert_array_equal(same, before)
 
 
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        (np.zeros((4, 4), np.uint8), r"\[H, W, 3\]"),
-        (np.zeros((4, 4, 4), np.uint8), r"\[H, W, 3\]"),
+        (np.zeros((4, 4), np.uint8), r"\[H, W, 3\].*repeat grey values by np.dstack"),
+        (np.zeros((4, 4, 1), np.uint8), r"\[H, W, 3\].*repeat grey values by np.dstack"),
+        (np.zeros((4, 4, 4), np.uint8), r"\[H, W, 3\].*leave out the alpha"),
         (np.zeros((1, 4, 4, 3), np.uint8), r"\[H, W, 3\]"),
         (np.zeros((0, 4, 3), np.uint8), r"\[H, W, 3\]"),
         (np.zeros((4, 4, 3), np.int32), "int32"),
+        (np.zeros((4, 4, 3), np.uint16), "uint16: divide it by .* 65535"),
         (np.zeros((4, 4, 3), bool), "bool"),
         (np.full((4, 4, 3), 1.5, np.float32), r"\[0, 1\]"),
         (np.full((4, 4, 3), -0.1), r"\[0, 1\]"),
         (np.full((4, 4, 3), np.nan), r"\[0, 1\]"),
-        (np.full((4, 4, 3), 200.0, np.float32), r"\[0, 1\]"),
+        (np.full((4, 4, 3), np.inf), r"\[0, 1\]"),
+        (np.full((4, 4, 3), 200.0, np.float32), "got 200 to 200: divide 0 to 255 by 255"),
+        (np.full((4, 4, 3), np.nextafter(1, 2, dtype=np.float32)), "got 1.00000012 to"),
     ],
 )
 def test_wrong_photo_is_refused_in_a_sentence(matter, wrong, words):
     with pytest.raises(ValueError, match=words):
         matter(wrong)
+
+
+@given(height=sides, width=sides, reference=st.integers(32, 640))
+def test_network_gets_sides_that_it_takes(height, width, reference):
+    size = modnet.network_size(height, width, reference)
+    assert modnet.network_size(width, height, reference) == size[::-1]
+    assert all(side >= 32 and side % 32 == 0 for side in size)
+    assert max(size) <= max(height, width, 32 * reference)
+
+
+def test_strip_that_is_enlarged_fits_into_memory():
+    assert modnet.network_size(16, 512) == (32, 512)
+    assert modnet.network_size(16, 511) == (512, 16352)
+    assert modnet.network_size(1, 500) == (512, 16384)
+
+
+@settings(deadline=None, max_examples=50)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 9))
+def test_photo_and_alpha_keep_their_range_and_size(height, width, seed):
+    image = photo(height, width, seed).astype(np.float32) / 255
+    inputs = modnet.prepare(image, reference_size=40)
+    size = modnet.network_size(height, width, 40)
+    assert inputs["image"].shape == (1, *size, 3)
+    restored = modnet.restore(inputs["image"][..., :1], height, width)
+    assert restored.shape == (height, width)
+    for averages in (inputs["image"][0, ..., 0], restored):
+        assert image[..., 0].min() - 1e-6 <= averages.min()
+        assert averages.max() <= image[..., 0].max() + 1e-6
 
 
 def test_each_network_size_is_compiled_and_logged_once(matter, caplog):

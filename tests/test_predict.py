@@ -1,4 +1,9 @@
+import errno
 import hashlib
+import os
+import resource
+import struct
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -6,12 +11,14 @@ import pytest
 from PIL import Image
 
 import matting_jax as mj
+from matting_jax import predict as program
 from matting_jax.commandline import main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
 from matting_jax.train import initial_variables, training_model
 from matting_jax.workdir import claim
 from tests.conftest import on_folders, tiny_config
+from tests.raw_images import write_png16, write_tiff16
 
 COLOUR = (200, 40, 90)
 SIZES = {  # width, height
@@ -29,6 +36,13 @@ def weights(folders, compiled_once, tmp_path_factory):
     write_state_dict(folder / "tiny.safetensors", to_state_dict("tiny", variables))
     claim(folder / "run", config)
     return folder / "tiny.safetensors", folder / "run"
+
+
+@pytest.fixture
+def matter(weights):
+    """The network of the checkpoint in the library, as the config of the workdir uses it."""
+    variables = mj.load_checkpoint("tiny", weights[0])
+    return mj.Matter("tiny", variables, test_time={"reference_size": 32})
 
 
 @pytest.fixture
@@ -68,6 +82,11 @@ def files(folder):
     return sorted(str(x.relative_to(folder)) for x in folder.rglob("*") if x.is_file())
 
 
+def pairs(names):
+    """The results of photos."""
+    return sorted(f"{name}_{kind}.png" for name in names for kind in ("alpha", "cutout"))
+
+
 def contents(folder):
     return {x: hashlib.sha256((folder / x).read_bytes()).hexdigest() for x in files(folder)}
 
@@ -75,7 +94,7 @@ def contents(folder):
 def test_folder_gives_an_alpha_and_a_cut_out_of_each_photo(predict, photos, tmp_path, capsys):
     assert predict(photos) == 1
     out = tmp_path / "out"
-    assert files(out) == sorted(f"{x}_{y}.png" for x in SIZES for y in ("alpha", "cutout"))
+    assert files(out) == pairs(SIZES)
     for name, size in SIZES.items():
         with Image.open(out / f"{name}_alpha.png") as alpha:
             assert (alpha.mode, alpha.size) == ("L", size)
@@ -94,16 +113,214 @@ def test_folder_gives_an_alpha_and_a_cut_out_of_each_photo(predict, photos, tmp_
     assert len(named) == 1 and "Traceback" not in text.err
 
 
-def test_single_photo_gives_its_alpha_as_the_network_says(predict, photos, weights, tmp_path):
+def test_single_photo_gives_its_alpha_as_the_network_says(predict, photos, matter, tmp_path):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (45, 60, 3), np.uint8)
     Image.fromarray(image).save(photos / "noise.png")
     assert predict(photos / "noise.png", "--foreground=none") == 0
     assert files(tmp_path / "out") == ["noise_alpha.png"]
-    variables = mj.load_checkpoint("tiny", weights[0])
-    alpha = mj.Matter("tiny", variables, test_time={"reference_size": 32})(image)
     saved = np.asarray(Image.open(tmp_path / "out" / "noise_alpha.png"))
-    np.testing.assert_array_equal(saved, np.rint(255 * alpha).astype(np.uint8))
+    np.testing.assert_array_equal(saved, np.rint(255 * matter(image)).astype(np.uint8))
+
+
+def odd_photos(folder):
+    """Writes a photo of each kind; {name without its ending: what it shows, uint8 [33, 40, 3]}."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (33, 40, 4), np.uint8)
+    colours, grey = noise[..., :3], np.repeat(noise[..., :1], 3, axis=-1)
+    bits = np.where(grey < 128, 0, 255).astype(np.uint8)
+    palette = Image.fromarray(colours).quantize(60)
+    flat = np.full((33, 40, 3), (255, 0, 0), np.uint8)
+    turned, plain = Image.Exif(), Image.fromarray(colours)
+    turned[0x0112] = 6
+    reds = [Image.new("RGB", (40, 33), colour) for colour in ("red", "blue", "lime")]
+
+    plain.save(folder / "plain.png")
+    Image.fromarray(noise[..., 0]).save(folder / "two words.png")
+    Image.fromarray(noise[..., :2], "LA").save(folder / "with.dots.PNG")
+    Image.fromarray(noise).save(folder / "größe 写真.TIFF")
+    palette.save(folder / "palette.gif")
+    palette.save(folder / "palette with holes.png", transparency=bytes(range(60)))
+    Image.fromarray(bits[..., 0]).convert("1").save(folder / "bits.bmp")
+    for name in ("inks.jpg", "inks of a.tif"):
+        Image.new("CMYK", (40, 33), (0, 255, 255, 0)).save(folder / name, quality=100)
+    wide = noise.astype(np.uint16) * 257
+    Image.fromarray(wide[..., 0]).save(folder / "wide grey.tif")
+    write_png16(folder / "wide.grey.png", wide[..., :1])
+    write_png16(folder / "wide.png", wide[..., :3])
+    write_tiff16(folder / "wide.alpha.tif", wide)
+    Image.fromarray(np.rot90(colours)).save(folder / "turned.webp", exif=turned, lossless=True)
+    Image.fromarray(np.rot90(noise[..., 0])).save(folder / "turned.tif.tif", exif=turned)
+    plain.save(folder / "named wrongly.jpg", "PNG")
+    Image.fromarray(flat).save(folder / "slow.jpeg", quality=100, progressive=True, subsampling=0)
+    for suffix in ("gif", "apng", "webp"):
+        film = folder / f"{suffix} film.{suffix}"
+        reds[0].save(film, save_all=True, append_images=reds[1:], lossless=True)
+    quantised = np.asarray(palette.convert("RGB"))
+    return {
+        "plain": colours, "two words": grey, "with.dots": grey, "größe 写真": colours,
+        "palette": quantised, "palette with holes": quantised, "bits": bits, "inks": flat,
+        "inks of a": flat, "wide grey": grey, "wide.grey": grey, "wide": colours,
+        "wide.alpha": colours, "turned": colours, "turned.tif": grey, "named wrongly": colours,
+        "slow": flat, "gif film": flat, "apng film": flat, "webp film": flat,
+    }  # fmt: skip
+
+
+def test_photos_of_all_kinds_are_seen_as_they_are(predict, matter, tmp_path, caplog):
+    shown = odd_photos(tmp_path / "photos")
+    assert predict(tmp_path / "photos", "--foreground=none") == 0
+    saved = {}
+    for name, image in shown.items():
+        saved[name] = np.asarray(Image.open(tmp_path / "out" / f"{name}_alpha.png"))
+        expected = np.rint(255 * matter(image)).astype(int)
+        # A JPEG of one colour may be off by one.
+        assert np.abs(saved[name] - expected).max() <= (name in ("slow", "inks")), name
+    assert len(files(tmp_path / "out")) == len(shown)
+    assert not np.array_equal(saved["plain"], saved["two words"])  # alphas tell photos apart
+    told = [x.getMessage() for x in caplog.records if "frames" in x.getMessage()]
+    assert sorted(told) == [
+        f"{tmp_path / 'photos' / f'{x} film.{x}'}: the first of 3 frames is taken"
+        for x in ("apng", "gif", "webp")
+    ]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (900, 20), (2, 3), (700, 500)])
+def test_photos_of_any_size_give_their_alpha_and_cut_out(predict, matter, tmp_path, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    assert predict(tmp_path / "photo.png") == 0
+    alpha = np.rint(255 * matter(image)).astype(np.uint8)
+    out = tmp_path / "out"
+    np.testing.assert_array_equal(Image.open(out / "photo_alpha.png"), alpha)
+    cutout = np.asarray(Image.open(out / "photo_cutout.png"))
+    np.testing.assert_array_equal(cutout[..., 3], alpha)
+    np.testing.assert_array_equal(cutout[..., :3], program.multilevel(image, alpha))
+
+
+def test_broken_files_are_named_in_a_line_each_and_the_rest_go_on(
+    predict, photos, tmp_path, capsys, recwarn
+):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    for suffix in ("png", "tif", "gif", "webp"):
+        file = photos / f"cut {suffix}.{suffix}"
+        Image.fromarray(noise).save(file, compression="tiff_lzw")
+        file.write_bytes(file.read_bytes()[:-500])
+    (photos / "empty.png").touch()
+    (photos / "letter.jpg").write_text("dear")
+    (photos / "nowhere.png").symlink_to(photos / "gone.png")
+    assert predict(photos, "--foreground=none") == 1
+    assert files(tmp_path / "out") == sorted(f"{name}_alpha.png" for name in SIZES)
+    text = capsys.readouterr()
+    assert "5 of 13 photos" in text.out
+    assert sorted(line.partition(": ")[0] for line in text.err.splitlines()) == [
+        f"Cannot read the image {photos / name}"
+        for name in ("broken.jpg", "cut gif.gif", "cut png.png", "cut tif.tif", "cut webp.webp",
+                     "empty.png", "letter.jpg", "nowhere.png")
+    ]  # fmt: skip
+    assert not [warning for warning in recwarn if "PIL" in warning.filename]
+
+
+@pytest.mark.parametrize("error, words", [
+    (MemoryError(), "the memory does not suffice"),
+    (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nand much more"),
+     "RESOURCE_EXHAUSTED: Out of memory"),
+])  # fmt: skip
+def test_photo_that_memory_does_not_suffice_for_is_passed_over(
+    predict, photos, tmp_path, capsys, monkeypatch, error, words
+):
+    (photos / "broken.jpg").unlink()
+    estimate = program.multilevel
+
+    def scarce(image, alpha):
+        if alpha.shape[::-1] == SIZES["grey"]:
+            raise error
+        return estimate(image, alpha)
+
+    monkeypatch.setattr(program, "multilevel", scarce)
+    assert predict(photos) == 1
+    rest = [name for name in SIZES if name != "grey"]
+    assert files(tmp_path / "out") == pairs(rest)
+    text = capsys.readouterr()
+    assert "4 of 5 photos" in text.out
+    assert text.err == f"Cannot process {photos / 'grey.png'}: {words}\n"
+
+
+@contextmanager
+def small_files(most):
+    """Files of more than `most` bytes cannot be written, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_full_disk_stops_in_a_sentence_and_leaves_whole_results_alone(
+    predict, photos, tmp_path, capsys
+):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    Image.fromarray(noise).save(photos / "noise.png")
+    assert predict(photos / "noise.png", "--overwrite") == 0  # so that nothing is compiled below
+    for file in files(tmp_path / "out"):
+        (tmp_path / "out" / file).unlink()
+    capsys.readouterr()
+    with small_files(9000):
+        assert predict(photos) == 2
+    # In their order: broken, dot, grey, noise, whose alpha would fit and whose cut-out does not.
+    assert files(tmp_path / "out") == pairs(["dot", "grey"])
+    text = capsys.readouterr()
+    assert "2 of 7 photos" in text.out
+    broken, error = text.err.splitlines()
+    assert "broken.jpg" in broken
+    assert error.startswith("launch.py: cannot write ") and "noise_cutout.png" in error
+    assert os.strerror(errno.EFBIG) in error
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_output_that_is_a_file_is_refused_before_the_first_photo(
+    predict, photos, tmp_path, capsys, inside
+):
+    (tmp_path / "out").write_text("mine")
+    assert predict(photos, f"--output={tmp_path / 'out' / inside}") == 2
+    assert (tmp_path / "out").read_text() == "mine"
+    error = capsys.readouterr().err
+    assert "--output" in error and "cannot be a folder" in error and error.count("\n") == 1
+
+
+def test_sixteen_bits_hold_the_alpha_more_finely(predict, photos, matter, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (45, 60, 3), np.uint8)
+    Image.fromarray(image).save(photos / "noise.png")
+    assert predict(photos / "noise.png", "--bits=16") == 0
+    alpha = matter(image)
+    file = tmp_path / "out" / "noise_alpha.png"
+    width, height, bits, colour_type = struct.unpack(">IIBB", file.read_bytes()[16:26])
+    assert (width, height, bits, colour_type) == (60, 45, 16, 0)
+    saved = np.asarray(Image.open(file))
+    np.testing.assert_array_equal(saved, np.rint(65535 * alpha).astype(np.uint16))
+    with Image.open(tmp_path / "out" / "noise_cutout.png") as cutout:
+        assert cutout.mode == "RGBA"
+        np.testing.assert_array_equal(cutout.getchannel("A"), np.rint(255 * alpha))
+
+
+def test_photos_below_the_output_folder_are_predicted(predict, photos, tmp_path):
+    photos.rename(tmp_path / "photos of today")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "photos of today").rename(tmp_path / "out" / "today")
+    assert predict(tmp_path / "out" / "today" / "photo.jpg", "--foreground=none") == 0
+    assert (tmp_path / "out" / "photo_alpha.png").is_file()
+
+
+def test_results_beside_the_photos_are_known_by_any_spelling_of_the_folder(
+    predict, photos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (photos / "broken.jpg").unlink()
+    more = ["--foreground=none", f"--output={photos}", "--overwrite"]
+    assert predict("photos", *more) == 0
+    first = files(photos)
+    assert predict("photos", *more) == 0
+    assert files(photos) == first
 
 
 def test_glob_names_photos_and_keeps_folders_below_the_common_one(predict, photos, tmp_path):
@@ -192,6 +409,12 @@ def test_missing_flags_are_named(weights, tmp_path, capsys, missing):
 def test_unknown_colours_are_answered_with_the_nearest(predict, photos, capsys):
     assert predict(photos, "--foreground=multi") == 2
     assert "did you mean 'multilevel'" in capsys.readouterr().err
+
+
+def test_unknown_bits_are_answered_with_the_nearest(predict, photos, tmp_path, capsys):
+    assert predict(photos, "--bits=12") == 2
+    assert "did you mean '16'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_trained_workdir_predicts(finished, photos, tmp_path):

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,12 +100,7 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     Raises ValueError, naming the config field, when the folder is missing or holds no image.
     """
     folder = _existing(folder, field)
-    paths = sorted(
-        Path(place, name)
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if is_image(Path(place, name))
-    )
+    paths = sorted(_images_below(folder))
     if not paths:
         raise ValueError(f"{field}: {folder} holds no image file.")
     headers = check_files(paths, cache, workers)
@@ -138,9 +134,22 @@ def _existing(folder: str | Path, field: str) -> Path:
     return folder
 
 
+def _images_below(folder: Path) -> Iterator[Path]:
+    entered = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:  # a link leads back to it
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()  # so that of two ways to a folder the same one is taken everywhere
+        yield from (path for name in names if is_image(path := Path(place, name)))
+
+
 def _by_stem(folder: Path) -> defaultdict[str, list[Path]]:
     stems = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if is_image(path):
-            stems[path.stem].append(path)
+            # Systems differ in how they spell accents: é is one character or two.
+            stems[unicodedata.normalize("NFC", path.stem)].append(path)
     return stems

@@ -286,12 +286,14 @@ def network_size(height: int, width: int, reference_size: int = 512) -> tuple[in
     """The size that the published image demo gives the network for a photo of height x width.
 
     Photos whose short side is above, or whose long side is below `reference_size` are brought to
-    it by their short side; then both sides are cut to multiples of 32, at least 32.
+    it by their short side; then both sides are cut to multiples of 32, at least 32. The long side
+    is brought to 32 times `reference_size` at most, where the demo makes 512 x 256000 of 1 x 500.
     Source: ZHKKKe/MODNet, demo/image_matting/colab/inference.py.
     """
     short, long = sorted((height, width))
     if long < reference_size or short > reference_size:
-        short, long = reference_size, int(long / short * reference_size)
+        long = min(int(long / short * reference_size), 32 * reference_size)
+        short = reference_size
     height, width = (short, long) if height <= width else (long, short)
     return max(height // 32 * 32, 32), max(width // 32 * 32, 32)
 

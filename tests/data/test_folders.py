@@ -118,6 +118,19 @@ def test_backgrounds_are_found_in_a_tree_and_through_links(backgrounds, tmp_path
     assert [path.name for path in found.items] == ["0.png", "1.png", "2.png"]
 
 
+def test_links_that_lead_round_in_a_circle_give_each_background_once(backgrounds, tmp_path):
+    (backgrounds / "city" / "again").symlink_to(backgrounds)
+    found = find_backgrounds(backgrounds, "field", tmp_path, 2)
+    assert [path.name for path in found.items] == ["0.png", "1.png", "2.png"]
+
+
+def test_pairs_share_their_stem_however_it_is_spelled(photos, tmp_path):
+    (photos / "image" / "a.png").rename(photos / "image" / "caf\u00e9 1.b.PNG")
+    (photos / "alpha" / "a.png").rename(photos / "alpha" / "cafe\u0301 1.b.png")
+    found = find_pairs(photos, "field", tmp_path, 2)
+    assert not found.faults and len(found.items) == 5
+
+
 @pytest.mark.parametrize("find", [find_pairs, find_foregrounds, find_backgrounds])
 def test_missing_or_empty_folder_names_the_config_field(find, tmp_path):
     with pytest.raises(ValueError, match="config.data.x: there is no folder .*nowhere"):

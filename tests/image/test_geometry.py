@@ -5,10 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matting_jax.image import geometry
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
+small = st.integers(1, 12)
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
 
 
@@ -68,6 +71,19 @@ def test_area_resize_equals_official(size):
     np.testing.assert_allclose(
         geometry.resize_area(GOLDEN["area_in"][0], *size), golden, atol=1e-6
     )
+
+
+@settings(deadline=None)
+@given(old=st.tuples(small, small), new=st.tuples(small, small))
+def test_area_resize_is_the_mean_of_each_cell(old, new):
+    x = np.random.default_rng(0).random((*old, 2)).astype(np.float32)
+    resized = geometry.resize_area(x, *new)
+    cells = [
+        [slice(i * a // b, -(-(i + 1) * a // b)) for i in range(b)]
+        for a, b in zip(old, new, strict=True)
+    ]
+    expected = [[x[rows, columns].mean((0, 1)) for columns in cells[1]] for rows in cells[0]]
+    np.testing.assert_allclose(resized, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(20, 17), (64, 100), (37, 60), (5, 53)])
