@@ -161,10 +161,8 @@ def soft_disc(height, width):
     return np.rint(255 * np.clip((0.35 * min(height, width) - radius) / 6 + 0.5, 0, 1)).astype("u1")
 
 
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory):
+def draw_images(folder):
     """Folders `foregrounds` (RGBA), `backgrounds`, and `test` with image/ and alpha/."""
-    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
 
     def save(array, *place):
@@ -187,6 +185,11 @@ def folders(tmp_path_factory):
         save(np.rint(image).astype(np.uint8), "test", "image", f"{name}.png")
         save(alpha, "test", "alpha", f"{name}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    return draw_images(tmp_path_factory.mktemp("images"))
 
 
 @contextmanager

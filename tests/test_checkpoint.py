@@ -284,9 +284,7 @@ def test_checkpoint_whose_score_cannot_be_read_is_no_longer_the_best(workdir, da
     assert step_of(checkpoint.load_variables(workdir)) == 4
 
 
-def test_variables_of_equal_scores_are_those_that_are_kept(tmp_path):
-    assert write(tmp_path, {1: 0.1, 2: 0.1, 3: None, 4: None}) == [2, 3, 4]
-    manager = checkpoint.open_checkpoints(tmp_path)
-    checkpoint.save(manager, 5, state_of(5), {"mad": 0.1})
-    manager.close()
-    assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 5
+def test_variables_of_equal_scores_are_the_newer_which_are_kept(tmp_path):
+    assert write(tmp_path, {1: 0.1, 2: 0.1}) == [1, 2]
+    assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
+    assert write(tmp_path, {3: None, 4: None}) == [2, 3, 4]

@@ -1,4 +1,3 @@
-"""Signals. Run as a program, this file is launch.py with the tiny network beside the others."""
 import os
 import signal
 import socket
@@ -10,12 +9,12 @@ import time
 import jax
 import pytest
 
-from matting_jax import checkpoint, commandline
+from matting_jax import checkpoint
 from matting_jax import train as training
 from matting_jax.stopping import Stopped, listening
 from matting_jax.train import train
 from matting_jax.workdir import claim
-from tests.conftest import ROOT, register_tiny
+from tests.conftest import ROOT
 from tests.test_train import assert_same, scores_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -130,9 +129,9 @@ def test_thread_and_job_leave_the_handlers_alone(heard):
 
 
 def start(workdir, **variables):
-    """The program of this file: a run that would take hours."""
+    """The training of a workdir in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.test_stopping", f"--workdir={workdir}"],
+        [sys.executable, "-m", "tests.launch_tiny", f"--workdir={workdir}"],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"} | variables,
     )  # fmt: skip
@@ -187,8 +186,3 @@ def test_processes_of_a_job_stop_after_the_same_step(config, tmp_path):
     (step,) = steps_of(workdir)
     for text in errors:
         assert f"SIGTERM: saved at step {step} of" in text
-
-
-if __name__ == "__main__":
-    register_tiny()
-    sys.exit(commandline.main(sys.argv, ""))

@@ -1,0 +1,9 @@
+"""launch.py with the tiny network beside those of the library."""
+import sys
+
+from matting_jax.commandline import main
+from tests.conftest import register_tiny
+
+if __name__ == "__main__":
+    register_tiny()
+    sys.exit(main(sys.argv, __doc__))

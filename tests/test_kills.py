@@ -1,0 +1,10 @@
+import pytest
+
+from tests.kills import run
+
+
+@pytest.mark.slow
+def test_run_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path):
+    equal = run(kills=4, seed=1, folder=tmp_path)
+    assert {"params", "opt_state", "batch_stats", "ema", "step", "test scores"} <= equal.keys()
+    assert all(equal.values()), equal
