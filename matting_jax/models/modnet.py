@@ -5,6 +5,7 @@ paper is arXiv v4. PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -310,9 +311,11 @@ def paddle_sizes(height: int, width: int, reference_size: int = 512) -> list[tup
     return [tuple(first), tuple(max(side // 32 * 32, 32) for side in first)]
 
 
-def rule(model: MODNet, height: int, width: int, reference_size: int):
-    """How the model's flavour resizes a photo, and the sizes through which it does, the network's
-    last."""
+def resizes(
+    model: MODNet, height: int, width: int, reference_size: int
+) -> tuple[Callable[..., np.ndarray], list[tuple[int, int]]]:
+    """How the model's flavour resizes a photo of height x width, and through which sizes, the
+    network's last."""
     if model.flavour == "paddle":
         return resize_bilinear, paddle_sizes(height, width, reference_size)
     return resize_area, [network_size(height, width, reference_size)]
@@ -322,7 +325,7 @@ def prepare(
     model: MODNet, photo: np.ndarray, *, reference_size: int = 512
 ) -> dict[str, np.ndarray]:
     """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, by its flavour's rule."""
-    resize, sizes = rule(model, *photo.shape[:2], reference_size)
+    resize, sizes = resizes(model, *photo.shape[:2], reference_size)
     for size in sizes:
         photo = resize(photo, *size)
     return {"image": photo[None]}
@@ -333,7 +336,7 @@ def restore(
 ) -> np.ndarray:
     """The network's alpha [1, h, w, 1] back at the photo's size, [height, width], through the sizes
     of `prepare` in reverse."""
-    resize, sizes = rule(model, height, width, reference_size)
+    resize, sizes = resizes(model, height, width, reference_size)
     alpha = alpha[0]
     for size in [*reversed(sizes[:-1]), (height, width)]:
         alpha = resize(alpha, *size)

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
@@ -43,6 +44,20 @@ def test_every_official_name_is_consumed_once(state_dict):
     tensors = [name for name in state_dict if not name.endswith("num_batches_tracked")]
     copies = sum(name.startswith(SECOND) for name in tensors)
     assert leaves == len(tensors) - copies
+
+
+@pytest.mark.parametrize("context", ["easpp", "none"])
+def test_contexts_that_were_never_released_have_names_too(context):
+    shapes = flat_shapes("modnet", {"context": context})
+    rng = np.random.default_rng(0)
+    flat = {path: rng.standard_normal(x.shape).astype(np.float32) for path, x in shapes.items()}
+    variables = traverse_util.unflatten_dict(flat)
+    tensors = mj.to_state_dict("modnet", variables, context=context)
+    assert not any("se_block" in name for name in tensors)
+    back = mj.from_state_dict("modnet", tensors, context=context)
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+    with pytest.raises(ValueError, match="missing lr_branch.se_block.fc.0.weight"):
+        mj.from_state_dict("modnet", tensors)
 
 
 def test_names_without_module_are_the_same(state_dict):

@@ -114,6 +114,9 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_variance():
     old, n = variables["batch_stats"]["var"], x.size // 4
     batch = (flax["var"] - 0.9 * old) / 0.1
     np.testing.assert_allclose(ours["var"], 0.9 * old + 0.1 * batch * n / (n - 1), rtol=1e-5)
+    biased = layers.BatchNorm(use_running_average=False, unbiased=False)
+    _, updated = biased.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(updated["batch_stats"]["var"], flax["var"], rtol=1e-5)
 
 
 def test_batch_variance_survives_a_mean_far_above_the_deviation():
