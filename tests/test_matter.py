@@ -95,10 +95,11 @@ def test_strip_that_is_enlarged_fits_into_memory():
 @given(height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 9))
 def test_photo_and_alpha_keep_their_range_and_size(height, width, seed):
     image = photo(height, width, seed).astype(np.float32) / 255
-    inputs = modnet.prepare(image, reference_size=40)
+    model = mj.create_model("modnet")
+    inputs = modnet.prepare(model, image, reference_size=40)
     size = modnet.network_size(height, width, 40)
     assert inputs["image"].shape == (1, *size, 3)
-    restored = modnet.restore(inputs["image"][..., :1], height, width)
+    restored = modnet.restore(model, inputs["image"][..., :1], height, width)
     assert restored.shape == (height, width)
     for averages in (inputs["image"][0, ..., 0], restored):
         assert image[..., 0].min() - 1e-6 <= averages.min()
