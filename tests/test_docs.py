@@ -20,7 +20,12 @@ SECOND_COPY = "module.lr_branch.backbone.model."
 SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.preview_images=1 --config.allocator=False "
-    "--config.data.cache=cache"
+    "--config.data.cache=cache --config.test_time.reference_size=32 "
+    "--config.optimizer.schedule.warmup_steps=0"
+).split()
+FOLDERS = (  # in place of the sample, which is drawn for half a minute
+    "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
+    "--config.data.test.images=holdout"
 ).split()
 SMALL_PREDICTION = ["--config.allocator=False", "--config.test_time.reference_size=32"]
 
@@ -73,6 +78,8 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         assert words[:2] == ["python", "launch.py"], words
         flags = dict(word.split("=", 1) if "=" in word else (word, "") for word in words[2:])
         small = SMALL if "--mode" not in words else SMALL_PREDICTION
+        if "configs/modnet.py" in words:
+            small = small + FOLDERS
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         with compiled_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
