@@ -66,7 +66,7 @@ def running_maximum(
 def ellipse(size: int) -> np.ndarray:
     """OpenCV's elliptic structuring element, bool [size, size]: `MORPH_ELLIPSE`.
 
-    2 lacks a corner, 3 is a cross, those of even size lie toward their end.
+    Its middle is [size // 2, size // 2]; 2 lacks a corner, 3 is a cross.
     """
     radius = size // 2
     if radius == 0:
@@ -76,7 +76,7 @@ def ellipse(size: int) -> np.ndarray:
     return np.abs(offset)[None] <= half[:, None]
 
 
-def dilate_set(x: Array, element: np.ndarray, times: Array | int) -> Array:
+def dilate_set(x: Array, times: Array | int, element: np.ndarray) -> Array:
     """The set x, bool [H, W, C], dilated `times` times by `element`, bool [k, k].
 
     As OpenCV's `dilate`: a place joins where the element, its [k // 2, k // 2] on that place, meets

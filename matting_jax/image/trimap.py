@@ -36,6 +36,5 @@ def elliptic(
     other = jnp.concatenate([alpha > 0.5 / 255, alpha < 254.5 / 255], axis=-1)
     smallest, largest = sizes
     branches = [partial(dilate_set, element=ellipse(k)) for k in range(smallest, largest + 1)]
-    branches = [lambda x, n, dilated=dilated: dilated(x, times=n) for dilated in branches]
     subject, hole = jnp.split(lax.switch(size - smallest, branches, other, times), 2, axis=-1)
     return jnp.where(subject, jnp.where(hole, 0.5, 1), 0).astype(alpha.dtype)

@@ -220,6 +220,18 @@ def test_arrays_that_numpy_1_pickled_are_read(tmp_path):
     np.testing.assert_array_equal(read_state_dict(path)["a"], np.arange(3))
 
 
+def test_arrays_that_python_2_pickled_are_read(tmp_path):
+    """It knew no bytes: an array's are text there, of which each character is one."""
+    array = np.array([-1.5, 2.0, 3e9], "<f4")
+    content = (
+        b"\x80\x02}U\x01acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+        b"(K\x01(K\x03tcnumpy\ndtype\n(U\x02f4K\x00K\x01tR(K\x03U\x01<NNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x0c" + array.tobytes() + b"tbs."
+    )
+    (tmp_path / "x.pdparams").write_bytes(content)
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "x.pdparams")["a"], array)
+
+
 class Call:
     """Calls a function when it is unpickled."""
 

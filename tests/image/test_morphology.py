@@ -76,7 +76,7 @@ def test_set_dilated_by_an_even_ellipse_leans_as_in_opencv():
     """A single place grows by one before and two after: the element is not mirrored."""
     x = np.zeros((9, 9, 1), bool)
     x[4, 4] = True
-    y = np.asarray(morphology.dilate_set(x, morphology.ellipse(4), 1))[..., 0]
+    y = np.asarray(morphology.dilate_set(x, 1, morphology.ellipse(4)))[..., 0]
     np.testing.assert_array_equal(np.flatnonzero(y[4]), [3, 4, 5, 6])
     np.testing.assert_array_equal(np.flatnonzero(y[:, 4]), [3, 4, 5, 6])
     assert y.sum() == 13
@@ -84,7 +84,7 @@ def test_set_dilated_by_an_even_ellipse_leans_as_in_opencv():
 
 def test_set_not_dilated_once_is_the_set():
     x = np.random.default_rng(0).random((7, 8, 2)) < 0.3
-    np.testing.assert_array_equal(morphology.dilate_set(x, morphology.ellipse(3), 0), x)
+    np.testing.assert_array_equal(morphology.dilate_set(x, 0, morphology.ellipse(3)), x)
 
 
 elliptic = jax.jit(trimap.elliptic, static_argnames="sizes")
