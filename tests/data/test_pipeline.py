@@ -137,6 +137,6 @@ def test_vanished_file_is_named(config, photos):
     config.data.train.images = str(photos)
     source = train_source(config)
     (photos / "image" / "c.png").unlink()
-    with pytest.raises(ValueError, match="c.png: there is no such file") as error:
+    with pytest.raises(ValueError, match="c.png: no such file") as error:
         list(train_batches(source, config, 0, 3))
     assert "Traceback" not in str(error.value)

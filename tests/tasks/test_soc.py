@@ -221,9 +221,15 @@ def adapted(config):
             return total, (terms, updated["batch_stats"])
 
         optimizer = create_optimizer(config, state["params"])
-        grads, (terms, batch_stats) = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
-        updates, _ = optimizer.update(grads, optimizer.init(state["params"]), state["params"])
-        after = optax.apply_updates(state["params"], updates)
+
+        @jax.jit
+        def step(params):
+            grads, aux = jax.grad(loss, has_aux=True)(params)
+            updates, _ = optimizer.update(grads, optimizer.init(params), params)
+            return grads, optax.apply_updates(params, updates), aux
+
+        with compiled_quickly():
+            grads, after, (terms, batch_stats) = step(state["params"])
         grads, after = (
             {k.removeprefix("module."): x for k, x in mj.to_state_dict(
                 "modnet", {"params": tree, "batch_stats": state["batch_stats"]}).items()}
