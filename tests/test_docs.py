@@ -59,6 +59,8 @@ def place_files(folder: Path) -> None:
 
     official = synth.state_dict(str(GOLDENS / "modnet.json"), 1)
     write_state_dict(folder / "modnet_photographic_portrait_matting.ckpt", official)
+    paddle = synth.state_dict(str(GOLDENS / "modnet_paddle.json"), 1)
+    write_state_dict(folder / "modnet-mobilenetv2.pdparams", paddle)
     backbone = {
         name.removeprefix(SECOND_COPY): tensor
         for name, tensor in official.items()
