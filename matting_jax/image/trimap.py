@@ -160,8 +160,7 @@ def grow(x: Array, size: Array | int, largest: int, times: Array | int = 1) -> A
 
 
 def check(value: Array | int, largest: int, name: str) -> None:
-    """ValueError for a number not from 1 to `largest`; one drawn on the device is taken as it is.
-    """
+    """ValueError for a number not from 1 to `largest`; an array's is taken as it is."""
     if isinstance(value, int) and not 1 <= value <= largest:
         raise ValueError(f"{name} must be from 1 to {largest}, got {value}; "
                          "for larger ones pass a larger `largest`")
