@@ -42,7 +42,7 @@ def define_flags() -> flags.FlagValues:
         ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
         ("input", None, "predict: a photo, a folder or a glob of photos"),
         ("output", None, "predict: folder for the results; convert: file to write"),
-        ("foreground", "multilevel", "predict: colours of the cut-out, multilevel or none"),
+        ("foreground", "multilevel", "predict: colours of the cut-out, multilevel, blur or none"),
     ):
         flags.DEFINE_string(name, default, text, flag_values=values)
     flags.DEFINE_integer(

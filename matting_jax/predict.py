@@ -19,10 +19,10 @@ from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
 from matting_jax.data.images import count_frames, is_image, read_image
 from matting_jax.files import written_whole
-from matting_jax.foreground import multilevel
+from matting_jax.foreground import METHODS
 from matting_jax.matter import Matter
 
-FOREGROUNDS = ("multilevel", "none")
+FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
 
 logger = logging.getLogger("matting_jax")
@@ -41,11 +41,11 @@ def predict(
     """Write NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
     `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob. The alpha is
-    grey with 8 or 16 `bits`. The cut-out is RGBA, always of 8 bits, with estimated foreground
-    colours ("multilevel"), or left away ("none"). Photos that cannot be read, or that memory does
-    not suffice for, are named and passed over. Returns 1 if there were any, else 0. Raises
-    FileExistsError before it starts where a result exists and `overwrite` is not given, and OSError
-    at the first result that cannot be written.
+    grey with 8 or 16 `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
+    "multilevel" or "blur" estimates, or left away ("none"). Photos that cannot be read, or that
+    memory does not suffice for, are named and passed over. Returns 1 if there were any, else 0.
+    Raises FileExistsError before it starts where a result exists and `overwrite` is not given, and
+    OSError at the first result that cannot be written.
     """
     if not photos or not output:
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")
@@ -89,9 +89,9 @@ def alpha_and_cutout(
     The alpha as uint8 or uint16 [H, W], and unless `foreground` is "none" uint8 [H, W, 4].
     """
     images = [quantise(alpha, bits)]
-    if foreground == "multilevel":
+    if foreground != "none":
         alpha = quantise(alpha, 8)
-        images.append(np.dstack([multilevel(photo, alpha), alpha]))
+        images.append(np.dstack([METHODS[foreground](photo, alpha), alpha]))
     return images
 
 
@@ -116,7 +116,7 @@ def plan(
         if stem in owners:
             raise ValueError(f"{owners[stem]} and {path} would write the same files: rename one")
         owners[stem] = path
-    wanted = 2 if foreground == "multilevel" else 1
+    wanted = 1 if foreground == "none" else 2
     written = {x.resolve() for result in results.values() for x in result}
     results = {path: result for path, result in results.items() if path.resolve() not in written}
     existing = [str(x) for result in results.values() for x in result[:wanted] if x.exists()]

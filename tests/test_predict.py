@@ -184,17 +184,20 @@ def test_photos_of_all_kinds_are_seen_as_they_are(predict, matter, tmp_path, cap
     ]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (900, 20), (2, 3), (700, 500)])
-def test_photos_of_any_size_give_their_alpha_and_cut_out(predict, matter, tmp_path, size):
+@pytest.mark.parametrize("method, size", [
+    ("multilevel", (1, 1)), ("multilevel", (1, 3000)), ("multilevel", (900, 20)),
+    ("multilevel", (2, 3)), ("multilevel", (700, 500)), ("blur", (1, 30)), ("blur", (70, 50)),
+])  # fmt: skip
+def test_photos_of_any_size_give_their_alpha_and_cut_out(predict, matter, tmp_path, method, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "photo.png")
-    assert predict(tmp_path / "photo.png") == 0
+    assert predict(tmp_path / "photo.png", f"--foreground={method}") == 0
     alpha = np.rint(255 * matter(image)).astype(np.uint8)
     out = tmp_path / "out"
     np.testing.assert_array_equal(Image.open(out / "photo_alpha.png"), alpha)
     cutout = np.asarray(Image.open(out / "photo_cutout.png"))
     np.testing.assert_array_equal(cutout[..., 3], alpha)
-    np.testing.assert_array_equal(cutout[..., :3], program.multilevel(image, alpha))
+    np.testing.assert_array_equal(cutout[..., :3], program.METHODS[method](image, alpha))
 
 
 def test_broken_files_are_named_in_a_line_each_and_the_rest_go_on(
@@ -229,14 +232,14 @@ def test_photo_that_memory_does_not_suffice_for_is_passed_over(
     predict, photos, tmp_path, capsys, monkeypatch, error, words
 ):
     (photos / "broken.jpg").unlink()
-    estimate = program.multilevel
+    estimate = program.METHODS["multilevel"]
 
     def scarce(image, alpha):
         if alpha.shape[::-1] == SIZES["grey"]:
             raise error
         return estimate(image, alpha)
 
-    monkeypatch.setattr(program, "multilevel", scarce)
+    monkeypatch.setitem(program.METHODS, "multilevel", scarce)
     assert predict(photos) == 1
     rest = [name for name in SIZES if name != "grey"]
     assert files(tmp_path / "out") == pairs(rest)

@@ -1,8 +1,10 @@
-"""Dilation and erosion: of grey values by squares of any size, of sets by one shape many times.
+"""Dilation and erosion: of grey values by squares, of sets by ellipses and discs many times.
 
-How large the squares are, and how many times, is known only when the program runs.
+How large they are, and how many times, is known only when the program runs.
 """
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +68,7 @@ def running_maximum(
 def ellipse(size: int) -> np.ndarray:
     """OpenCV's elliptic structuring element, bool [size, size]: `MORPH_ELLIPSE`.
 
-    Its middle is [size // 2, size // 2]; 2 lacks a corner, 3 is a cross.
+    2 lacks a corner, 3 is a cross, those of even size lie toward their end.
     """
     radius = size // 2
     if radius == 0:
@@ -76,21 +78,65 @@ def ellipse(size: int) -> np.ndarray:
     return np.abs(offset)[None] <= half[:, None]
 
 
-def dilate_set(x: Array, times: Array | int, element: np.ndarray) -> Array:
-    """The set x, bool [H, W, C], dilated `times` times by `element`, bool [k, k].
+def disc(radius: int) -> np.ndarray:
+    """The places at most `radius` away from the middle, bool [2 * radius + 1, 2 * radius + 1]."""
+    offset = np.arange(-radius, radius + 1)
+    return offset[:, None] ** 2 + offset**2 <= radius**2
+
+
+def dilate_set(
+    x: Array, elements: Sequence[np.ndarray], which: Array | int, times: Array | int = 1
+) -> Array:
+    """The set x, bool [H, W, C], dilated `times` times by `elements[which]`, bool [k, k].
 
     As OpenCV's `dilate`: a place joins where the element, its [k // 2, k // 2] on that place, meets
-    the set; what lies outside is not in it. The erosion of a set is the complement of the dilation
-    of its complement.
+    the set; what lies outside is not in it. Each row of an element must be one run across its
+    middle, or empty. The cost is that of the highest element's rows, whichever is taken.
     """
-    height, width = x.shape[:2]
-    size = len(element)
-    back = size // 2
-    sides = (back, size - 1 - back)
+    before, after = runs(elements)
+    reach, height = before.shape[1] // 2, x.shape[0]
+    before, after = jnp.asarray(before)[which], jnp.asarray(after)[which]
 
     def dilate_once(_, x: Array) -> Array:
-        padded = jnp.pad(x, (sides, sides, (0, 0)))
-        shifts = [padded[i : i + height, j : j + width] for i, j in np.argwhere(element)]
-        return jnp.stack(shifts).any(0)
+        last, following = (
+            jnp.pad(gap, ((reach, reach), (0, 0), (0, 0)), constant_values=reach + 1)
+            for gap in (gap_before(x, reach), gap_before(x[:, ::-1], reach)[:, ::-1])
+        )
+        met = jnp.zeros_like(x)
+        for row in range(2 * reach + 1):
+            rows = slice(row, row + height)
+            met |= (last[rows] <= before[row]) | (following[rows] <= after[row])
+        return met
 
     return lax.fori_loop(0, times, dilate_once, x)
+
+
+def runs(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """How far each row of each element reaches before and after its middle, -1 where it is empty.
+
+    Each int16 [number of elements, rows]; the middle rows are those of the highest element.
+    """
+    reach = max(len(element) // 2 for element in elements)
+    before, after = np.full((2, len(elements), 2 * reach + 1), -1, np.int16)
+    for i, element in enumerate(elements):
+        middle = len(element) // 2
+        rows = slice(reach - middle, reach - middle + len(element))
+        before[i, rows] = element[:, : middle + 1].sum(1) - 1
+        after[i, rows] = element[:, middle:].sum(1) - 1
+    return before, after
+
+
+def gap_before(x: Array, reach: int) -> Array:
+    """How many columns lie from each place back to the set x, bool [H, W, C]; int16.
+
+    0 inside the set; more than `reach` where none of that many holds it. By doubling, as
+    `running_maximum`.
+    """
+    far = reach + 1
+    gap = jnp.where(x, 0, far).astype(jnp.int16)
+    step = 1
+    while step <= reach:
+        earlier = jnp.pad(gap, ((0, 0), (step, 0), (0, 0)), constant_values=far)
+        gap = jnp.minimum(gap, earlier[:, : gap.shape[1]] + step)
+        step *= 2
+    return gap

@@ -43,7 +43,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
             image = composite(arrays["foreground"], alpha, arrays["background"])
         size = jax.random.randint(keys[0], (), sizes[0], sizes[1] + 1)
         iterations = jax.random.randint(keys[1], (), times[0], times[1] + 1)
-        unknown = trimap.elliptic(alpha, size, iterations, sizes)
+        unknown = trimap.paddleseg(alpha, size, iterations, sizes[1])
         order = jax.random.permutation(keys[2], 4)
         image = distort(keys[3], image, options.distort, order)
         both = random_blur(keys[4], jnp.concatenate([image, alpha], axis=-1), options.blur)
