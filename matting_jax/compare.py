@@ -34,6 +34,9 @@ def compare(
     one_of(convention, CONVENTIONS, "--convention")
     place = Path(predictions).resolve()
     folder = Path(output) if output else place.with_name(f"{place.name}_evaluation")
+    if folder.resolve() in [x for given in (predictions, truths, trimaps, photos) if given
+                            for x in Path(given).resolve().parents]:  # fmt: skip
+        raise ValueError(f"--output {folder} would replace what is measured: give another folder")
     check_output(folder, overwrite)
     found = find_compared(predictions, truths, trimaps, photos)
     bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)

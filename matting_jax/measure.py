@@ -52,11 +52,13 @@ def measure(
     with folder_written_whole(folder) as partly:
         work = partial(measure_one, convention=convention, folder=partly, save=save)
         rows = list(on_all_cores(work, enumerate(cases), count))
-        notes = in_words(rows)
+        notes = [
+            f"{key} is no number for {number} of {len(rows)} images, left out of its mean"
+            for key, number in left_out(rows).items()
+        ]
         write_csv(partly / "scores.csv", rows)
         write_page(partly, title, convention, rows, notes)
-    for note in notes:
-        print(note)
+    print(*in_words(rows), *notes, sep="\n")
     print(f"each image: {folder / 'scores.csv'}; to look at: {folder / 'index.html'}")
     return mean_scores(rows)
 
@@ -108,21 +110,19 @@ def cores() -> int:
 
 
 def in_words(rows: Sequence[Row]) -> list[str]:
-    """The means, region by region, and what was left out of them."""
+    """The means, a line a region."""
     means = mean_scores(rows)
     regions = {
         f"{len(rows)} image{'s' * (len(rows) > 1)}": columns(METRICS),
         "unknown region, known pixels filled from the trimap": columns(METRICS, "_unknown"),
         "SAD by region, nothing filled": {name.removeprefix("sad_"): name for name in SPLIT},
     }
-    notes = []
+    lines = []
     for region, names in regions.items():
         values = [f"{name} {means[key]:.4f}" for name, key in names.items() if key in means]
         if values:
-            notes.append(f"{region}: {', '.join(values)}")
-    for key, number in left_out(rows).items():
-        notes.append(f"{key} is no number for {number} of {len(rows)} images, left out of its mean")
-    return notes
+            lines.append(f"{region}: {', '.join(values)}")
+    return lines
 
 
 def check_output(folder: Path, overwrite: bool) -> None:

@@ -42,18 +42,19 @@ def error_map(prediction: np.ndarray, truth: np.ndarray, size: tuple[int, int]) 
     """
     error = prediction - truth
     starts = [np.arange(n) * side // n for n, side in zip(size[::-1], error.shape, strict=True)]
-    picture = np.zeros((*size[::-1], 3))
-    for sign, colour in ((1, TOO_HIGH), (-1, TOO_LOW)):
-        largest = np.maximum.reduceat(sign * error, starts[0], axis=0)
-        largest = np.maximum.reduceat(largest, starts[1], axis=1)
-        picture += np.sqrt(np.maximum(largest, 0))[..., None] * colour
-    return np.rint(np.minimum(picture, 255)).astype(np.uint8)
+    highest, lowest = (
+        extreme.reduceat(extreme.reduceat(error, starts[0], axis=0), starts[1], axis=1)
+        for extreme in (np.maximum, np.minimum)
+    )
+    too_high = (highest >= -lowest)[..., None]
+    strength = np.sqrt(np.maximum(highest, -lowest))[..., None]
+    return np.rint(strength * np.where(too_high, TOO_HIGH, TOO_LOW)).astype(np.uint8)
 
 
 def write_page(
     folder: Path, title: str, convention: str, rows: Sequence[Row], notes: Iterable[str]
 ) -> None:
-    """Write index.html for `rows`, whose pictures are folder/tiles/NUMBER_NAME."""
+    """Write index.html for `rows`, whose pictures are folder/tiles/NUMBER_NAME, and `notes`."""
     scores = [key for key in rows[0] if key != "name"]
     # Without a script the page stays in this order; the unknown region is what papers compare.
     first = next(key for key in ("sad_unknown", "sad", *scores) if key in scores)
@@ -65,8 +66,10 @@ def write_page(
     page = PAGE.format(
         title=escape(title),
         convention=convention,
-        notes="".join(f"<li>{escape(note)}</li>" for note in notes),
+        count=len(rows),
+        notes="".join(f"<p>{escape(note)}</p>" for note in notes),
         means=table(mean_scores(rows)),
+        filled=FILLED if any(key.endswith("_unknown") for key in scores) else "",
         options=options,
         cards="\n".join(card(folder, number, rows[number]) for number in order),
     )
@@ -126,20 +129,25 @@ def table(scores: Row) -> str:
     ]
     if split:
         lines.append(
-            f'<tr><th>SAD by region</th><td colspan="{len(names)}">{", ".join(split)}</td></tr>'
+            f'<tr><th>SAD, unfilled</th><td colspan="{len(names)}">{", ".join(split)}</td></tr>'
         )
     return f"<table>{''.join(lines)}</table>"
 
 
 def digits(value: float | None) -> str:
-    """A score in four digits, and as many as its whole part has; nothing for None."""
+    """A score in four digits, or as many as its whole part has; nothing for None."""
     if value is None:
         return ""
     if not np.isfinite(value):
         return "NaN"
-    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return np.format_float_positional(value, 4, unique=False, fractional=False).rstrip(".")
 
 
+FILLED = """In the unknown region known pixels are filled from the trimap before measuring; SAD
+of transition, foreground and background (of the trimap) is that of the prediction as it is.
+"""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -159,6 +167,7 @@ tr > :first-child {{ text-align: left; min-width: 8em; }}
 td[colspan] {{ text-align: left; }}
 .pictures {{ display: flex; flex-wrap: wrap; gap: 8px; }}
 figure {{ margin: 0; }}
+select {{ font: inherit; }}
 img {{ display: block; background: #888; max-width: 100%; height: auto; }}
 figcaption {{ color: #666; font-size: .9em; }}
 .high {{ color: #b85c00; }}
@@ -167,10 +176,10 @@ figcaption {{ color: #666; font-size: .9em; }}
 </head>
 <body>
 <h1>{title}</h1>
-<h2>Means</h2>
+<h2>Means over {count} images</h2>
 {means}
-<ul>{notes}</ul>
-<p>SAD, MSE, MAD, Grad and Conn are errors: 0 is best. Convention: {convention}. In the error maps
+{notes}
+<p>All metrics are errors: 0 is best. Convention: {convention}. {filled}In the error maps
 <span class="high">orange is alpha too high</span>, <span class="low">blue is alpha too low</span>;
 each pixel shows the largest error near it, its brightness is the square root of the error.</p>
 <p id="sort" hidden><label>Sort by <select>{options}<option value="number">name</option></select>
