@@ -20,10 +20,14 @@ from matting_jax.choices import one_of
 from matting_jax.stopping import Stopped
 from matting_jax.workdir import flat, read_config
 
+FOLDERS = ("predictions", "truths", "trimaps", "photos")  # of alphas from another tool
 # mode: the flags that it reads beside --config, --workdir and --debug
 MODES = {
     "train": (),
-    "evaluate": ("checkpoint", "save", "overwrite"),
+    "evaluate": (
+        "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "convention", "output",
+        "overwrite",
+    ),
     "predict": ("checkpoint", "input", "output", "foreground", "bits", "overwrite"),
     "convert": ("checkpoint", "output", "overwrite"),
 }
@@ -41,7 +45,12 @@ def define_flags() -> flags.FlagValues:
         ("workdir", None, "folder of the run; default: runs/NAME or runs/NAME_VARIANT"),
         ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
         ("input", None, "predict: a photo, a folder or a glob of photos"),
-        ("output", None, "predict: folder for the results; convert: file to write"),
+        ("predictions", None, "evaluate: folder of alphas of any tool, in place of a network's"),
+        ("truths", None, "evaluate: folder of their true alphas, of the same names"),
+        ("trimaps", None, "evaluate: folder of their trimaps, to score the unknown region as well"),
+        ("photos", None, "evaluate: folder of their photos, to be shown"),
+        ("convention", "matlab", "evaluate: whose metrics, matlab is the Composition-1k benchmark"),
+        ("output", None, "predict, evaluate: folder for the results; convert: file to write"),
         ("foreground", "multilevel", "predict: colours of the cut-out, multilevel, blur or none"),
     ):
         flags.DEFINE_string(name, default, text, flag_values=values)
@@ -62,21 +71,24 @@ def define_flags() -> flags.FlagValues:
 def parse(argv: Sequence[str]) -> flags.FlagValues:
     """The flags of a command line, `config` as a ConfigDict with its overrides.
 
-    Without --config the config is that of --workdir. Raises ValueError or FileNotFoundError in a
-    sentence that names the nearest valid choice.
+    Without --config the config is that of --workdir; with --predictions there is none. Raises
+    ValueError or FileNotFoundError in a sentence that names the nearest valid choice.
     """
     values = define_flags()
     overrides = parse_known(values, argv)
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
-    for name in ("workdir", "checkpoint", "input", "output"):
+    for name in ("workdir", "checkpoint", "input", "output", *FOLDERS):
         if values[name].value:
             values[name].value = os.path.expanduser(values[name].value)
     for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
         if values[name].present:
             modes = [mode for mode, names in MODES.items() if name in names]
             raise ValueError(f"--{name} is for --mode {' or '.join(modes)}, not {values.mode}")
+    if any(values[name].present for name in FOLDERS):
+        check_folders(values, overrides)
+        return values
     if values.config:
         path, variant = split_variant(values.config)
         config = load_config(path, variant)
@@ -88,6 +100,15 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
         raise ValueError("give --config FILE, or --workdir of an earlier run")
     values["config"].value = override(config, overrides)
     return values
+
+
+def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
+    """Raise ValueError unless there are alphas and truths, and nothing of a network."""
+    if not values.predictions or not values.truths:
+        raise ValueError("--predictions DIR and --truths DIR belong together: give both")
+    network = [f"--{x}" for x in ("config", "workdir", "checkpoint", "save") if values[x].present]
+    for flag in (*network, *overrides):
+        raise ValueError(f"--predictions needs no network: leave out {flag.partition('=')[0]}")
 
 
 def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -194,14 +215,24 @@ def main(argv: Sequence[str], usage: str) -> int:
 
 def run(values: flags.FlagValues) -> int | None:
     """The program of `--mode`; what it imports is imported once the allocator is set."""
-    config, workdir = values.config, Path(values.workdir)
-    if config.allocator and allocator.runs_on_cpu():
-        allocator.keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS report each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)
     # What Pillow warns of is read all the same, or said in the sentence of the error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    if values.predictions:
+        from matting_jax.compare import compare
+
+        compare(
+            *(values[name].value for name in FOLDERS),
+            values.output,
+            convention=values.convention,
+            overwrite=values.overwrite,
+        )
+        return None
+    config, workdir = values.config, Path(values.workdir)
+    if config.allocator and allocator.runs_on_cpu():
+        allocator.keep_freed_memory()
     keep_compiled(config)
     match values.mode:
         case "train":
@@ -214,7 +245,13 @@ def run(values: flags.FlagValues) -> int | None:
             from matting_jax.evaluate import evaluate
 
             evaluate(
-                config, workdir, values.checkpoint, save=values.save, overwrite=values.overwrite
+                config,
+                workdir,
+                values.checkpoint,
+                values.output,
+                convention=values.convention,
+                save=values.save,
+                overwrite=values.overwrite,
             )
         case "predict":
             from matting_jax.predict import predict

@@ -20,11 +20,12 @@ from matting_jax.accumulate import check_parts, in_parts
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
 from matting_jax.data import Unlabelled, evaluation_pairs, train_batches, train_source
-from matting_jax.evaluate import mean_scores, predictions, score
+from matting_jax.evaluate import predictions
 from matting_jax.matter import Matter
 from matting_jax.models import create_model
 from matting_jax.not_finite import LastStep
 from matting_jax.optimizer import create_optimizer
+from matting_jax.scores import mean_scores, score
 from matting_jax.stopping import Stopped, listening
 from matting_jax.tasks import task_file
 from matting_jax.workdir import claim

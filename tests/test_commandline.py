@@ -43,7 +43,18 @@ def parsed(*arguments):
         ([BASE, "--config.steps", "--mode=train"], ["--config.steps", "VALUE"]),
         ([BASE, "--input=photos"], ["--input", "--mode predict"]),
         ([BASE, "--mode=predict", "--save"], ["--save", "--mode evaluate"]),
-        ([BASE, "--mode=evaluate", "--output=x"], ["--output", "predict or convert"]),
+        ([BASE, "--output=x"], ["--output", "evaluate or predict or convert"]),
+        ([BASE, "--truths=x"], ["--truths", "--mode evaluate"]),
+        (["--mode=evaluate", "--predictions=x"], ["--predictions", "--truths", "both"]),
+        ([BASE, "--mode=evaluate", "--trimaps=x"], ["--predictions", "--truths", "both"]),
+        (
+            ["--mode=evaluate", "--predictions=x", "--truths=y", "--workdir=z"],
+            ["no network", "leave out --workdir"],
+        ),
+        (
+            ["--mode=evaluate", "--predictions=x", "--truths=y", "--config.seed=4"],
+            ["no network", "leave out --config.seed"],
+        ),
         ([BASE, "--checkpoint=x.pth"], ["--checkpoint"]),
         ([BASE, "stray"], ["'stray'"]),
         ([], ["--config", "--workdir"]),
@@ -227,13 +238,17 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
         assert callable(program)
     start = ["launch.py", f"--workdir={tmp_path}"]
     assert main(start, "") == 0
-    assert main([*start, "--mode=evaluate", "--save", "--checkpoint=x.pth"], "") == 0
+    scored = "--mode=evaluate --save --checkpoint=x.pth --output=out --convention=gfm".split()
+    assert main([*start, *scored], "") == 0
     more = ["--input=a", "--output=b", "--overwrite", "--foreground=none", "--bits=16"]
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
         "train": (("tiny", tmp_path), {}),
-        "evaluate": (("tiny", tmp_path, "x.pth"), dict(save=True, overwrite=False)),
+        "evaluate": (
+            ("tiny", tmp_path, "x.pth", "out"),
+            dict(convention="gfm", save=True, overwrite=False),
+        ),
         "predict": (("tiny", tmp_path, "a", "b"), dict(foreground="none", bits=16, overwrite=True)),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }

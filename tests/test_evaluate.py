@@ -7,7 +7,8 @@ from PIL import Image
 
 from matting_jax import evaluate as program
 from matting_jax.commandline import main
-from matting_jax.evaluate import evaluate, mean_scores, score
+from matting_jax.evaluate import evaluate
+from matting_jax.scores import mean_scores, score
 
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
 
@@ -37,54 +38,59 @@ def table(path):
 
 def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):
     means = evaluate(constants, tmp_path / "run")
-    rows = table(tmp_path / "run" / "evaluation" / "best.csv")
+    rows = table(tmp_path / "run" / "evaluation" / "best" / "scores.csv")
     assert sorted(rows) == ["mean", "one", "three", "two"]
+    assert [*rows["mean"]] == ["sad", "mse", "mad", "grad", "conn"]
     errors = {name: abs(0.25 - value / 255) for name, (_, _, value) in SIZES.items()}
     for name, (height, width, _) in SIZES.items():
         assert rows[name]["sad"] == pytest.approx(errors[name] * height * width / 1000, rel=1e-6)
         assert rows[name]["mse"] == pytest.approx(errors[name] ** 2, rel=1e-6)
         assert rows[name]["mad"] == pytest.approx(errors[name], rel=1e-6)
+        assert rows[name]["grad"] == 0
     for key in ("sad", "mse", "mad"):
         mean = sum(rows[name][key] for name in SIZES) / 3
         assert rows["mean"][key] == pytest.approx(mean, rel=1e-6)
         assert means[key] == pytest.approx(mean, rel=1e-6)
     text = capsys.readouterr().out
-    assert "3 images" in text and f"{means['mad']:.4f}" in text and "best.csv" in text
-    assert not (tmp_path / "run" / "evaluation" / "best").exists()
+    assert "3 images" in text and f"{means['mad']:.4f}" in text and "scores.csv" in text
+    assert not (tmp_path / "run" / "evaluation" / "best" / "alphas").exists()
 
 
 def test_alphas_are_saved_on_request(constants, tmp_path):
-    evaluate(constants, tmp_path / "run", save=True)
-    folder = tmp_path / "run" / "evaluation" / "best"
+    evaluate(constants, tmp_path / "run", output=str(tmp_path / "out"), save=True)
+    assert not (tmp_path / "run").exists()
+    folder = tmp_path / "out" / "alphas"
     assert sorted(path.name for path in folder.iterdir()) == ["one.png", "three.png", "two.png"]
     for name, (height, width, _) in SIZES.items():
         alpha = np.asarray(Image.open(folder / f"{name}.png"))
         np.testing.assert_array_equal(alpha, np.full((height, width), 64, np.uint8))
 
 
-def test_table_is_replaced_only_on_request(constants, tmp_path):
-    path = tmp_path / "run" / "evaluation" / "best.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("mine")
+def test_results_are_replaced_only_on_request_and_whole(constants, tmp_path):
+    folder = tmp_path / "run" / "evaluation" / "best"
+    (folder / "alphas").mkdir(parents=True)
+    (folder / "scores.csv").write_text("mine")
     with pytest.raises(FileExistsError, match="--overwrite"):
         evaluate(constants, tmp_path / "run")
-    assert path.read_text() == "mine" and len(list(path.parent.iterdir())) == 1
+    assert (folder / "scores.csv").read_text() == "mine" and len(list(folder.iterdir())) == 2
     evaluate(constants, tmp_path / "run", overwrite=True)
-    assert "mean" in table(path)
+    assert "mean" in table(folder / "scores.csv")
+    assert sorted(x.name for x in folder.iterdir()) == ["index.html", "scores.csv", "tiles"]
+    assert [x.name for x in folder.parent.iterdir()] == ["best"]
 
 
-def test_saved_alphas_are_replaced_only_on_request(constants, tmp_path):
-    path = tmp_path / "run" / "evaluation" / "best" / "one.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="--overwrite"):
-        evaluate(constants, tmp_path / "run", save=True)
-    assert path.read_bytes() == b"mine"
+def test_files_of_others_are_never_replaced(constants, tmp_path):
+    folder = tmp_path / "run" / "evaluation" / "best"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="notes.txt.*--output"):
+        evaluate(constants, tmp_path / "run", overwrite=True)
+    assert [x.name for x in folder.iterdir()] == ["notes.txt"]
 
 
 def test_table_of_a_checkpoint_bears_its_name(constants, tmp_path):
     evaluate(constants, tmp_path / "run", "weights/official.ckpt")
-    assert (tmp_path / "run" / "evaluation" / "official.csv").is_file()
+    assert (tmp_path / "run" / "evaluation" / "official" / "scores.csv").is_file()
 
 
 def test_scores_of_an_exact_matte_are_zero():
@@ -99,7 +105,7 @@ def test_evaluation_of_a_workdir_gives_the_score_of_its_best_checkpoint(finished
     assert main(["launch.py", "--mode=evaluate", f"--workdir={workdir}", "--overwrite"], "") == 0
     lines = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
     best = min(line["test_mad"] for line in lines if line["step"] and "test_mad" in line)
-    rows = table(workdir / "evaluation" / "best.csv")
+    rows = table(workdir / "evaluation" / "best" / "scores.csv")
     assert sorted(rows) == ["a", "b", "c", "mean"]
     assert rows["mean"]["mad"] == pytest.approx(best, rel=1e-5)
     assert f"MAD {best:.4f}" in capsys.readouterr().out

@@ -19,17 +19,18 @@ def identity(path: Path) -> str:
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
-def check_files(paths: Sequence[Path], cache: Path, workers: int) -> dict[Path, Header | str]:
+def check_files(
+    paths: Sequence[Path], cache: Path | None, workers: int
+) -> dict[Path, Header | str]:
     """Each file's header, or the sentence that says why it cannot be read.
 
-    Files found good are remembered under `cache`, so that only new ones cost time.
+    Files found good are remembered under `cache` if given, so that only new ones cost time.
     """
     if not paths:
         return {}
-    folder = os.path.commonpath([path.resolve().parent for path in paths])
-    memory = cache / "checked" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}.json"
+    memory = cache and _memory(paths, cache)
     try:
-        known = json.loads(memory.read_text())
+        known = json.loads(memory.read_text()) if memory else {}
     except (OSError, ValueError):
         known = {}
 
@@ -44,7 +45,12 @@ def check_files(paths: Sequence[Path], cache: Path, workers: int) -> dict[Path, 
         results = pool.map(check, paths)
         checked = list(tqdm(results, "checking images", len(paths), disable=None, leave=False))
     good = {key: header for key, header in checked if key}
-    if not good.keys() <= known.keys():
+    if memory and not good.keys() <= known.keys():
         with written_whole(memory) as file:
             file.write_text(json.dumps(known | good))
     return {path: result for path, (_, result) in zip(paths, checked, strict=True)}
+
+
+def _memory(paths: Sequence[Path], cache: Path) -> Path:
+    folder = os.path.commonpath([path.resolve().parent for path in paths])
+    return cache / "checked" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}.json"

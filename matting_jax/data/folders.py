@@ -4,12 +4,14 @@ import logging
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matting_jax.data.checks import check_files
 from matting_jax.data.images import Header, is_image
+
+COMPARED = ("predictions", "truths", "trimaps", "photos")
 
 logger = logging.getLogger("matting_jax")
 
@@ -20,6 +22,17 @@ class Pair:
 
     image: Path
     alpha: Path | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The files of one name: a prediction, its truth, and the trimap and the photo if known."""
+
+    name: str
+    prediction: Path
+    truth: Path
+    trimap: Path | None
+    photo: Path | None
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,85 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     headers = check_files(paths, cache, workers)
     faults = [header for header in headers.values() if isinstance(header, str)]
     return Found(field, folder, [p for p in paths if isinstance(headers[p], Header)], faults)
+
+
+def find_compared(
+    predictions: str | Path,
+    truths: str | Path,
+    trimaps: str | Path | None = None,
+    photos: str | Path | None = None,
+    workers: int = 8,
+) -> list[Compared]:
+    """Finds what has the same stem in folders of predictions, truths, trimaps and photos.
+
+    Every truth needs a prediction and the reverse, and where the folder is given a trimap, all of
+    one size; a photo may be missing. NAME_alpha.*, as --mode predict names it, is the prediction
+    for NAME. Raises one ValueError that names every fault.
+    """
+    given = zip(COMPARED, (predictions, truths, trimaps, photos), strict=True)
+    folders = {part: _existing(folder, f"--{part}") for part, folder in given if folder}
+    files = {part: _by_stem(folder) for part, folder in folders.items()}
+    for part, folder in folders.items():
+        if not files[part]:
+            raise ValueError(f"--{part}: {folder} holds no image file.")
+    _take_predicted(files["predictions"], files["truths"])
+    names = sorted(files["predictions"].keys() | files["truths"].keys())
+    paths = [path for group in files.values() for name in names for path in group[name]]
+    headers = check_files(paths, None, workers)
+    compared, faults = [], []
+    for name in names:
+        same = {part: group[name] for part, group in files.items()}
+        faults_here = _faults_of_name(name, same, folders, headers)
+        if not faults_here:
+            one_each = (next(iter(same.get(part, ())), None) for part in COMPARED)
+            compared.append(Compared(name, *one_each))
+        faults += faults_here
+    if photos and not any(files["photos"][name] for name in names):
+        faults.append(f"{folders['photos']}: no file has the name of a truth")
+    if faults:
+        raise ValueError(
+            f"{len(faults)} faults in what is to be compared; mend or remove the files:\n  "
+            + "\n  ".join(faults)
+        )
+    return compared
+
+
+def _take_predicted(predictions: dict[str, list[Path]], names: Iterable[str]) -> None:
+    # --mode predict writes NAME_alpha.png and NAME_cutout.png, which hold the same alpha.
+    for name in names:
+        if name not in predictions and f"{name}_alpha" in predictions:
+            predictions[name] = predictions.pop(f"{name}_alpha")
+            predictions.pop(f"{name}_cutout", None)
+
+
+def _faults_of_name(
+    name: str,
+    same: dict[str, list[Path]],
+    folders: dict[str, Path],
+    headers: dict[Path, Header | str],
+) -> list[str]:
+    there = [path for paths in same.values() for path in paths]
+    faults = [
+        f"{', '.join(map(str, paths))}: {len(paths)} files of one stem"
+        for paths in same.values()
+        if len(paths) > 1
+    ]
+    faults += [
+        f"{there[0]}: no file {name}.* in {folders[part]}"
+        for part, paths in same.items()
+        if not paths and part != "photos"
+    ]
+    faults += [headers[path] for path in there if isinstance(headers[path], str)]
+    if faults:
+        return faults
+    (truth,) = same["truths"]
+    sizes = {path: f"{headers[path].width} x {headers[path].height}" for path in there}
+    return [
+        f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
+        for part in ("predictions", "trimaps")
+        for path in same.get(part, ())
+        if sizes[path] != sizes[truth]
+    ]
 
 
 def accept(found: Sequence[Found], skip_bad: bool) -> None:

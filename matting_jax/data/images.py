@@ -62,6 +62,14 @@ def read_alpha(file: File) -> np.ndarray:
     return _read(file, _alpha)
 
 
+def read_exact_alpha(file: File) -> np.ndarray:
+    """Reads a matte as read_alpha does, but keeps grey values of 16 bits: float32 [H, W] in [0, 1].
+
+    Raises ValueError, naming the file, when it cannot be read.
+    """
+    return _open(file, lambda image: _exact_alpha(_upright(image)))
+
+
 def read_header(file: File) -> Header:
     """Checks that a file can be decoded, as cheaply as its format allows.
 
@@ -144,10 +152,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     # Pillow clips wide grey values when it converts them; of wide colours it keeps the high byte.
     if not image.mode.startswith("I"):
         return image
+    return Image.fromarray(((_wide(image) * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _wide(image: Image.Image) -> np.ndarray:
     wide = np.asarray(image).astype(np.int64)
     if wide.min() < 0 or wide.max() > 65535:
         raise ValueError("it has more than 16 bits a channel, save it with 8 or 16")
-    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    return wide
 
 
 def _rgba(image: Image.Image) -> Image.Image:
@@ -170,6 +182,12 @@ def _alpha(image: Image.Image) -> np.ndarray:
         if alpha.min() < 255:
             return alpha
     return np.asarray(image if image.mode == "L" else _rgb(image).convert("L"))
+
+
+def _exact_alpha(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        return np.divide(_wide(image), 65535, dtype=np.float32)
+    return np.divide(_alpha(image), 255, dtype=np.float32)
 
 
 def _header(image: Image.Image) -> Header:

@@ -1,4 +1,39 @@
-"""Matting metrics of one image, in the units that papers print."""
-from matting_jax.metrics.difference import mad, mse, sad
+"""Matting metrics in the units that papers print.
 
-__all__ = ["mad", "mse", "sad"]
+The metrics of one image are `metric(prediction, truth, trimap=None, *, convention="matlab",
+fill=False)` and return a float:
+
+prediction, truth  float arrays [H, W] in [0, 1]
+trimap             float array [H, W], 0, 0.5 (or 128/255) and 1: only its unknown pixels count;
+                   without one all pixels do
+convention         whose code to reproduce, see conventions.py; the default is that of the
+                   Composition-1k benchmark, with which most papers compare
+fill               set the prediction's known pixels to those of the trimap first
+
+ValueError for arrays of another shape or range, NaN among them, for other values in a trimap, and
+for a convention that is unknown, has no such metric or demands what was not given.
+
+The same metrics for batches inside `jax.jit` are in `matting_jax.metrics.device`.
+"""
+from matting_jax.metrics.connectivity import conn
+from matting_jax.metrics.conventions import fill_known
+from matting_jax.metrics.difference import mad, mse, sad, sad_split
+from matting_jax.metrics.foreground import foreground_mad, foreground_mse, foreground_sad
+from matting_jax.metrics.gradient import grad
+from matting_jax.metrics.video import dtssd, messddt, ssda
+
+__all__ = [
+    "conn",
+    "dtssd",
+    "fill_known",
+    "foreground_mad",
+    "foreground_mse",
+    "foreground_sad",
+    "grad",
+    "mad",
+    "messddt",
+    "mse",
+    "sad",
+    "sad_split",
+    "ssda",
+]

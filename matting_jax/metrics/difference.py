@@ -1,50 +1,80 @@
-"""Metrics of the plain difference: SAD, MSE, MAD.
+"""Metrics of the plain difference: SAD, MSE, MAD, and GFM's SAD of each region.
 
-`prediction` and `truth`: float arrays [H, W] in [0, 1]; `trimap` [H, W], 0, 0.5 (or 128/255) and 1.
-With a trimap only its unknown pixels count, else all. Equal to the code of the Composition-1k
-benchmark, which fills nothing from the trimap.
+Arguments of `sad`, `mse` and `mad` are those of `matting_jax.metrics`.
 """
 from __future__ import annotations
 
 import numpy as np
 
-
-def sad(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None) -> float:
-    """Sum of absolute differences, in thousands."""
-    return float(np.abs(difference(prediction, truth, trimap)).sum() / 1000)
+from matting_jax.metrics.conventions import Pair, as_float, as_trimap, prepare
 
 
-def mse(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None) -> float:
-    """Mean squared difference; NaN where no pixel is unknown."""
-    return mean(np.square(difference(prediction, truth, trimap)))
+def sad(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    trimap: np.ndarray | None = None,
+    *,
+    convention: str = "matlab",
+    fill: bool = False,
+) -> float:
+    """Sum of absolute differences, in thousands; 0 where no pixel is unknown."""
+    pair = prepare("SAD", prediction, truth, trimap, convention, fill)
+    return float(np.abs(differences(pair)).sum() / 1000)
 
 
-def mad(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None) -> float:
+def mse(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    trimap: np.ndarray | None = None,
+    *,
+    convention: str = "matlab",
+    fill: bool = False,
+) -> float:
+    """Mean squared difference; where no pixel is unknown, NaN (paddle and mmagic: 0)."""
+    pair = prepare("MSE", prediction, truth, trimap, convention, fill)
+    return mean(np.square(differences(pair)), pair)
+
+
+def mad(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    trimap: np.ndarray | None = None,
+    *,
+    convention: str = "matlab",
+    fill: bool = False,
+) -> float:
     """Mean absolute difference; NaN where no pixel is unknown."""
-    return mean(np.abs(difference(prediction, truth, trimap)))
+    pair = prepare("MAD", prediction, truth, trimap, convention, fill)
+    return mean(np.abs(differences(pair)), pair)
 
 
-def mean(values: np.ndarray) -> float:
-    """The mean, NaN of nothing."""
-    return float(values.mean()) if values.size else float("nan")
+def sad_split(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
+    """SAD of the trimap's `transition`, `foreground` and `background`, which add up to the whole.
 
-
-def difference(
-    prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None
-) -> np.ndarray:
-    """prediction - truth in float64 at the pixels that count, as a flat array.
-
-    Raises ValueError for arrays of different shapes or values outside [0, 1].
+    Arrays and errors as of `sad`; nothing is filled. Source: JizhiziLi/GFM, core/evaluate.py.
     """
-    prediction, truth = np.asarray(prediction), np.asarray(truth)
-    for name, array in (("prediction", prediction), ("truth", truth), ("trimap", trimap)):
-        if array is None:
-            continue
-        if np.shape(array) != truth.shape or truth.ndim != 2:
-            raise ValueError(f"{name} has shape {np.shape(array)}, expected [H, W] {truth.shape}")
-        if not (np.min(array) >= 0 and np.max(array) <= 1):
-            raise ValueError(f"{name} must lie in [0, 1] and hold no NaN")
-    values = prediction.astype(np.float64) - truth.astype(np.float64)
-    if trimap is None:
-        return values.ravel()
-    return values[(np.asarray(trimap) > 0) & (np.asarray(trimap) < 1)]
+    truth = as_float("truth", truth)
+    prediction = as_float("prediction", prediction, truth.shape)
+    trimap, unknown = as_trimap(trimap, truth.shape)
+    absolute = np.abs(np.subtract(prediction, truth, dtype=np.float64))
+    regions = {
+        "transition": unknown,
+        "foreground": trimap == 1,
+        "background": trimap == 0,
+    }
+    return {name: float(absolute[region].sum() / 1000) for name, region in regions.items()}
+
+
+def differences(pair: Pair) -> np.ndarray:
+    """prediction - truth in float64 at the pixels that are summed over, as a flat array."""
+    values = np.subtract(pair.prediction, pair.truth, dtype=np.float64)
+    return values[pair.unknown] if pair.rules.sums == "unknown" else values.ravel()
+
+
+def mean(values: np.ndarray, pair: Pair) -> float:
+    """The sum of `values` divided by the number of unknown pixels, wherever it was summed."""
+    count = np.count_nonzero(pair.unknown)
+    if not count and pair.rules.none_is_zero:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(pair.rules.mean_scale * values.sum() / np.float64(count))

@@ -1,0 +1,61 @@
+"""Scores of alphas from any tool, in a folder, against a folder of truths."""
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from matting_jax.choices import one_of
+from matting_jax.data import read_alpha, read_exact_alpha, read_image
+from matting_jax.data.folders import Compared, find_compared
+from matting_jax.measure import check_output, measure
+from matting_jax.metrics.conventions import CONVENTIONS
+from matting_jax.scores import Case
+
+
+def compare(
+    predictions: str | Path,
+    truths: str | Path,
+    trimaps: str | Path | None = None,
+    photos: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    convention: str = "matlab",
+    overwrite: bool = False,
+) -> dict[str, float]:
+    """Score the folder `predictions` against `truths`, files of one stem belonging together.
+
+    With `trimaps` over the unknown region as well; `photos` are shown. Results as `measure` writes
+    them, by default into PREDICTIONS_evaluation. Returns the means. Raises ValueError that names
+    every file which is missing or cannot be used, and FileExistsError, before anything is measured.
+    """
+    one_of(convention, CONVENTIONS, "--convention")
+    place = Path(predictions).resolve()
+    folder = Path(output) if output else place.with_name(f"{place.name}_evaluation")
+    if folder.resolve() in [x for given in (predictions, truths, trimaps, photos) if given
+                            for x in Path(given).resolve().parents]:  # fmt: skip
+        raise ValueError(f"--output {folder} would replace what is measured: give another folder")
+    check_output(folder, overwrite)
+    found = find_compared(predictions, truths, trimaps, photos)
+    bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)
+    cases = (partial(read_case, files) for files in bar)
+    return measure(cases, len(found), folder, f"{predictions} against {truths}", convention)
+
+
+def read_case(files: Compared) -> Case:
+    """The images of one name; alphas are not rounded to 8 bits."""
+    return Case(
+        files.name,
+        read_exact_alpha(files.prediction),
+        read_exact_alpha(files.truth),
+        files.trimap and read_trimap(files.trimap),
+        files.photo and read_image(files.photo),
+    )
+
+
+def read_trimap(file: Path) -> np.ndarray:
+    """A trimap as float32 [H, W]: 0 below 85, 1 from 170, else 0.5. ValueError as of read_alpha."""
+    grey = read_alpha(file)
+    return np.select([grey < 85, grey >= 170], [np.float32(0), np.float32(1)], np.float32(0.5))

@@ -1,0 +1,178 @@
+"""The published evaluation codes, how they differ, and what is common to all of them.
+
+matlab   the Composition-1k benchmark (Xu et al., 2017), as in Yaoyi-Li/GCA-Matting
+bgm      PeterL1n/BackgroundMattingV2, eval/
+paddle   PaddlePaddle/PaddleSeg, Matting/ppmatting/metrics/metric.py
+mmagic   open-mmlab/mmagic, mmagic/evaluation/metrics/
+gfm      JizhiziLi/GFM, core/evaluate.py
+rvm      PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
+
+docs/metrics.md has the same as a table, with the papers that used each.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from matting_jax.choices import one_of
+
+ALL = ("SAD", "MSE", "MAD", "Grad", "Conn")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What one published code does. The defaults are the benchmark's."""
+
+    metrics: tuple[str, ...] = ("SAD", "MSE", "Grad", "Conn")
+    whole: tuple[str, ...] = ()  # the metrics that know no trimap
+    rounds: bool = False  # to 8 bits in memory; the other codes take what their files hold
+    known: str = "as is"  # the prediction's known pixels: "as is", "filled" or "must be filled"
+    sums: str = "unknown"  # SAD, MSE and MAD sum over the "unknown" pixels or over "all"
+    none_is_zero: bool = False  # MSE and MAD without an unknown pixel are 0, not a division by 0
+    mean_scale: float = 1.0  # what MSE and MAD are multiplied by
+    grad_filter: str = "benchmark"  # or "scipy": see gradient.py
+    grad_scale: float = 1 / 1000
+    conn_scale: float = 1 / 1000
+    conn_order: str = "column"  # of reading: of equally large components the first met counts
+    conn_none: str = "left"  # thresholds that no pixel passes are the end for the pixels "left",
+    # or "skipped", or leave the metric "undefined"
+    conn_double: tuple[str, ...] = ()  # the arrays compared with the thresholds in float64
+
+
+CONVENTIONS = {
+    # The benchmark prints no MAD; here it is the mean over the pixels of its MSE.
+    "matlab": Convention(metrics=ALL),
+    "bgm": Convention(grad_scale=1.0, conn_scale=1.0, conn_none="undefined"),
+    "paddle": Convention(rounds=True, known="filled", none_is_zero=True, conn_order="row"),
+    "mmagic": Convention(
+        rounds=True,
+        known="must be filled",
+        sums="all",
+        none_is_zero=True,
+        conn_order="row",
+        conn_double=("prediction", "truth"),
+    ),
+    "gfm": Convention(
+        metrics=ALL,
+        whole=("Grad", "Conn"),
+        known="filled",
+        sums="all",
+        grad_filter="scipy",
+        grad_scale=1 / 10,
+        conn_order="row",
+        conn_none="skipped",
+        conn_double=("truth",),
+    ),
+    "rvm": Convention(
+        metrics=("MSE", "MAD", "Grad", "Conn"), whole=ALL, mean_scale=1000.0, conn_order="row"
+    ),
+}
+
+
+class Pair(NamedTuple):
+    """A prediction and its truth, ready to be measured."""
+
+    prediction: np.ndarray  # [H, W] float
+    truth: np.ndarray  # [H, W] float
+    unknown: np.ndarray  # [H, W] bool, the pixels that count; all where there is no trimap
+    rules: Convention
+
+
+def prepare(
+    metric: str,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    trimap: np.ndarray | None,
+    convention: str,
+    fill: bool,
+) -> Pair:
+    """What `convention` measures `metric` on; arrays as in `matting_jax.metrics`.
+
+    Raises ValueError where the convention has no such metric, or none of a region, where it asks
+    for a filled prediction and got another, and for arrays of another shape, range or trimap.
+    """
+    rules = CONVENTIONS[one_of(convention, CONVENTIONS, "convention")]
+    if metric not in rules.metrics:
+        others = [name for name, other in CONVENTIONS.items() if metric in other.metrics]
+        raise ValueError(f"convention {convention!r} has no {metric}; {', '.join(others)} have one")
+    if trimap is not None and metric in rules.whole:
+        raise ValueError(
+            f"convention {convention!r} measures {metric} over the whole image: pass no trimap"
+        )
+    if fill and trimap is None:
+        raise ValueError("fill=True needs a trimap, which says what is known")
+
+    truth = as_float("truth", truth)
+    prediction = as_float("prediction", prediction, truth.shape)
+    if rules.rounds:
+        prediction, truth = (np.rint(255 * x) / 255 for x in (prediction, truth))
+    if trimap is None:
+        return Pair(prediction, truth, np.ones(truth.shape, bool), rules)
+    trimap, unknown = as_trimap(trimap, truth.shape)
+    if fill or rules.known != "as is":
+        filled = np.where(unknown, prediction, trimap.astype(prediction.dtype))
+        if not fill and rules.known == "must be filled" and (filled != prediction).any():
+            raise ValueError(
+                f"convention {convention!r} measures predictions whose known pixels are those of "
+                "the trimap: pass fill=True"
+            )
+        prediction = filled
+    return Pair(prediction, truth, unknown, rules)
+
+
+def fill_known(prediction: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """The prediction with 0 where the trimap is 0 and 1 where it is 1.
+
+    Arrays and errors as in `matting_jax.metrics`; float32 or float64 [H, W] as the prediction.
+    """
+    prediction = as_float("prediction", prediction)
+    trimap, unknown = as_trimap(trimap, prediction.shape)
+    return np.where(unknown, prediction, trimap.astype(prediction.dtype))
+
+
+def as_float(
+    name: str,
+    array: np.ndarray,
+    shape: tuple[int, ...] | None = None,
+    axes: tuple[str, ...] = ("H", "W"),
+) -> np.ndarray:
+    """`array` in float64 if it is, else in float32.
+
+    Raises ValueError unless it has `axes`, and `shape` where given, and lies in [0, 1].
+    """
+    array = shaped(name, array, shape, axes)
+    if not (array.min() >= 0 and array.max() <= 1):
+        raise ValueError(f"{name} must lie in [0, 1] and hold no NaN (8-bit values: divide by 255)")
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+
+
+def as_trimap(
+    trimap: np.ndarray, shape: tuple[int, ...], axes: tuple[str, ...] = ("H", "W")
+) -> tuple[np.ndarray, np.ndarray]:
+    """`trimap` as an array, and where it is unknown, bool.
+
+    Raises ValueError unless it has `axes` and `shape` and holds only 0, 0.5 (or 128/255) and 1.
+    """
+    trimap = shaped("trimap", trimap, shape, axes)
+    unknown = (trimap > 0.4975) & (trimap < 0.5025)
+    valid = unknown | (trimap == 0) | (trimap == 1)
+    if not valid.all():
+        raise ValueError(
+            f"trimap holds {trimap[~valid][0]}, expected only 0, 0.5 (or 128/255) and 1"
+        )
+    return trimap, unknown
+
+
+def shaped(
+    name: str, array: np.ndarray, shape: tuple[int, ...] | None, axes: tuple[str, ...]
+) -> np.ndarray:
+    """`array` as an array; ValueError unless it has `axes`, pixels, and `shape` where given."""
+    array = np.asarray(array)
+    if array.ndim != len(axes) or shape is not None and array.shape != shape:
+        expected = f"[{', '.join(axes)}]" + (f" {shape}" if shape else "")
+        raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+    if not array.size:
+        raise ValueError(f"{name} has no pixels")
+    return array
