@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from matting_jax.commandline import load_config
-from matting_jax.image.trimap import elliptic
+from matting_jax.image.trimap import paddleseg
 from matting_jax.optimizer import learning_rate
 from matting_jax.tasks import modnet_paddle as task
 from tests.tasks.test_modnet import photographs
@@ -101,7 +101,7 @@ def test_composites_have_one_of_the_trimaps_of_their_alpha(plain):
     image = (alpha * batch["foreground"] + (1 - alpha) * batch["background"]) / 255
     flipped = [not np.allclose(truth["alpha"][i], alpha[i], atol=1e-6) for i in range(4)]
     assert 0 < sum(flipped) < 4
-    made = jax.jit(elliptic)
+    made = jax.jit(paddleseg)
     draws = [(size, times) for size in (2, 3, 4) for times in range(5, 15)]
     for i, flip in enumerate(flipped):
         step = -1 if flip else 1
