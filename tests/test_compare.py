@@ -84,7 +84,7 @@ def test_every_column_is_that_metric_of_unrounded_files_with_the_known_pixels_fi
     page = (folder / "out" / "index.html").read_text()
     for told in (text, page):
         assert "filled from the trimap" in told
-        assert "mse_unknown is no number for 1 of 3 images" in told
+        assert "mse_unknown is no number (NaN) for 1 of 3 images" in told
     assert f"SAD {rows['mean']['sad']:.4f}, MSE" in text
 
 
