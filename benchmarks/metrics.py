@@ -50,7 +50,7 @@ def main() -> None:
     compare(
         "Grad",
         {
-            "separable, in the box": lambda: metrics.grad(prediction, truth, trimap),
+            "separable, in boxes": lambda: metrics.grad(prediction, truth, trimap),
             "separable, whole image": lambda: metrics.grad(prediction, truth),
         },
         {
@@ -71,7 +71,7 @@ def compare(
 ) -> None:
     """Print the least time of each way, and how many times ours is faster than each other."""
     values, times = {}, {}
-    for turn in range(10):
+    for turn in range(25):
         for way, function in {**ours, **others}.items():
             begin = time.perf_counter()
             values[way] = function()
@@ -92,10 +92,10 @@ def conn_by_opencv(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarra
     for before, step in itertools.pairwise(steps):
         both = ((prediction >= step) & (truth >= step)).astype(np.uint8)
         _, labels, statistics, _ = cv2.connectedComponentsWithStats(both, connectivity=4)
-        body = np.zeros(truth.shape, bool)
+        body = np.zeros(truth.shape, np.uint8)
         if len(statistics) > 1:
-            body = labels == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])
-        up_to[(up_to == -1) & ~body] = before
+            body[labels == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])] = 1
+        up_to[(up_to == -1) & (body == 0)] = before
     up_to[up_to == -1] = 1
     phi = [1 - (x - up_to) * (x - up_to >= np.float32(0.15)) for x in (prediction, truth)]
     return float(np.sum(np.abs(phi[0] - phi[1]) * unknown, dtype=np.float64) / 1000)

@@ -53,7 +53,7 @@ def measure(
         work = partial(measure_one, convention=convention, folder=partly, save=save)
         rows = list(on_all_cores(work, enumerate(cases), count))
         notes = [
-            f"{key} is no number for {number} of {len(rows)} images, left out of its mean"
+            f"{key} is no number (NaN) for {number} of {len(rows)} images, left out of its mean"
             for key, number in left_out(rows).items()
         ]
         write_csv(partly / "scores.csv", rows)

@@ -71,6 +71,7 @@ def write_page(
         means=table(mean_scores(rows)),
         filled=FILLED if any(key.endswith("_unknown") for key in scores) else "",
         options=options,
+        first=label(first),
         cards="\n".join(card(folder, number, rows[number]) for number in order),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -183,16 +184,17 @@ figcaption {{ color: #666; font-size: .9em; }}
 <span class="high">orange is alpha too high</span>, <span class="low">blue is alpha too low</span>;
 each pixel shows the largest error near it, its brightness is the square root of the error.</p>
 <p id="sort" hidden><label>Sort by <select>{options}<option value="number">name</option></select>
-</label> <label><input type="checkbox"> best first</label></p>
+</label> <label><input type="checkbox"> reversed</label></p>
+<noscript><p>Sorted by {first}, the worst first.</p></noscript>
 <main>
 {cards}
 </main>
 <script>
 const form = document.getElementById("sort"), list = document.querySelector("main");
-const key = form.querySelector("select"), upwards = form.querySelector("input");
+const key = form.querySelector("select"), reversed = form.querySelector("input");
 function sort() {{
   const value = (card) => Number(card.getAttribute("data-" + key.value));
-  const sign = (key.value === "number") !== upwards.checked ? 1 : -1;
+  const sign = (key.value === "number") !== reversed.checked ? 1 : -1;
   const after = (card) => Number.isNaN(value(card));
   list.append(...[...list.children].sort((a, b) =>
     after(a) - after(b) || sign * (value(a) - value(b)) || a.dataset.number - b.dataset.number));

@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_every_column_is_that_metric_of_unrounded_files_with_the_known_pixels_fi
     page = (folder / "out" / "index.html").read_text()
     for told in (text, page):
         assert "filled from the trimap" in told
-        assert "mse_unknown is no number for 1 of 3 images" in told
+        assert "mse_unknown is no number (NaN) for 1 of 3 images" in told
     assert f"SAD {rows['mean']['sad']:.4f}, MSE" in text
 
 
@@ -179,6 +180,23 @@ def test_results_are_whole_or_none(folders, monkeypatch, capsys):
     assert sorted(x.name for x in folder.iterdir()) == [
         "out", "photos", "predictions", "trimaps", "truths",
     ]  # fmt: skip
+
+
+def test_earlier_results_come_back_where_new_ones_cannot_take_their_place(folders, monkeypatch):
+    folder = folders[0]
+    assert run(folder) == 0
+    before = (folder / "out" / "scores.csv").read_bytes()
+    rename = Path.rename
+
+    def fail(path, target):
+        if (path / "scores.csv").exists() and "gfm" in (path / "index.html").read_text():
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    assert run(folder, "--overwrite", "--convention=gfm") == 2
+    assert (folder / "out" / "scores.csv").read_bytes() == before
+    assert len(list(folder.iterdir())) == 5
 
 
 def test_what_is_measured_is_never_replaced(folders, capsys):

@@ -157,11 +157,10 @@ def as_trimap(
     """
     trimap = shaped("trimap", trimap, shape, axes)
     unknown = (trimap > 0.4975) & (trimap < 0.5025)
-    valid = unknown | (trimap == 0) | (trimap == 1)
-    if not valid.all():
-        raise ValueError(
-            f"trimap holds {trimap[~valid][0]}, expected only 0, 0.5 (or 128/255) and 1"
-        )
+    known = (trimap == 0) | (trimap == 1)
+    if not (known ^ unknown).all():
+        wrong = trimap[~known & ~unknown][0]
+        raise ValueError(f"trimap holds {wrong}, expected only 0, 0.5 (or 128/255) and 1")
     return trimap, unknown
 
 

@@ -5,6 +5,8 @@ error is the sum of the squared difference of the amplitudes.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit
 
@@ -28,8 +30,6 @@ def grad(
     truth, each for itself, to [0, 1] over the whole image; a constant one has no gradient.
     """
     pair = prepare("Grad", prediction, truth, trimap, convention, fill)
-    if not pair.unknown.any():
-        return 0.0
     # numba compiles for each type and layout that it meets: two types, one layout.
     common = np.result_type(pair.prediction, pair.truth)
     images = [np.require(x, common, "C") for x in (pair.prediction, pair.truth)]
@@ -37,10 +37,11 @@ def grad(
         taps, border, scales = benchmark_taps(), "edge", tuple(stretch(x) for x in images)
     else:
         taps, border, scales = scipy_taps(), "symmetric", (1.0, 1.0)
-    box = bounding_box(pair.unknown)
-    images = [with_margin(x, box, len(taps[0]) - 1, border) for x in images]
-    unknown = np.ascontiguousarray(pair.unknown[box])
-    return summed_error(*images, unknown, *taps, scales) * pair.rules.grad_scale
+    error = 0.0
+    for box in boxes(pair.unknown):
+        windows = [with_margin(x, box, len(taps[0]) - 1, border) for x in images]
+        error += summed_error(*windows, np.ascontiguousarray(pair.unknown[box]), *taps, scales)
+    return error * pair.rules.grad_scale
 
 
 def stretch(image: np.ndarray) -> float:
@@ -49,13 +50,13 @@ def stretch(image: np.ndarray) -> float:
     return 1 / spread if spread else 0.0
 
 
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """The smallest box of rows and columns outside of which `mask` [H, W] is nowhere True."""
-    sides = []
-    for axis in (1, 0):
-        inside = np.flatnonzero(mask.any(axis))
-        sides.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return tuple(sides)
+def boxes(unknown: np.ndarray, rows: int = 64) -> Iterator[tuple[slice, slice]]:
+    """Boxes of at most `rows` rows that together hold all unknown pixels, and few others."""
+    for top in range(0, len(unknown), rows):
+        band = slice(top, min(top + rows, len(unknown)))
+        columns = np.flatnonzero(unknown[band].any(0))
+        if columns.size:
+            yield band, slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def benchmark_taps() -> Taps:
@@ -103,14 +104,13 @@ def summed_error(prediction, truth, unknown, smoothing, derivative, scales):
     """
     height, width = unknown.shape
     of_prediction, of_truth = np.empty(width, np.float32), np.empty(width, np.float32)
-    total = 0.0
+    of_columns = np.zeros(width)  # side by side, so that the processor can add several at once
     for y in range(height):
         amplitude(prediction, y, smoothing, derivative, scales[0], of_prediction)
         amplitude(truth, y, smoothing, derivative, scales[1], of_truth)
         for x in range(width):
-            if unknown[y, x]:
-                total += (of_prediction[x] - of_truth[x]) ** 2
-    return total
+            of_columns[x] += unknown[y, x] * (of_prediction[x] - of_truth[x]) ** 2
+    return of_columns.sum()
 
 
 @njit(cache=True)

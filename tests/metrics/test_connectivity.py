@@ -123,12 +123,15 @@ def test_alphas_that_never_meet():
     assert np.isnan(metrics.conn(prediction, truth, convention="bgm"))
 
 
-def test_arrays_may_be_read_only_or_strided():
+def test_type_and_layout_of_the_arrays_do_not_count():
     prediction, truth = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
     expected = metrics.conn(prediction, truth)
+    compiled = len(connectivity.passed.signatures)
     prediction.setflags(write=False)
     assert metrics.conn(prediction, truth) == expected
     assert metrics.conn(np.asfortranarray(prediction), truth[::-1][::-1]) == expected
+    assert metrics.conn(prediction.astype(np.float64), truth) == expected
+    assert len(connectivity.passed.signatures) == compiled
 
 
 def test_compiles_when_first_used_and_once_for_all_processes():

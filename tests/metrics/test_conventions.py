@@ -115,7 +115,8 @@ def test_codes_that_round_in_memory_round_here():
 
 def test_filling_sets_known_pixels_alone():
     prediction, _, trimap = arrays("case1")
-    filled = metrics.fill_known(prediction, trimap)
+    filled = metrics.fill_known(prediction, trimap.astype(np.float64))
+    assert filled.dtype == prediction.dtype
     np.testing.assert_array_equal(filled[trimap == 0], 0)
     np.testing.assert_array_equal(filled[trimap == 1], 1)
     unknown = (trimap > 0) & (trimap < 1)

@@ -52,6 +52,8 @@ def test_wrong_input_is_one_clear_sentence(name):
         metric(x[..., 0], x)
     with pytest.raises(ValueError, match=r"expected \[B, H, W, 1\]"):
         metric(x[0], x[0])
+    with pytest.raises(ValueError, match=r"expected \[B, H, W, 1\]"):
+        metric(jnp.zeros((2, 4, 5, 3)), jnp.zeros((2, 4, 5, 3)))
     with pytest.raises(ValueError, match="trimap has shape"):
         metric(x, x, x[:1])
     with pytest.raises(ValueError, match="truth holds uint8, expected floats"):
