@@ -11,6 +11,12 @@ For example, one row of levels and two thresholds:   2 2 0 1 2 1
 Runs A = 22, B = 1, C = 2, D = 1; edges B-C and C-D, both of level 1.
 Threshold 2: the sets are A (2 pixels) and C (1 pixel), the largest is A.
 Threshold 1: both edges open; the sets are A (2 pixels) and BCD (3 pixels), the largest is BCD.
+B, C and D are in the largest at 1 and not at 2: one threshold. A is not at 1: none, whatever it is
+at 2. The result is 0 0 0 1 1 1.
+
+A set that is swallowed keeps its root, which gets a parent and remembers the threshold of that. So
+the sets of each threshold can be read after the last: from a run upwards, as long as the parent was
+got at this threshold or above, to what was the root then.
 """
 from __future__ import annotations
 
@@ -83,7 +89,7 @@ def runs(level):
 @njit(cache=True)
 def edges(row, start, stop, reached):
     """The two runs of each edge, and the highest threshold at which it is open."""
-    # At most one edge leads to the left, and a row of a runs has less than a + b to one of b runs.
+    # A run has at most one edge to the left; two rows of a and b runs have less than a + b between.
     one = np.empty(3 * row.size, np.int32)
     other = np.empty_like(one)
     count = 0
@@ -132,6 +138,7 @@ def unite(a, b, threshold, parent, joined, size, place):
     a, b = root(a, threshold, parent, joined), root(b, threshold, parent, joined)
     if a == b:
         return
+    # Two calls rather than a swap, which may compile to code of half the speed.
     if size[a] < size[b]:
         attach(a, b, threshold, parent, joined, size, place)
     else:
@@ -156,12 +163,9 @@ def largest_set(passing, joined, size, place):
     """Root of the largest set among the runs `passing`, of equal ones the first; -1 of none."""
     best = -1
     for run in passing:
-        if joined[run] == 0:
-            if (
-                best < 0
-                or size[run] > size[best]
-                or size[run] == size[best]
-                and place[run] < place[best]
-            ):
-                best = run
+        if joined[run]:
+            continue
+        tie = best >= 0 and size[run] == size[best]
+        if best < 0 or size[run] > size[best] or tie and place[run] < place[best]:
+            best = run
     return best

@@ -36,6 +36,7 @@ def chains_by_labels(level, top, by_column):
 @example(np.array([[2, 2, 0, 1, 2, 1]], np.uint8), True)  # the body moves: no chain beyond 1
 @example(np.array([[0, 1], [1, 0]], np.uint8), True)  # corners do not connect; a tie
 @example(np.array([[0, 1], [1, 0]], np.uint8), False)
+@example(np.array([[1, 0, 1, 1, 1], [1, 1, 0, 0, 0]], np.uint8), False)  # its smaller part is first
 def test_chains_equal_a_labelling_per_threshold(level, by_column):
     ours = chains(np.ascontiguousarray(level), 4, by_column)
     np.testing.assert_array_equal(ours, chains_by_labels(level, 4, by_column))
