@@ -30,7 +30,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
-    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # official files to start from
+    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files to start from
 
     # The weights of section 3.5 of the paper; the released trainer has 10, 10, 1. 0 leaves out.
     config.task = ConfigDict(

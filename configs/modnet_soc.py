@@ -2,7 +2,7 @@
 
 python launch.py --config configs/modnet_soc.py \\
     --config.init.checkpoint=runs/modnet --config.data.train.photos=DIR
-                                       a run on the embedded sample: two cores, 4 min
+                                       a network trained on the embedded sample: two cores, 4 min
 python launch.py --config configs/modnet_soc.py:official \\
     --config.init.checkpoint=modnet_photographic_portrait_matting.ckpt \\
     --config.data.train.photos=DIR     the released trainer's recipe on an official file
@@ -30,7 +30,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = True  # keep the running statistics; scale and bias still train
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
-    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # a workdir, or an official file
+    config.init = ConfigDict(dict(checkpoint=""))  # a workdir, or an official file
 
     config.task = ConfigDict(dict(name="soc", form="official"))  # or "paper"
     config.task.refresh = "epoch"  # copy the network anew each epoch; or "never"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from orbax.checkpoint import checkpoint_managers as managers
 
 from matting_jax.damaged import in_short, none_readable, set_aside
 
+# What says nothing about the files.
+NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 METRIC = "mad"  # what the best checkpoint has least of, on the test data
 
 logger = logging.getLogger("matting_jax")
@@ -68,13 +71,15 @@ def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
             restored = reader.restore(
                 item(checkpoints, step), args=ocp.args.StandardRestore(abstract)
             )
+        except NOT_DAMAGE:
+            raise
         except Exception as error:  # Orbax, TensorStore and JSON have no error in common
             damaged[step] = in_short(error)
             continue
         set_aside(checkpoints, damaged, f"; training goes on from step {step}")
         return restored
     if sentence := none_readable(checkpoints, damaged):
-        raise ValueError(f"{sentence}: delete that folder to begin anew")
+        raise ValueError(f"{sentence}: move that folder away to begin anew")
     return None
 
 
@@ -89,13 +94,16 @@ def load_variables(workdir: Path) -> dict[str, Any]:
     if not (workdir / "checkpoints").is_dir():
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
     checkpoints = open_checkpoints(workdir, reading=True)
-    damaged = {}
-    for step in best_first(checkpoints):
+    found, damaged = scores(checkpoints)
+    for step in best_first(checkpoints.all_steps(), found):
         try:
             variables = read_variables(item(checkpoints, step))
+        except NOT_DAMAGE:
+            raise
         except Exception as error:
             damaged[step] = in_short(error)
             continue
+        damaged.pop(step, None)  # only its score cannot be read
         for other, reason in damaged.items():
             logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is taken")
         return variables
@@ -117,11 +125,10 @@ def read_variables(folder: Path) -> dict[str, Any]:
     return {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}
 
 
-def best_first(checkpoints: ocp.CheckpointManager) -> list[int]:
-    """All steps: the one with the least MAD of those evaluated, then from the newest on."""
-    found, _ = scores(checkpoints)
+def best_first(steps: Iterable[int], found: dict[int, float]) -> list[int]:
+    """All steps: the one with the least MAD of those in `found`, then from the newest on."""
     best = min(reversed(found), key=found.get, default=None)  # of equals the newest, as Orbax keeps
-    return sorted(checkpoints.all_steps(), key=lambda step: (step != best, -step))
+    return sorted(steps, key=lambda step: (step != best, -step))
 
 
 def scores(checkpoints: ocp.CheckpointManager) -> tuple[dict[int, float], dict[int, str]]:

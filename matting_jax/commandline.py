@@ -183,10 +183,14 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
 
 
 def check_tuple(name: str, value: Any, default: Any) -> None:
-    """Raise ValueError where a field that holds a tuple of numbers was given something else."""
-    if isinstance(default, tuple) and [type(x) is str for x in value] != [False] * len(default):
-        raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")
+    """Raise ValueError where a field that holds a tuple of numbers was given something else.
 
+    A tuple of one number stands for a list of any length.
+    """
+    if not isinstance(default, tuple):
+        return
+    if str in map(type, value) or len(value) != len(default) and len(default) > 1:
+        raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")
 
 
 def main(argv: Sequence[str], usage: str) -> int:

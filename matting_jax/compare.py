@@ -32,8 +32,7 @@ def compare(
     every file which is missing or cannot be used, and FileExistsError, before anything is measured.
     """
     one_of(convention, CONVENTIONS, "--convention")
-    place = Path(predictions).resolve()
-    folder = Path(output) if output else place.with_name(f"{place.name}_evaluation")
+    folder = Path(output) if output else default_output(Path(predictions).resolve())
     if folder.resolve() in [x for given in (predictions, truths, trimaps, photos) if given
                             for x in Path(given).resolve().parents]:  # fmt: skip
         raise ValueError(f"--output {folder} would replace what is measured: give another folder")
@@ -42,6 +41,15 @@ def compare(
     bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)
     cases = (partial(read_case, files) for files in bar)
     return measure(cases, len(found), folder, f"{predictions} against {truths}", convention)
+
+
+def default_output(predictions: Path) -> Path:
+    """PREDICTIONS_evaluation beside it; for the saved alphas of an evaluation beside that one's
+    folder, which holds nothing else."""
+    if predictions.name == "alphas" and (predictions.parent / "index.html").exists():
+        evaluation = predictions.parent
+        return evaluation.with_name(f"{evaluation.name}_alphas_evaluation")
+    return predictions.with_name(f"{predictions.name}_evaluation")
 
 
 def read_case(files: Compared) -> Case:

@@ -60,7 +60,7 @@ def print_start(
         "network": f"{config.name}, {parameters:,} parameters, "
         f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
         "train": source.description,
-        "test": f"{images} images",
+        "test": f"{images} images" if images else "none: nothing is scored",
         "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "
         f"learning rate {optimizer.learning_rate:g} ({schedule.name}), {config.compute_dtype}",
         "workdir": f"{workdir}" + (f", from step {first_step}" if first_step else ""),

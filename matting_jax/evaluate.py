@@ -50,7 +50,7 @@ def evaluate(
 
 
 def predictions(
-    matter: Matter, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]]
+    matter: Matter, pairs: Sequence[tuple[str, np.ndarray, np.ndarray | None]]
 ) -> Iterator[tuple[tuple[str, np.ndarray, np.ndarray], np.ndarray]]:
     """Each (name, image, alpha) of `pairs` with the alpha [H, W] that `matter` gives its image."""
     numbers = range(len(pairs))

@@ -1,10 +1,9 @@
 """Foreground colours: what lies under alpha without the photo's background."""
 from __future__ import annotations
 
-import jax
-import numpy as np
+from functools import cache
 
-from matting_jax.image.foreground import blur_fusion
+import numpy as np
 
 
 def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -23,11 +22,20 @@ def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """As `multilevel`, by blur fusion (Forte, 2021) on JAX's device; compiles once per size."""
-    colours, _ = fuse(*(x.astype(np.float32)[None] / 255 for x in (image, alpha[..., None])))
+    image_and_alpha = (x.astype(np.float32)[None] / 255 for x in (image, alpha[..., None]))
+    colours, _ = compiled_fusion()(*image_and_alpha)
     return under(alpha, image, np.asarray(colours[0]))
 
 
-fuse = jax.jit(blur_fusion)
+@cache
+def compiled_fusion():
+    """Blur fusion, jitted; JAX is imported here, since processes that only read data need none."""
+    import jax
+
+    from matting_jax.image.foreground import blur_fusion
+
+    return jax.jit(blur_fusion)
+
 
 METHODS = {"multilevel": multilevel, "blur": blur}
 

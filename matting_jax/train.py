@@ -42,12 +42,12 @@ def train(config: ConfigDict, workdir: Path) -> State:
     """
     mesh = parallel.device_mesh(config.batch_size)
     check_parts(config.batch_size, mesh.size, config.accumulate)
-    # One process prepares and caches the data, the others find them.
-    source = parallel.first_process_first(lambda: train_source(config))
-    pairs = parallel.first_process_first(lambda: test_pairs(config, source))
     task, model = task_file(config.task.name), training_model(config)
     if hasattr(task, "check"):
         task.check(config)
+    # One process prepares and caches the data, the others find them.
+    source = parallel.first_process_first(lambda: train_source(config))
+    pairs = parallel.first_process_first(lambda: test_pairs(config, source))
     shapes = variable_shapes(model, config.data.crop.size)
     optimizer = create_optimizer(config, shapes["params"])
     begin = partial(initial_state, config, optimizer=optimizer, task=task)
@@ -62,7 +62,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
     if first_step >= config.steps:
         console.print_finished(workdir, first_step)
         return state
-    console.print_start(config, model, mesh, source, len(pairs), workdir, first_step)
+    scored = len(pairs) if names_test_data(config) else 0
+    console.print_start(config, model, mesh, source, scored, workdir, first_step)
 
     step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
     writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
@@ -117,10 +118,13 @@ def train(config: ConfigDict, workdir: Path) -> State:
 
 def test_pairs(config: ConfigDict, source: Any) -> Sequence[Any]:
     """The test data; for unlabelled photos without any their first ones, which have no score."""
-    test = config.data.test
-    if isinstance(source, Unlabelled) and not (test.images or test.dataset):
+    if isinstance(source, Unlabelled) and not names_test_data(config):
         return source.unscored(config.preview_images)
     return evaluation_pairs(config)
+
+
+def names_test_data(config: ConfigDict) -> bool:
+    return bool(config.data.test.images or config.data.test.dataset)
 
 
 def training_model(config: ConfigDict) -> nn.Module:
@@ -143,13 +147,13 @@ def variable_shapes(model: nn.Module, size: int) -> Any:
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Weights drawn from the seed, the backbone's or all of them from an official file."""
-    if config.init.checkpoint and config.init.backbone:
+    if config.init.checkpoint and config.init.get("backbone"):
         raise ValueError("give one of init.checkpoint and init.backbone: the first holds both")
     if config.init.checkpoint:
         return load_checkpoint(config.name, config.init.checkpoint, **config.model)
     image = jnp.zeros((1, 64, 64, 3))
     variables = jax.jit(model.init)(jax.random.key(config.seed), image)
-    if config.init.backbone:
+    if config.init.get("backbone"):
         return load_backbone(config.name, config.init.backbone, variables, **config.model)
     return variables
 

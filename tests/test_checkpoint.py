@@ -278,10 +278,30 @@ def test_variables_are_the_newest_readable_where_the_best_are_damaged(workdir, k
     assert folders_of(workdir) == before
 
 
-@pytest.mark.parametrize("damage", [empty, lambda x: halve(x / "metrics" / "metrics")])
-def test_checkpoint_whose_score_cannot_be_read_is_no_longer_the_best(workdir, damage):
-    damage(workdir / "checkpoints" / "2")
+def test_checkpoint_whose_score_is_gone_is_no_longer_the_best(workdir):
+    empty(workdir / "checkpoints" / "2")
     assert step_of(checkpoint.load_variables(workdir)) == 4
+
+
+def test_checkpoint_whose_score_cannot_be_read_is_no_longer_the_best(workdir, caplog):
+    halve(workdir / "checkpoints" / "2" / "metrics" / "metrics")
+    assert step_of(checkpoint.load_variables(workdir)) == 4
+    (line,) = said(caplog)
+    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is taken")
+
+
+@pytest.mark.parametrize("error", checkpoint.NOT_DAMAGE)
+def test_error_that_says_nothing_of_the_files_sets_none_aside(workdir, error, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise error("not now")
+
+    before = folders_of(workdir)
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "restore", fail)
+    with pytest.raises(error, match="not now"):
+        checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+    with pytest.raises(error, match="not now"):
+        checkpoint.load_variables(workdir)
+    assert folders_of(workdir) == before
 
 
 def test_variables_of_equal_scores_are_the_newer_which_are_kept(tmp_path):

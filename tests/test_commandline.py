@@ -8,7 +8,7 @@ import pytest
 from matting_jax import commandline
 from matting_jax.commandline import main, parse
 from matting_jax.workdir import claim
-from tests.conftest import MODNET, ROOT, tiny_config
+from tests.conftest import MODNET, MODNET_SOC, ROOT, tiny_config
 
 BASE = f"--config={MODNET}"
 
@@ -296,3 +296,11 @@ def test_modnet_trains_evaluates_and_predicts_from_the_launcher(folders, compile
     done = launch("--mode=predict", f"--workdir={run}", f"--input={photo}", f"--output={output}")
     assert done.returncode == 0, done.stderr
     assert sorted(x.name for x in output.iterdir()) == ["a_alpha.png", "a_cutout.png"]
+
+
+def test_tuple_of_one_number_stands_for_any_length():
+    start = ["launch.py", f"--config={MODNET_SOC}"]
+    values = parse([*start, "--config.task.classes=(0.0,0.5,1.0)"])
+    assert values.config.task.classes == (0.0, 0.5, 1.0)
+    with pytest.raises(ValueError, match="rescale takes 2 numbers"):
+        parse([*start, "--config.data.crop.rescale=(1,2,3)"])

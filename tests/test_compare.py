@@ -214,3 +214,15 @@ def test_results_lie_beside_the_predictions_by_default(folders):
     folder = folders[0]
     compare(folder / "predictions", folder / "truths")
     assert (folder / "predictions_evaluation" / "index.html").is_file()
+
+
+def test_saved_alphas_of_an_evaluation_are_measured_beside_its_folder(folders):
+    folder, _, _ = folders
+    evaluation = folder / "modnet"
+    (folder / "predictions").rename(folder / "made")
+    evaluation.mkdir()
+    (folder / "made").rename(evaluation / "alphas")
+    (evaluation / "index.html").write_text("")
+    compare(evaluation / "alphas", folder / "truths")
+    assert sorted(x.name for x in evaluation.iterdir()) == ["alphas", "index.html"]
+    assert (folder / "modnet_alphas_evaluation" / "scores.csv").is_file()

@@ -6,11 +6,11 @@ import numpy as np
 
 from matting_jax.data.cpu import tensorflow
 from matting_jax.data.crops import check_crop
-from matting_jax.data.sources import Composites, Photos
+from matting_jax.data.sources import Source
 
 
 def train_batches(
-    source: Composites | Photos,
+    source: Source,
     config,
     first_step: int,
     last_step: int,

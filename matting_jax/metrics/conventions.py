@@ -143,6 +143,8 @@ def as_float(
     Raises ValueError unless it has `axes`, and `shape` where given, and lies in [0, 1].
     """
     array = shaped(name, array, shape, axes)
+    if array.dtype.kind not in "fb":
+        raise ValueError(f"{name} must be float in [0, 1], got {array.dtype}: divide 8 bits by 255")
     if not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(f"{name} must lie in [0, 1] and hold no NaN (8-bit values: divide by 255)")
     return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)

@@ -167,7 +167,8 @@ def test_metric_that_a_convention_lacks_is_an_error_that_names_those_that_have_i
     [
         ({"prediction": np.full((4, 5), np.nan)}, {}, "prediction must lie .* no NaN"),
         ({"prediction": np.full((4, 5), 1.1)}, {}, "prediction must lie"),
-        ({"truth": np.full((4, 5), 255, np.uint8)}, {}, "truth must lie .* divide by 255"),
+        ({"truth": np.full((4, 5), 255, np.uint8)}, {}, "truth must be float .* by 255"),
+        ({"truth": np.full((4, 5), 1, np.uint8)}, {}, "truth must be float .* by 255"),
         ({"prediction": np.zeros((5, 4))}, {}, r"prediction has shape \(5, 4\), expected \[H, W\]"),
         ({"truth": np.zeros((4, 5, 1))}, {}, r"truth has shape \(4, 5, 1\), expected \[H, W\]$"),
         ({"truth": np.zeros((0, 5))}, {}, "truth has no pixels"),
