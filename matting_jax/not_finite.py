@@ -24,7 +24,10 @@ class LastStep:
         self.step, self.batch, self.terms = 0, {}, {}
 
     def follow(self, step: int, batch: Arrays, terms: dict[str, jax.Array]) -> None:
-        """Look at the step before `step`, which has begun."""
+        """Look at the step before `step`, which has begun.
+
+        This waits for that one, so that no more than one step is ever under way.
+        """
         self.look()
         self.step, self.batch, self.terms = step, batch, terms
 

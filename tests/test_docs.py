@@ -80,6 +80,22 @@ def place_files(folder: Path) -> None:
     write_state_dict(folder / "mobilenet_v2-b0353104.pth", backbone)
 
 
+@pytest.mark.parametrize("name", ["foreground", "metrics", "trimaps"])
+def test_python_of_a_page_runs(name):
+    rng = np.random.default_rng(0)
+    prediction, truth = rng.random((2, 20, 24))
+    names = {
+        "prediction": prediction, "truth": truth, "trimap": np.where(truth < 0.4, 0.5, 1.0),
+        "images": rng.random((2, 20, 24, 3), np.float32),
+        "alphas": rng.random((2, 20, 24, 1), np.float32),
+    }  # fmt: skip
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    exec(compile(block, name, "exec"), names)
+    for made in {"trimaps", "foregrounds"} & names.keys():
+        assert np.isfinite(names[made]).all() and len(names[made]) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_path, monkeypatch):

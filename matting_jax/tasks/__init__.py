@@ -1,4 +1,15 @@
-"""What the networks learn, one file each: `synthesize`, `loss` and, where it differs, `forward`."""
+"""What the networks learn, one file each.
+
+A task's file has
+    synthesize(keys, batch, config) -> inputs, truth: what the network sees and what it should say;
+    loss(outputs, inputs, truth, config, axis_name) -> total, terms,
+and, only where it needs them,
+    check(config): a ValueError for a config that cannot be followed, before any data is read;
+    forward(model, variables, inputs) -> outputs, updated statistics, in place of the plain one;
+    remember(variables): what it keeps from step to step beside the network, saved with it, and then
+    refresh(memory, variables, step, epoch, config): the memory for `step`, which `forward` takes
+    as its last argument.
+"""
 from __future__ import annotations
 
 import importlib

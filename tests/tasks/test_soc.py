@@ -294,6 +294,7 @@ def test_photos_without_any_truth_are_shown_and_not_scored(adaptation, tmp_path,
     adaptation.steps = 2
     train(adaptation, tmp_path / "run")
     assert not [line for line in lines_of(tmp_path / "run") if "test_mad" in line]
+    assert "nothing is scored" in capsys.readouterr().out
     with Image.open(tmp_path / "run" / "previews" / "step_000002.png") as picture:
         assert picture.width == 5 * 192  # photo, semantic, detail, alpha, cut-out: no truth
     mj.load_checkpoint("tiny", tmp_path / "run")
@@ -302,4 +303,10 @@ def test_photos_without_any_truth_are_shown_and_not_scored(adaptation, tmp_path,
 def test_folder_of_photos_must_be_named(adaptation, tmp_path):
     adaptation.data.train.photos = ""
     with pytest.raises(ValueError, match="--config.data.train.photos=DIR"):
+        train(adaptation, tmp_path / "run")
+
+
+def test_network_to_adapt_is_asked_for_before_any_photo_is_read(adaptation, tmp_path):
+    adaptation.init.checkpoint, adaptation.data.train.photos = "", str(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="--config.init.checkpoint=FILE"):
         train(adaptation, tmp_path / "run")
