@@ -113,16 +113,17 @@ def load_variables(workdir: Path) -> dict[str, Any]:
 
 
 def read_variables(folder: Path) -> dict[str, Any]:
-    """`params`, the moving average if it was kept, and `batch_stats` of one checkpoint."""
+    """The network's variables in one checkpoint, its parameters from the moving average if kept."""
     reader = ocp.PyTreeCheckpointer()
     tree = reader.metadata(folder).item_metadata.tree
-    wanted = {name: tree[name] for name in ("params", "batch_stats", "ema")}
+    wanted = {name: x for name, x in tree.items() if name not in ("step", "opt_state", "memory")}
     # As NumPy arrays: the devices that saved them need not exist here.
     as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     state = reader.restore(
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
-    return {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}
+    average = state.pop("ema")
+    return state | {"params": average or state["params"]}
 
 
 def best_first(steps: Iterable[int], found: dict[int, float]) -> list[int]:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from matting_jax.choices import one_of
 from matting_jax.data import read_alpha, read_exact_alpha, read_image
 from matting_jax.data.folders import Compared, find_compared
+from matting_jax.matter import as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.scores import Case
@@ -65,5 +66,4 @@ def read_case(files: Compared) -> Case:
 
 def read_trimap(file: Path) -> np.ndarray:
     """A trimap as float32 [H, W]: 0 below 85, 1 from 170, else 0.5. ValueError as of read_alpha."""
-    grey = read_alpha(file)
-    return np.select([grey < 85, grey >= 170], [np.float32(0), np.float32(1)], np.float32(0.5))
+    return as_float_trimap(read_alpha(file))[..., 0]

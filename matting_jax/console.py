@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from matting_jax.cost import multiply_adds
+from matting_jax.models import example_inputs
 
 
 def progress(first_step: int, steps: int) -> tqdm:
@@ -48,12 +48,12 @@ def print_start(
     if jax.process_index():
         return
     size = config.data.crop.size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    inputs = example_inputs(model, size, size)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), **inputs)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
     # As the paper counts them: in the form that leaves all convolutions as they are written.
     countable = model.clone(form="lax") if hasattr(model, "form") else model
-    products = multiply_adds(lambda v, x: countable.apply(v, image=x), shapes, image)
+    products = multiply_adds(lambda v, x: countable.apply(v, **x), shapes, inputs)
     optimizer, schedule = config.optimizer, config.optimizer.schedule
     lines = {
         "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
-from matting_jax.data import evaluation_pairs
-from matting_jax.matter import Matter
+from matting_jax.data import EvaluationImage, evaluation_images
+from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.scores import Case
@@ -38,22 +38,34 @@ def evaluate(
     name = Path(checkpoint).stem if checkpoint else "best"
     folder = Path(output) if output else workdir / "evaluation" / name
     check_output(folder, overwrite)
-    pairs = evaluation_pairs(config)
+    images = evaluation_images(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
     cases = (
-        partial(Case, pair[0], alpha, np.divide(pair[2], 255, dtype=np.float32), photo=pair[1])
-        for pair, alpha in predictions(matter, pairs)
+        partial(
+            Case,
+            image.name,
+            alpha,
+            np.divide(image.alpha, 255, dtype=np.float32),
+            None if image.trimap is None else as_float_trimap(image.trimap)[..., 0],
+            image.image,
+        )
+        for image, alpha in predictions(matter, images)
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
-    return measure(cases, len(pairs), folder, title, convention, save=save)
+    return measure(cases, len(images), folder, title, convention, save=save)
 
 
 def predictions(
-    matter: Matter, pairs: Sequence[tuple[str, np.ndarray, np.ndarray | None]]
-) -> Iterator[tuple[tuple[str, np.ndarray, np.ndarray], np.ndarray]]:
-    """Each (name, image, alpha) of `pairs` with the alpha [H, W] that `matter` gives its image."""
-    numbers = range(len(pairs))
+    matter: Matter, images: Sequence[EvaluationImage]
+) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
+    """Each of `images` with the alpha [H, W] that `matter` gives it."""
+    numbers = range(len(images))
     for index in tqdm(numbers, desc="evaluate", unit="image", leave=False, disable=None):
-        pair = pairs[index]
-        yield pair, matter(pair[1])
+        image = images[index]
+        yield image, matter(image.image, **beside(matter, image))
+
+
+def beside(matter: Matter, image: EvaluationImage) -> dict[str, np.ndarray | None]:
+    """What `matter` needs of `image` beside the photo."""
+    return {name: getattr(image, name) for name in matter.needs}

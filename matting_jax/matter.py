@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from matting_jax.models import create_model, network_file
+from matting_jax.models import create_model, input_names, network_file
 
 logger = logging.getLogger("matting_jax")
 
@@ -17,8 +17,9 @@ class Matter:
     """Alpha of photos by network `name`, with the test-time rule of its official code.
 
     `variables` as `load_checkpoint` returns them, `keywords` those of `create_model`. `test_time`
-    holds options of the network's rule by name (`reference_size` for MODNet). Resizes on the host
-    and compiles once per network size, which it logs, and once more for `heads`.
+    holds options of the network's rule by name (`reference_size` for MODNet). `needs` names what
+    the network takes beside the photo. Resizes and pads on the host and compiles once per network
+    size, which it logs, and once more for `heads`.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Matter:
     ):
         model = create_model(name, **keywords)
         self.name, self.model = name, model
+        self.needs = [x for x in input_names(model) if x != "image"]
         self.rule = network_file(name)
         self.options = dict(test_time or {})
         self.variables = jax.device_put(dict(variables))
@@ -39,29 +41,99 @@ class Matter:
         self.alpha = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)["alpha"])
         self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
 
-    def __call__(self, photo: np.ndarray) -> np.ndarray:
+    def __call__(
+        self,
+        photo: np.ndarray,
+        *,
+        trimap: np.ndarray | None = None,
+        background: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1].
 
-        Raises ValueError for an array of another shape, type or range.
+        Where the network takes one, a `trimap` [H, W], uint8 (below 85 background, from 170
+        foreground, else unknown) or float in [0, 1] by the same thirds; known pixels are set from
+        it. Or the empty `background` [H, W, 3], as the photo. Raises ValueError for an array of
+        another shape, type or range, and for one that is missing or not taken.
         """
-        photo = as_float_image(photo)
-        alpha = np.asarray(self.alpha(self.variables, self.inputs(photo)))
-        alpha = self.rule.restore(self.model, alpha, *photo.shape[:2], **self.options)
-        return np.clip(alpha, 0, 1)
+        images = self.images(photo, trimap, background)
+        alpha = np.asarray(self.alpha(self.variables, self.inputs(images)))
+        height, width = images["image"].shape[:2]
+        alpha = np.clip(self.rule.restore(self.model, alpha, height, width, **self.options), 0, 1)
+        if "trimap" in images:
+            trimap = images["trimap"][..., 0]
+            alpha = np.where(trimap == 0.5, alpha, trimap)
+        return alpha
 
-    def heads(self, photo: np.ndarray) -> dict[str, np.ndarray]:
+    def heads(
+        self,
+        photo: np.ndarray,
+        *,
+        trimap: np.ndarray | None = None,
+        background: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """All outputs of the network for one photo, [h, w, C] at the network's own sizes."""
-        outputs = self.all_heads(self.variables, self.inputs(as_float_image(photo)))
+        inputs = self.inputs(self.images(photo, trimap, background))
+        outputs = self.all_heads(self.variables, inputs)
         return {name: np.asarray(x)[0] for name, x in outputs.items()}
 
-    def inputs(self, photo: np.ndarray) -> dict[str, np.ndarray]:
-        """What the network takes for this photo; a size not seen before is logged."""
-        inputs = self.rule.prepare(self.model, photo, **self.options)
+    def images(
+        self, photo: np.ndarray, trimap: np.ndarray | None, background: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """What the network takes, checked: [H, W, C] float32 in [0, 1], a trimap 0, 0.5 and 1."""
+        images = {"image": as_float_image(photo)}
+        for name, given in (("trimap", trimap), ("background", background)):
+            if given is None and name in self.needs:
+                raise ValueError(f"{self.name} needs a {name} beside the photo: pass {name}=")
+            if given is None:
+                continue
+            if name not in self.needs:
+                raise ValueError(f"{self.name} takes no {name}: leave out {name}=")
+            check = {"trimap": as_float_trimap, "background": as_float_image}[name]
+            images[name] = check(given)
+            if images[name].shape[:2] != images["image"].shape[:2]:
+                raise ValueError(
+                    f"the {name} has the size {size_of(images[name])}, the photo "
+                    f"{size_of(images['image'])}: they must be equal"
+                )
+        return images
+
+    def inputs(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`images` as the network takes them; a size not seen before is logged."""
+        inputs = self.rule.prepare(self.model, **images, **self.options)
         size = inputs["image"].shape[1:3]
         if size not in self.sizes:
             self.sizes.add(size)
             logger.info("compiling %s for %d x %d", self.name, *size)
         return inputs
+
+
+def size_of(image: np.ndarray) -> str:
+    """Width and height in words."""
+    return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def as_float_trimap(trimap: np.ndarray) -> np.ndarray:
+    """A trimap [H, W], uint8 or float in [0, 1], as float32 [H, W, 1] with values 0, 0.5 and 1.
+
+    Below a third (85 of 255) is background, from two thirds (170) foreground. ValueError for
+    another shape, type or range.
+    """
+    trimap = np.asarray(trimap)
+    if trimap.ndim != 2 or 0 in trimap.shape:
+        raise ValueError(f"a trimap must be an array [H, W], got shape {trimap.shape}")
+    if trimap.dtype == np.uint8:
+        low, high = 85, 170
+    elif np.issubdtype(trimap.dtype, np.floating):
+        low, high = 1 / 3, 2 / 3
+        if not (trimap.min() >= 0 and trimap.max() <= 1):
+            raise ValueError(
+                f"a float trimap must lie in [0, 1], got {trimap.min():.9g} to {trimap.max():.9g}: "
+                "0 is background, 0.5 unknown, 1 foreground"
+            )
+    else:
+        raise ValueError(f"a trimap must be uint8 or float in [0, 1], got {trimap.dtype}")
+    known = np.where(trimap < low, np.float32(0), np.float32(1))
+    return np.where((trimap >= low) & (trimap < high), np.float32(0.5), known)[..., None]
 
 
 def as_float_image(photo: np.ndarray) -> np.ndarray:

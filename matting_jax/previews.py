@@ -11,15 +11,23 @@ TILE = 192
 
 
 def row(
-    image: np.ndarray, heads: Mapping[str, np.ndarray], alpha: np.ndarray, truth: np.ndarray | None
+    image: np.ndarray,
+    beside: Mapping[str, np.ndarray],
+    heads: Mapping[str, np.ndarray],
+    alpha: np.ndarray,
+    truth: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """The pictures of one photo by name: photo, heads from coarse to fine, alpha, truth, cut-out.
+    """The pictures of one photo by name: photo, what the network takes beside it, heads from coarse
+    to fine, alpha, truth, cut-out.
 
-    image [H, W, 3] uint8, heads [h, w, 1] and alpha, truth [H, W] float in [0, 1]; all are
-    returned [h, w, 3] float in [0, 1].
+    image [H, W, 3] and the pictures in `beside` [H, W] or [H, W, 3] uint8, heads [h, w, 1] and
+    alpha, truth [H, W] float in [0, 1]; all are returned [h, w, 3] float in [0, 1].
     """
-    image = image.astype(np.float32) / 255
-    pictures = {"photo": image}
+    pictures = {}
+    for name, picture in {"photo": image, **beside}.items():
+        picture = picture.astype(np.float32) / 255
+        pictures[name] = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, -1)
+    image = pictures["photo"]
     for name, head in sorted(heads.items(), key=lambda item: item[1].size):
         if name != "alpha" and head.shape[-1] == 1:
             pictures[name] = np.repeat(head.astype(np.float32), 3, -1)

@@ -40,14 +40,16 @@ class Case:
     photo: np.ndarray | None = None
 
 
-def score(name: str, prediction: np.ndarray, truth: np.ndarray) -> Row:
-    """The cheap scores of one image over all its pixels, for every evaluation in training.
+def score(
+    name: str, prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None
+) -> Row:
+    """The cheap scores of one image, for every evaluation in training; over the unknown region
+    where there is a trimap.
 
-    prediction: float [H, W] in [0, 1]; truth: uint8 [H, W].
+    prediction, truth: float [H, W] in [0, 1]; trimap: 0, 0.5 and 1.
     """
-    truth = truth.astype(np.float32) / 255
     return {"name": name} | {
-        column: METRICS[metric](prediction, truth)
+        column: METRICS[metric](prediction, truth, trimap)
         for metric, column in columns(("SAD", "MSE", "MAD")).items()
     }
 

@@ -19,10 +19,16 @@ from matting_jax import checkpoint, console, parallel, previews
 from matting_jax.accumulate import check_parts, in_parts
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
-from matting_jax.data import Unlabelled, evaluation_pairs, train_batches, train_source
-from matting_jax.evaluate import predictions
-from matting_jax.matter import Matter
-from matting_jax.models import create_model
+from matting_jax.data import (
+    EvaluationImage,
+    Unlabelled,
+    evaluation_images,
+    train_batches,
+    train_source,
+)
+from matting_jax.evaluate import beside, predictions
+from matting_jax.matter import Matter, as_float_trimap
+from matting_jax.models import create_model, example_inputs
 from matting_jax.not_finite import LastStep
 from matting_jax.optimizer import create_optimizer
 from matting_jax.scores import mean_scores, score
@@ -32,6 +38,8 @@ from matting_jax.workdir import claim
 from matting_jax.writer import Writer
 
 State = dict[str, Any]
+# What a state holds beside the statistics of the network.
+KEPT = ("step", "params", "opt_state", "ema", "memory")
 
 
 def train(config: ConfigDict, workdir: Path) -> State:
@@ -47,7 +55,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
         task.check(config)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
-    pairs = parallel.first_process_first(lambda: test_pairs(config, source))
+    images = parallel.first_process_first(lambda: shown_images(config, source))
     shapes = variable_shapes(model, config.data.crop.size)
     optimizer = create_optimizer(config, shapes["params"])
     begin = partial(initial_state, config, optimizer=optimizer, task=task)
@@ -62,14 +70,14 @@ def train(config: ConfigDict, workdir: Path) -> State:
     if first_step >= config.steps:
         console.print_finished(workdir, first_step)
         return state
-    scored = len(pairs) if names_test_data(config) else 0
+    scored = len(images) if names_test_data(config) else 0
     console.print_start(config, model, mesh, source, scored, workdir, first_step)
 
     step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
     writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and restored is None:
-        report(writer, 0, matter, pairs, config)
+        report(writer, 0, matter, images, config)
 
     batches = train_batches(
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
@@ -97,7 +105,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
                 last.look()
                 begun = time.perf_counter()
                 matter.variables = variables_of(state)
-                scores = report(writer, done, matter, pairs, config)
+                scores = report(writer, done, matter, images, config)
                 summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
                 if writer and scores:
                     bar.write(f"step {done}: {summary}")
@@ -117,11 +125,11 @@ def train(config: ConfigDict, workdir: Path) -> State:
     return state
 
 
-def test_pairs(config: ConfigDict, source: Any) -> Sequence[Any]:
+def shown_images(config: ConfigDict, source: Any) -> Sequence[EvaluationImage]:
     """The test data; for unlabelled photos without any their first ones, which have no score."""
     if isinstance(source, Unlabelled) and not names_test_data(config):
         return source.unscored(config.preview_images)
-    return evaluation_pairs(config)
+    return evaluation_images(config)
 
 
 def names_test_data(config: ConfigDict) -> bool:
@@ -144,7 +152,7 @@ def training_model(config: ConfigDict) -> nn.Module:
 
 def variable_shapes(model: nn.Module, size: int) -> Any:
     """Shapes of the network's variables; it raises a ValueError for crops that it cannot take."""
-    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+    return jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model, size, size))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
@@ -153,8 +161,7 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
         raise ValueError("give one of init.checkpoint and init.backbone: the first holds both")
     if config.init.checkpoint:
         return load_checkpoint(config.name, config.init.checkpoint, **config.model)
-    image = jnp.zeros((1, 64, 64, 3))
-    variables = jax.jit(model.init)(jax.random.key(config.seed), image)
+    variables = jax.jit(model.init)(jax.random.key(config.seed), **example_inputs(model))
     if config.init.get("backbone"):
         return load_backbone(config.name, config.init.backbone, variables, **config.model)
     return variables
@@ -191,11 +198,13 @@ def train_step(
     """
     seed = jax.random.key(config.seed)
     forward = getattr(task, "forward", apply)
+    # Without a gradient what only leads to them costs nothing, and counts in no norm.
+    frozen = [name for name, rate in config.optimizer.module_rates.items() if rate == 0]
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
-        memory = state["memory"]
+        memory, statistics = state["memory"], statistics_of(state)
         if memory:
-            now = {name: state[name] for name in ("params", "batch_stats")}
+            now = {"params": state["params"], **statistics}
             memory = task.refresh(memory, now, state["step"], epoch, config)
         kept = [memory] if memory else []  # what such a task's `forward` takes in addition
 
@@ -204,21 +213,21 @@ def train_step(
             inputs, truth = task.synthesize(keys, part, config)
 
             def loss(params):
-                variables = {"params": parallel.varying(params), "batch_stats": statistics}
+                params = {
+                    name: jax.lax.stop_gradient(x) if name in frozen else x
+                    for name, x in params.items()
+                }
+                variables = {"params": parallel.varying(params), **statistics}
                 outputs, updated = forward(model, variables, inputs, *kept)
                 total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
-                batch_stats = updated["batch_stats"]
-                if not config.synchronise_statistics:
-                    batch_stats = jax.lax.pmean(batch_stats, parallel.AXIS)
-                return total, (terms, batch_stats)
+                # The same on all devices already, unless statistics are not synchronised.
+                return total, (terms, jax.lax.pmean(updated, parallel.AXIS))
 
             gradient = jax.value_and_grad(loss, has_aux=True)
-            (total, (terms, batch_stats)), grads = gradient(state["params"])
-            return batch_stats, (grads, {"loss": total, **terms})
+            (total, (terms, statistics)), grads = gradient(state["params"])
+            return statistics, (grads, {"loss": total, **terms})
 
-        batch_stats, (grads, terms) = in_parts(
-            gradients, state["batch_stats"], batch, config.accumulate
-        )
+        statistics, (grads, terms) = in_parts(gradients, statistics, batch, config.accumulate)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
         ema = state["ema"]
@@ -227,7 +236,7 @@ def train_step(
         new_state = {
             "step": state["step"] + 1,
             "params": params,
-            "batch_stats": batch_stats,
+            **statistics,
             "opt_state": opt_state,
             "ema": ema,
             "memory": memory,
@@ -239,29 +248,39 @@ def train_step(
 
 def apply(model: nn.Module, variables: Any, inputs: dict[str, jax.Array]) -> tuple[Any, Any]:
     """Outputs of the network in training and its updated statistics: most tasks' `forward`."""
-    return model.apply(variables, **inputs, train=True, mutable=["batch_stats"])
+    statistics = [name for name in variables if name != "params"]
+    return model.apply(variables, **inputs, train=True, mutable=statistics)
+
+
+def statistics_of(state: State) -> dict[str, Any]:
+    """The collections of the network that training updates beside its parameters."""
+    return {name: x for name, x in state.items() if name not in KEPT}
 
 
 def variables_of(state: State) -> dict[str, Any]:
     """What the network is applied with: the moving average of the parameters where one is kept."""
-    variables = {"params": state["ema"] or state["params"], "batch_stats": state["batch_stats"]}
+    variables = {"params": state["ema"] or state["params"], **statistics_of(state)}
     return jax.tree.map(lambda x: x.addressable_data(0), variables)
 
 
 def report(
-    writer: Writer | None, step: int, matter: Matter, pairs: Any, config: ConfigDict
+    writer: Writer | None, step: int, matter: Matter, images: Any, config: ConfigDict
 ) -> dict[str, float]:
     """Scores of the network on the test data, written with a preview of the first images.
 
-    Pairs whose truth is None are shown but not scored.
+    Over the unknown region where the network takes a trimap. Images without alpha are shown but
+    not scored.
     """
     rows, pictures = [], []
-    for (name, image, truth), alpha in predictions(matter, pairs):
-        if truth is not None:
-            rows.append(score(name, alpha, truth))
-            truth = truth.astype(np.float32) / 255
+    for image, alpha in predictions(matter, images):
+        given, truth = beside(matter, image), None
+        if image.alpha is not None:
+            truth = image.alpha.astype(np.float32) / 255
+            trimap = as_float_trimap(given["trimap"])[..., 0] if "trimap" in given else None
+            rows.append(score(image.name, alpha, truth, trimap))
         if writer and len(pictures) < config.preview_images:
-            pictures.append(previews.row(image, matter.heads(image), alpha, truth))
+            heads = matter.heads(image.image, **given)
+            pictures.append(previews.row(image.image, given, heads, alpha, truth))
     scores = mean_scores(rows) if rows else {}
     if writer and scores:
         writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})

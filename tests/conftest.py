@@ -99,7 +99,8 @@ def register_tiny() -> None:
     names.PREFIX, names.CONSTANTS = "module.", {}
     names.official_names = lambda path: [modnet_names.dotted(path)]
     names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
-    names.is_backbone_head = modnet_names.is_backbone_head
+    names.is_backbone = modnet_names.is_backbone
+    names.backbone_tensors = modnet_names.backbone_tensors
     sys.modules |= {module.__name__: module for module in (network, names)}
     models.NETWORKS["tiny"] = "Tiny"
 

@@ -13,6 +13,18 @@ from matting_jax.scores import mean_scores, score
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
 
 
+class Quarter:
+    """A matter that says 0.25 of every pixel."""
+
+    needs = ()
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __call__(self, photo):
+        return np.full(photo.shape[:2], 0.25, np.float32)
+
+
 @pytest.fixture
 def constants(config, tmp_path, monkeypatch):
     """A config whose test photos have constant mattes, and a network that always says 0.25."""
@@ -24,9 +36,7 @@ def constants(config, tmp_path, monkeypatch):
             Image.fromarray(array.astype(np.uint8)).save(path)
     config.data.test.images = str(tmp_path / "photos")
     monkeypatch.setattr(program, "load_checkpoint", lambda *a, **k: {})
-    monkeypatch.setattr(
-        program, "Matter", lambda *a, **k: lambda photo: np.full(photo.shape[:2], 0.25, np.float32)
-    )
+    monkeypatch.setattr(program, "Matter", Quarter)
     return config
 
 
@@ -95,7 +105,7 @@ def test_table_of_a_checkpoint_bears_its_name(constants, tmp_path):
 
 def test_scores_of_an_exact_matte_are_zero():
     truth = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    row = score("x", truth.astype(np.float32) / 255, truth)
+    row = score("x", truth / np.float32(255), truth / np.float32(255))
     assert row == {"name": "x", "sad": 0, "mse": 0, "mad": 0}
     assert mean_scores([row, row | {"mad": 1.0}]) == {"sad": 0, "mse": 0, "mad": 0.5}
 

@@ -287,7 +287,7 @@ def test_metrics_hold_losses_and_the_wait_for_data(finished):
 
 
 def test_scores_of_the_test_data_are_those_of_the_saved_network(finished):
-    from matting_jax.data import evaluation_pairs
+    from matting_jax.data import evaluation_images
     from matting_jax.matter import Matter
 
     workdir, config, last = finished
@@ -295,7 +295,7 @@ def test_scores_of_the_test_data_are_those_of_the_saved_network(finished):
     matter = Matter("tiny", load_checkpoint("tiny", workdir), test_time=config.test_time)
     errors = [
         np.abs(matter(image).astype(float) - alpha / 255).mean()
-        for _, image, alpha in evaluation_pairs(config)
+        for _, image, alpha, *_ in evaluation_images(config)
     ]
     assert best["test_mad"] == pytest.approx(np.mean(errors), rel=1e-5)
     assert {"test_sad", "test_mse", "test_mad"} <= best.keys()

@@ -10,14 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
 from matting_jax.choices import one_of
 from matting_jax.convert.files import check_suffix, read_state_dict, write_state_dict
-from matting_jax.models import NETWORKS, create_model
+from matting_jax.models import NETWORKS, create_model, example_inputs
 from matting_jax.workdir import read_config
 
 Variables = dict[str, Any]
@@ -100,13 +99,9 @@ def load_backbone(name: str, path: str | Path, variables: Variables, **keywords:
     Raises as `load_checkpoint` does.
     """
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
-    state_dict = read_state_dict(Path(path))
-    state_dict = {
-        key: x
-        for key, x in state_dict.items()
-        if not is_counter(key) and not names.is_backbone_head(key)
-    }
-    shapes = {p: x for p, x in shapes.items() if p[1] == "backbone"}
+    state_dict = names.backbone_tensors(read_state_dict(Path(path)))
+    state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
+    shapes = {leaf: x for leaf, x in shapes.items() if names.is_backbone(leaf)}
     flat = assign(
         shapes,
         lambda leaf: [names.backbone_name(leaf, state_dict)],
@@ -192,5 +187,5 @@ def difference(model: nn.Module, other: nn.Module) -> str:
 def flat_shapes(name: str, keywords: Mapping[str, Any]) -> dict[LeafPath, jax.ShapeDtypeStruct]:
     """{path: shape and dtype} of the network's variables, none of them computed."""
     model = create_model(name, **keywords)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
     return traverse_util.flatten_dict(shapes)

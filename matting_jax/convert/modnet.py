@@ -5,6 +5,10 @@ loader ends with the second copy, under `lr_branch`. Source: ZHKKKe/MODNet, src/
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from matting_jax.convert.names import dotted
 
 PREFIX = "module."
@@ -24,6 +28,11 @@ def official_names(path: tuple[str, ...]) -> list[str]:
     return [f"lr_branch.backbone.model.{name}", f"backbone.model.{name}"]
 
 
+def is_backbone(path: tuple[str, ...]) -> bool:
+    """Whether a file of the backbone alone holds this Flax leaf."""
+    return path[1] == "backbone"
+
+
 def backbone_name(path: tuple[str, ...], state_dict) -> str:
     """The name of a backbone leaf in `mobilenetv2_human_seg.ckpt` or torchvision's mobilenet_v2."""
     name = dotted(path).removeprefix("backbone.")
@@ -34,6 +43,6 @@ def backbone_name(path: tuple[str, ...], state_dict) -> str:
     return ".".join([features, index, "conv", positions[rest[1]], *rest[2:]])
 
 
-def is_backbone_head(name: str) -> bool:
-    """Whether a name in a backbone's file belongs to the classifier, which MODNet leaves out."""
-    return name.startswith("classifier.")
+def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What MODNet takes of a backbone's file: all but the classifier."""
+    return {name: x for name, x in state_dict.items() if not name.startswith("classifier.")}

@@ -4,6 +4,7 @@ Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py and backbone/
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
 
 import numpy as np
@@ -50,11 +51,16 @@ def place(modules: list[str]) -> str:
     return f"{name}.{block}.{PARTS[part]}"
 
 
+def is_backbone(path: tuple[str, ...]) -> bool:
+    """Whether a file of the backbone alone holds this Flax leaf."""
+    return path[1] == "backbone"
+
+
 def backbone_name(path: tuple[str, ...], state_dict) -> str:
     """The name of a backbone leaf in Paddle's file of MobileNetV2 alone."""
     return official_names(path)[0].removeprefix("backbone.")
 
 
-def is_backbone_head(name: str) -> bool:
-    """Whether a name in a backbone's file belongs to the classifier, which MODNet leaves out."""
-    return name.startswith("out.")
+def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What MODNet takes of a backbone's file: all but the classifier."""
+    return {name: x for name, x in state_dict.items() if not name.startswith("out.")}

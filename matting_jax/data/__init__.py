@@ -2,9 +2,14 @@
 
 from matting_jax.data.images import read_alpha, read_exact_alpha, read_image, read_rgba
 from matting_jax.data.pipeline import train_batches
-from matting_jax.data.sources import Unlabelled, evaluation_pairs, train_source
+from matting_jax.data.sources import (
+    EvaluationImage,
+    Unlabelled,
+    evaluation_images,
+    train_source,
+)
 
 __all__ = [
-    "read_alpha", "read_exact_alpha", "read_image", "read_rgba", "evaluation_pairs",
-    "train_batches", "train_source", "Unlabelled",
+    "EvaluationImage", "Unlabelled", "evaluation_images", "read_alpha", "read_exact_alpha",
+    "read_image", "read_rgba", "train_batches", "train_source",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,18 @@ class Lazy(Sequence):
         if number not in self.kept:
             self.kept[number] = self.read(self.items[number])
         return self.kept[number]
+
+
+class EvaluationImage(NamedTuple):
+    """What a network is scored on: image uint8 [H, W, 3], alpha uint8 [H, W], or None where it is
+    only shown; trimap uint8 [H, W] (0, 128, 255) and background uint8 [H, W, 3] where there are
+    any."""
+
+    name: str
+    image: np.ndarray
+    alpha: np.ndarray | None
+    trimap: np.ndarray | None = None
+    background: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,14 @@ class Unlabelled:
         """The photo `record`, cropped: uint8 [size, size, 3]."""
         return {"image": crop_photo(rng, self.photos[record], crop)}
 
-    def unscored(self, count: int) -> Sequence[tuple[str, np.ndarray, None]]:
-        """The first photos, whole, as `evaluation_pairs` has them, None in place of their alpha."""
+    def unscored(self, count: int) -> Sequence[EvaluationImage]:
+        """The first photos, whole, to be shown."""
         numbers = range(min(count, len(self.photos)))
-        return Lazy(numbers, lambda number: (f"photo_{number}", self.photos[number], None))
+
+        def read(number: int) -> EvaluationImage:
+            return EvaluationImage(f"photo_{number}", self.photos[number], None)
+
+        return Lazy(numbers, read)
 
 
 Source = Composites | Photos | Unlabelled
@@ -176,10 +192,10 @@ def _unlabelled(config) -> Unlabelled:
     return Unlabelled(Lazy(found.items, read_image), description)
 
 
-def evaluation_pairs(
+def evaluation_images(
     config, builders_folder: str | Path = builders.CHECKOUT
-) -> Sequence[tuple[str, np.ndarray, np.ndarray]]:
-    """What config.data.test names: (name, image uint8 [H, W, 3], alpha uint8 [H, W]), read lazily.
+) -> Sequence[EvaluationImage]:
+    """What config.data.test names, read lazily.
 
     Raises ValueError when folders or files are missing or cannot be used.
     """
@@ -189,18 +205,18 @@ def evaluation_pairs(
             test.images, "config.data.test.images", _cache(config), config.data.workers
         )
         folders.accept([found], config.data.skip_bad)
-        return Lazy(found.items, lambda pair: (pair.image.stem, *_read_pair(pair)))
+        return Lazy(found.items, lambda pair: EvaluationImage(pair.image.stem, *_read_pair(pair)))
     data, features = _records(config, "test", builders_folder)
     if "image" in features:
         _require(features, {"alpha"}, test.dataset)
     else:
         _require(features, {"foreground", "alpha", "background"}, test.dataset)
 
-    def read(index: int) -> tuple[str, np.ndarray, np.ndarray]:
+    def read(index: int) -> EvaluationImage:
         record = data[index]
         name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
         pair = _record_pair(record) if "image" in features else _composite(record)
-        return name, *pair
+        return EvaluationImage(name, *pair)
 
     return Lazy(range(len(data)), read)
 

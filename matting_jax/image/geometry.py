@@ -96,3 +96,17 @@ def resize_by(
     rows = rows.reshape(height, *image.shape[1:]).swapaxes(0, 1)
     columns = weights(image.shape[1], width) @ rows.reshape(image.shape[1], -1)
     return np.ascontiguousarray(columns.reshape(width, height, -1).swapaxes(0, 1))
+
+
+def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """`image` [H, W, C] with both sides padded to multiples, on the host, below and on the right.
+
+    The image is reflected, its edge not repeated, as often as it takes.
+    """
+    missing = [-side % multiple for side in image.shape[:2]]
+    # NumPy reflects no single row or column; it can only be repeated.
+    for axis, pixels in enumerate(missing):
+        sides = [(0, 0)] * image.ndim
+        sides[axis] = (0, pixels)
+        image = np.pad(image, sides, mode="reflect" if image.shape[axis] > 1 else "edge")
+    return image

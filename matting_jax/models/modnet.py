@@ -322,13 +322,13 @@ def resizes(
 
 
 def prepare(
-    model: MODNet, photo: np.ndarray, *, reference_size: int = 512
+    model: MODNet, image: np.ndarray, *, reference_size: int = 512
 ) -> dict[str, np.ndarray]:
     """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, by its flavour's rule."""
-    resize, sizes = resizes(model, *photo.shape[:2], reference_size)
+    resize, sizes = resizes(model, *image.shape[:2], reference_size)
     for size in sizes:
-        photo = resize(photo, *size)
-    return {"image": photo[None]}
+        image = resize(image, *size)
+    return {"image": image[None]}
 
 
 def restore(

@@ -132,7 +132,7 @@ def test_data_set_of_photos(config, backgrounds, monkeypatch):
     source = data.train_source(config)
     assert source.description == "2 photos, tiny_plates/train"
     assert set(source.sample(1, np.random.default_rng(0), config.data.crop)) == {"image", "alpha"}
-    name, photo, alpha = data.evaluation_pairs(config)[1]
+    name, photo, alpha = data.evaluation_images(config)[1][:3]
     assert name == "test_000001"
     np.testing.assert_array_equal(photo, image)
     np.testing.assert_array_equal(alpha, image[..., 0])
@@ -150,9 +150,9 @@ def test_contradicting_folders_are_errors(config, photos, fields):
 
 
 def test_test_records_are_composited_over_their_own_background(config, plates):
-    pairs = data.evaluation_pairs(config, plates[0])
+    pairs = data.evaluation_images(config, plates[0])
     assert len(pairs) == 3
-    for name, image, alpha in pairs:
+    for name, image, alpha, *_ in pairs:
         i = int(name.removeprefix("plate "))
         weight = 40 * i / 255
         assert (alpha == 40 * i).all() and alpha.shape == (24, 20)
@@ -162,8 +162,8 @@ def test_test_records_are_composited_over_their_own_background(config, plates):
 
 def test_test_folder_is_read_as_it_is(config, photos):
     config.data.test.images = str(photos)
-    pairs = data.evaluation_pairs(config)
-    assert [name for name, _, _ in pairs] == list("abcde")
+    pairs = data.evaluation_images(config)
+    assert [pair.name for pair in pairs] == list("abcde")
     with Image.open(photos / "image" / "c.png") as image:
         np.testing.assert_array_equal(pairs[2][1], np.asarray(image))
     with Image.open(photos / "alpha" / "c.png") as alpha:
