@@ -28,7 +28,7 @@ MODES = {
         "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "convention", "output",
         "overwrite",
     ),
-    "predict": ("checkpoint", "input", "output", "foreground", "bits", "overwrite"),
+    "predict": ("checkpoint", "input", "output", "trimap", "foreground", "bits", "overwrite"),
     "convert": ("checkpoint", "output", "overwrite"),
 }
 
@@ -45,10 +45,11 @@ def define_flags() -> flags.FlagValues:
         ("workdir", None, "folder of the run; default: runs/NAME or runs/NAME_VARIANT"),
         ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
         ("input", None, "predict: a photo, a folder or a glob of photos"),
+        ("trimap", None, "predict: the photo's trimap, or a folder of trimaps of the same names"),
         ("predictions", None, "evaluate: folder of alphas of any tool, in place of a network's"),
         ("truths", None, "evaluate: folder of their true alphas, of the same names"),
         ("trimaps", None, "evaluate: folder of their trimaps, to score the unknown region as well"),
-        ("photos", None, "evaluate: folder of their photos, to be shown"),
+        ("photos", None, "evaluate: folder of their photos, for the network, or to be shown"),
         ("convention", "matlab", "evaluate: whose metrics, matlab is the Composition-1k benchmark"),
         ("output", None, "predict, evaluate: folder for the results; convert: file to write"),
         ("foreground", "multilevel", "predict: colours of the cut-out, multilevel, blur or none"),
@@ -79,15 +80,14 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
-    for name in ("workdir", "checkpoint", "input", "output", *FOLDERS):
+    for name in ("workdir", "checkpoint", "input", "output", "trimap", *FOLDERS):
         if values[name].value:
             values[name].value = os.path.expanduser(values[name].value)
     for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
         if values[name].present:
             modes = [mode for mode, names in MODES.items() if name in names]
             raise ValueError(f"--{name} is for --mode {' or '.join(modes)}, not {values.mode}")
-    if any(values[name].present for name in FOLDERS):
-        check_folders(values, overrides)
+    if any(values[name].present for name in FOLDERS) and needs_no_network(values, overrides):
         return values
     if values.config:
         path, variant = split_variant(values.config)
@@ -102,13 +102,21 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
-    """Raise ValueError unless there are alphas and truths, and nothing of a network."""
-    if not values.predictions or not values.truths:
+def needs_no_network(values: flags.FlagValues, overrides: Sequence[str]) -> bool:
+    """Whether the folders to evaluate hold alphas already; ValueError where they do not fit."""
+    if not values.predictions:
+        if not values.photos or not values.truths:
+            raise ValueError(
+                "to score alphas give --predictions DIR and --truths DIR, to score a network "
+                "--photos DIR and --truths DIR"
+            )
+        return False
+    if not values.truths:
         raise ValueError("--predictions DIR and --truths DIR belong together: give both")
     network = [f"--{x}" for x in ("config", "workdir", "checkpoint", "save") if values[x].present]
     for flag in (*network, *overrides):
         raise ValueError(f"--predictions needs no network: leave out {flag.partition('=')[0]}")
+    return True
 
 
 def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -253,6 +261,7 @@ def run(values: flags.FlagValues) -> int | None:
                 workdir,
                 values.checkpoint,
                 values.output,
+                folders={x: values[x].value for x in FOLDERS if values[x].value},
                 convention=values.convention,
                 save=values.save,
                 overwrite=values.overwrite,
@@ -265,6 +274,7 @@ def run(values: flags.FlagValues) -> int | None:
                 values.checkpoint or workdir,
                 values.input,
                 values.output,
+                trimap=values.trimap,
                 foreground=values.foreground,
                 bits=values.bits,
                 overwrite=values.overwrite,

@@ -1,7 +1,7 @@
 """Scores of a network on images with known alpha."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
-from matting_jax.data import EvaluationImage, evaluation_images
+from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
+from matting_jax.models import create_model, input_names
 from matting_jax.scores import Case
 
 
@@ -24,12 +25,14 @@ def evaluate(
     checkpoint: str | None = None,
     output: str | None = None,
     *,
+    folders: Mapping[str, str] | None = None,
     convention: str = "matlab",
     save: bool = False,
     overwrite: bool = False,
 ) -> dict[str, float]:
     """Score `checkpoint`, or the best one of `workdir`, on the test data of `config`.
 
+    In its place on `folders`: photos, truths and, for networks that need them, trimaps.
     Results as `measure` writes them, with `save` also the alphas, into the folder `output`, by
     default WORKDIR/evaluation/NAME. Returns the means. Raises FileExistsError rather than overwrite
     anything.
@@ -38,7 +41,10 @@ def evaluate(
     name = Path(checkpoint).stem if checkpoint else "best"
     folder = Path(output) if output else workdir / "evaluation" / name
     check_output(folder, overwrite)
-    images = evaluation_images(config)
+    needs = input_names(create_model(config.name, **config.model))
+    if folders and "trimap" in needs and "trimaps" not in folders:
+        raise ValueError(f"{config.name} needs a trimap of each photo: give --trimaps DIR as well")
+    images = folder_images(**folders) if folders else evaluation_images(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
     cases = (

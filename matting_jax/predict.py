@@ -5,7 +5,7 @@ import glob
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax.choices import one_of
+from matting_jax.companions import find_companions
 from matting_jax.convert import load_checkpoint
-from matting_jax.data.images import count_frames, is_image, read_image
+from matting_jax.data.images import count_frames, is_image, read_alpha, read_image
 from matting_jax.files import written_whole
 from matting_jax.foreground import METHODS
-from matting_jax.matter import Matter
+from matting_jax.matter import Matter, size_of
+from matting_jax.models import create_model, input_names
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
+READERS = {"trimap": read_alpha}
 
 logger = logging.getLogger("matting_jax")
 
@@ -34,14 +37,16 @@ def predict(
     photos: str | None,
     output: str | None,
     *,
+    trimap: str | None = None,
     foreground: str = "multilevel",
     bits: int = 8,
     overwrite: bool = False,
 ) -> int:
     """Write NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
-    `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob. The alpha is
-    grey with 8 or 16 `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
+    `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob; `trimap`: for
+    networks that need one, a file or a folder (see `companions`). The alpha is grey with 8 or 16
+    `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
     "multilevel" or "blur" estimates, or left away ("none"). Photos that cannot be read, or that
     memory does not suffice for, are named and passed over. Returns 1 if there were any, else 0.
     Raises FileExistsError before it starts where a result exists and `overwrite` is not given, and
@@ -51,7 +56,10 @@ def predict(
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")
     one_of(foreground, FOREGROUNDS, "--foreground")
     one_of(str(bits), BITS, "--bits")
-    results = plan(photos, Path(output), foreground, overwrite)
+    root, paths = find_photos(photos, Path(output))
+    beside = find_beside(config, root, paths, {"trimap": trimap})
+    paths = [path for path in paths if all(path in files for files in beside.values())]
+    results = plan(root, paths, Path(output), foreground, overwrite)
     variables = load_checkpoint(config.name, checkpoint, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
     make_folder(Path(output))
@@ -61,11 +69,13 @@ def predict(
         for path, targets in tqdm(results.items(), desc="predict", unit="photo", disable=None):
             try:
                 photo, frames = read_image(path), count_frames(path)
+                given = {kind: READERS[kind](files[path]) for kind, files in beside.items()}
+                check_sizes(photo, given, path, beside)
             except ValueError as error:
                 faults.append(str(error))
                 continue
             try:
-                images = alpha_and_cutout(photo, matter(photo), foreground, bits)
+                images = alpha_and_cutout(photo, matter(photo, **given), foreground, bits)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 reason = str(error).partition("\n")[0] or "the memory does not suffice"
                 faults.append(f"Cannot process {path}: {reason}")
@@ -101,14 +111,9 @@ def quantise(alpha: np.ndarray, bits: int) -> np.ndarray:
 
 
 def plan(
-    photos: str, output: Path, foreground: str, overwrite: bool
+    root: Path, paths: Sequence[Path], output: Path, foreground: str, overwrite: bool
 ) -> dict[Path, tuple[Path, Path]]:
-    """Where the alpha and the cut-out of each photo go; folders below a folder are kept."""
-    root, paths = find_photos(photos)
-    if root.resolve() in output.resolve().parents:  # what an earlier run left inside is no photo
-        paths = [path for path in paths if output.resolve() not in path.resolve().parents]
-    if not paths:
-        raise FileNotFoundError(f"--input {photos} names no photo")
+    """Where the alpha and the cut-out of each photo go; folders below `root` are kept."""
     results, owners = {}, {}
     for path in paths:
         stem = (output / path.relative_to(root)).with_suffix("")
@@ -128,8 +133,37 @@ def plan(
     return results
 
 
-def find_photos(photos: str) -> tuple[Path, list[Path]]:
-    """The folder that the photos share, and the photos that a file, folder or glob names."""
+def find_beside(
+    config: Any, root: Path, paths: Sequence[Path], given: Mapping[str, str | None]
+) -> dict[str, dict[Path, Path]]:
+    """{kind: {photo: file}} of what the network needs beside the photos, by the flags `given`."""
+    needs = input_names(create_model(config.name, **config.model))
+    for kind, value in given.items():
+        if value and kind not in needs:
+            raise ValueError(f"{config.name} takes no {kind}: leave out --{kind}")
+    needed = {kind: value for kind, value in given.items() if kind in needs}
+    return {kind: find_companions(paths, root, kind, value) for kind, value in needed.items()}
+
+
+def check_sizes(
+    photo: np.ndarray,
+    given: Mapping[str, np.ndarray],
+    path: Path,
+    beside: Mapping[str, Mapping[Path, Path]],
+) -> None:
+    """ValueError, naming the files, where what is given beside a photo has not its size."""
+    for kind, image in given.items():
+        if image.shape[:2] != photo.shape[:2]:
+            raise ValueError(
+                f"{beside[kind][path]}: {size_of(image)} pixels, but {path} has {size_of(photo)}"
+            )
+
+
+def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
+    """The folder that the photos share, and the photos that a file, folder or glob names.
+
+    What an earlier run left in `output` is no photo. FileNotFoundError where there are none.
+    """
     path = Path(photos)
     if path.is_dir():
         found = sorted(x for x in path.rglob("*") if is_image(x))
@@ -138,6 +172,10 @@ def find_photos(photos: str) -> tuple[Path, list[Path]]:
         found = sorted(Path(x) for x in glob.glob(photos, recursive=True) if Path(x).is_file())
         found = [path] if path.is_file() else found
         root = Path(os.path.commonpath([x.parent for x in found])) if found else path
+    if root.resolve() in output.resolve().parents:
+        found = [path for path in found if output.resolve() not in path.resolve().parents]
+    if not found:
+        raise FileNotFoundError(f"--input {photos} names no photo")
     return root, found
 
 

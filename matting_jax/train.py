@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from matting_jax import checkpoint, console, parallel, previews
@@ -156,12 +157,23 @@ def variable_shapes(model: nn.Module, size: int) -> Any:
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
-    """Weights drawn from the seed, the backbone's or all of them from an official file."""
+    """Weights drawn from the seed, the backbone's or all of them from an official file.
+
+    `init.model` holds the keywords in which the network of `init.checkpoint` differs: what only
+    the one that trains has is drawn.
+    """
     if config.init.checkpoint and config.init.get("backbone"):
         raise ValueError("give one of init.checkpoint and init.backbone: the first holds both")
+    keywords = {**config.model, **config.init.get("model", {})}
     if config.init.checkpoint:
-        return load_checkpoint(config.name, config.init.checkpoint, **config.model)
+        loaded = load_checkpoint(config.name, config.init.checkpoint, **keywords)
+        if keywords == dict(config.model):
+            return loaded
     variables = jax.jit(model.init)(jax.random.key(config.seed), **example_inputs(model))
+    if config.init.checkpoint:
+        return traverse_util.unflatten_dict(
+            traverse_util.flatten_dict(variables) | traverse_util.flatten_dict(loaded)
+        )
     if config.init.get("backbone"):
         return load_backbone(config.name, config.init.backbone, variables, **config.model)
     return variables

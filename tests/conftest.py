@@ -20,7 +20,7 @@ from PIL import Image
 from matting_jax import models
 from matting_jax.commandline import load_config
 from matting_jax.convert import modnet as modnet_names
-from matting_jax.image.geometry import upsample
+from matting_jax.image.geometry import pad_to_multiple, upsample
 from matting_jax.models import modnet
 from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, instance_norm
 from matting_jax.train import train
@@ -92,17 +92,58 @@ class Tiny(nn.Module):
         }
 
 
+class TinyTrimap(nn.Module):
+    """A network that takes a trimap, and counts its steps in a collection of its own."""
+
+    refine: bool = True
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image, trimap, *, train=False):
+        if image.shape[1] % 32 or image.shape[2] % 32:
+            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
+        count = self.variable("counter", "count", jnp.zeros, (1,))
+        if train and not self.is_initializing():
+            count.value = count.value + 1
+        x = jnp.concatenate([image, trimap], axis=-1)
+        x = nn.relu(Conv(4, 3, dtype=self.dtype, name="backbone")(x))
+        coarse = nn.sigmoid(Conv(1, 1, dtype=self.dtype, name="decoder")(x))
+        if not self.refine:
+            return {"alpha": coarse}
+        refined = Conv(1, 3, dtype=self.dtype, name="refiner")(jnp.concatenate([x, coarse], -1))
+        return {"alpha": nn.sigmoid(refined), "coarse_alpha": coarse}
+
+
+def pad(model, image, trimap):
+    padded = {"image": image, "trimap": trimap}
+    return {name: pad_to_multiple(x, 32)[None] for name, x in padded.items()}
+
+
+def crop(model, alpha, height, width):
+    return alpha[0, :height, :width, 0]
+
+
 def register_tiny() -> None:
-    """Make `tiny` a network like those of the library, with a file of names for its checkpoints."""
-    network, names = ModuleType("matting_jax.models.tiny"), ModuleType("matting_jax.convert.tiny")
-    network.Tiny, network.prepare, network.restore = Tiny, modnet.prepare, modnet.restore
+    """Make `tiny` and `tiny_trimap` networks like those of the library, with files of names for
+    their checkpoints."""
+    register("tiny", Tiny, modnet.prepare, modnet.restore)
+    register("tiny_trimap", TinyTrimap, pad, crop)
+
+
+def register(name: str, network_class: type, prepare: Any, restore: Any) -> None:
+    network = ModuleType(f"matting_jax.models.{name}")
+    names = ModuleType(f"matting_jax.convert.{name}")
+    setattr(network, network_class.__name__, network_class)
+    network.prepare, network.restore = prepare, restore
     names.PREFIX, names.CONSTANTS = "module.", {}
     names.official_names = lambda path: [modnet_names.dotted(path)]
     names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
     names.is_backbone = modnet_names.is_backbone
     names.backbone_tensors = modnet_names.backbone_tensors
     sys.modules |= {module.__name__: module for module in (network, names)}
-    models.NETWORKS["tiny"] = "Tiny"
+    models.NETWORKS[name] = network_class.__name__
 
 
 def tiny_config():
@@ -152,7 +193,7 @@ def compiled_once(tmp_path_factory):
 def tiny():
     register_tiny()
     yield "tiny"
-    del models.NETWORKS["tiny"]
+    del models.NETWORKS["tiny"], models.NETWORKS["tiny_trimap"]
 
 
 def soft_disc(height, width):

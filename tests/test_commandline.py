@@ -46,7 +46,7 @@ def parsed(*arguments):
         ([BASE, "--output=x"], ["--output", "evaluate or predict or convert"]),
         ([BASE, "--truths=x"], ["--truths", "--mode evaluate"]),
         (["--mode=evaluate", "--predictions=x"], ["--predictions", "--truths", "both"]),
-        ([BASE, "--mode=evaluate", "--trimaps=x"], ["--predictions", "--truths", "both"]),
+        ([BASE, "--mode=evaluate", "--trimaps=x"], ["--predictions DIR", "--photos DIR"]),
         (
             ["--mode=evaluate", "--predictions=x", "--truths=y", "--workdir=z"],
             ["no network", "leave out --workdir"],
@@ -239,17 +239,22 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     start = ["launch.py", f"--workdir={tmp_path}"]
     assert main(start, "") == 0
     scored = "--mode=evaluate --save --checkpoint=x.pth --output=out --convention=gfm".split()
+    folders = {"truths": "t", "trimaps": "m", "photos": "p"}
+    scored += [f"--{name}={folder}" for name, folder in folders.items()]
     assert main([*start, *scored], "") == 0
-    more = ["--input=a", "--output=b", "--overwrite", "--foreground=none", "--bits=16"]
+    more = ["--input=a", "--output=b", "--trimap=c", "--overwrite", "--foreground=none", "--bits=16"]
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
         "train": (("tiny", tmp_path), {}),
         "evaluate": (
             ("tiny", tmp_path, "x.pth", "out"),
-            dict(convention="gfm", save=True, overwrite=False),
+            dict(folders=folders, convention="gfm", save=True, overwrite=False),
         ),
-        "predict": (("tiny", tmp_path, "a", "b"), dict(foreground="none", bits=16, overwrite=True)),
+        "predict": (
+            ("tiny", tmp_path, "a", "b"),
+            dict(trimap="c", foreground="none", bits=16, overwrite=True),
+        ),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }
 

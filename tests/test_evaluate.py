@@ -1,14 +1,19 @@
 import csv
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from matting_jax import evaluate as program
 from matting_jax.commandline import main
+from matting_jax.convert import to_state_dict
+from matting_jax.convert.files import write_state_dict
 from matting_jax.evaluate import evaluate
 from matting_jax.scores import mean_scores, score
+from matting_jax.train import initial_variables, training_model
+from matting_jax.workdir import claim
 
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
 
@@ -119,3 +124,69 @@ def test_evaluation_of_a_workdir_gives_the_score_of_its_best_checkpoint(finished
     assert sorted(rows) == ["a", "b", "c", "mean"]
     assert rows["mean"]["mad"] == pytest.approx(best, rel=1e-5)
     assert f"MAD {best:.4f}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def trimap_folders(config, tmp_path):
+    """The command line of an evaluation of the tiny network that takes trimaps, on folders."""
+    config.name, config.test_time = "tiny_trimap", {}
+    variables = jax.device_get(initial_variables(config, training_model(config)))
+    write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny_trimap", variables))
+    claim(tmp_path / "run", config)
+    rng = np.random.default_rng(0)
+    arrays = {
+        "photos": lambda: rng.integers(0, 256, (40, 34, 3), np.uint8),
+        "truths": lambda: rng.integers(0, 256, (40, 34), np.uint8),
+        "trimaps": lambda: rng.choice(np.uint8([0, 128, 255]), (40, 34)),
+    }
+    for part, draw in arrays.items():
+        (tmp_path / part).mkdir()
+        for name in "ab":
+            Image.fromarray(draw()).save(tmp_path / part / f"{name}.png")
+
+    def run(*parts):
+        flags = [f"--workdir={tmp_path / 'run'}", f"--checkpoint={tmp_path / 't.safetensors'}"]
+        flags += [f"--{part}={tmp_path / part}" for part in parts]
+        return main(["launch.py", "--mode=evaluate", "--save", *flags], "")
+
+    return run
+
+
+def test_network_is_scored_on_folders_of_photos_truths_and_trimaps(trimap_folders, tmp_path):
+    assert trimap_folders("photos", "truths", "trimaps") == 0
+    folder = tmp_path / "run" / "evaluation" / "t"
+    rows = table(folder / "scores.csv")
+    assert sorted(rows) == ["a", "b", "mean"]
+    for name in "ab":
+        truth, trimap, alpha = (
+            np.asarray(Image.open(path / f"{name}.png"))
+            for path in (tmp_path / "truths", tmp_path / "trimaps", folder / "alphas")
+        )
+        unknown = trimap == 128
+        np.testing.assert_array_equal(alpha[~unknown], trimap[~unknown])
+        error = np.abs(alpha.astype(float) - truth)[unknown]
+        assert rows[name]["sad_unknown"] == pytest.approx(error.sum() / 255 / 1000, abs=3e-3)
+        assert rows[name]["mad_unknown"] == pytest.approx(error.mean() / 255, abs=3e-3)
+
+
+@pytest.mark.parametrize(
+    "parts, words",
+    [
+        (("photos", "truths"), "tiny_trimap needs a trimap of each photo: give --trimaps DIR"),
+        (("truths", "trimaps"), "--photos DIR and --truths DIR"),
+        (("photos", "trimaps"), "--photos DIR and --truths DIR"),
+    ],
+)
+def test_folders_that_are_missing_are_asked_for(trimap_folders, capsys, parts, words):
+    assert trimap_folders(*parts) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_all_faults_of_the_folders_are_named_at_once(trimap_folders, tmp_path, capsys):
+    (tmp_path / "photos" / "a.png").unlink()
+    Image.new("L", (40, 34)).save(tmp_path / "trimaps" / "b.png")
+    assert trimap_folders("photos", "truths", "trimaps") == 2
+    error = capsys.readouterr().err
+    assert f"a.png: no file a.* in {tmp_path / 'photos'}" in error
+    assert "b.png: 40 x 34 pixels, but its truth has 34 x 40" in error
+    assert not (tmp_path / "run" / "evaluation").exists()

@@ -145,3 +145,66 @@ def test_modnet_equals_the_official_image_demo(official):
     alpha = matter(synth.image(300, 420, 3, 1, 1)[0])
     assert matter.sizes == {tuple(golden["net_size"])}
     np.testing.assert_allclose(alpha, np.squeeze(golden["alpha"]), atol=1e-3)
+
+
+@pytest.fixture
+def trimap_matter(config):
+    config.name = "tiny_trimap"
+    variables = initial_variables(config, training_model(config))
+    return mj.Matter("tiny_trimap", variables)
+
+
+def codes(height=40, width=50):
+    """A trimap with all three classes, uint8."""
+    return np.random.default_rng(1).choice(np.uint8([0, 128, 255]), (height, width))
+
+
+def test_known_pixels_are_set_from_the_trimap_and_the_others_are_the_networks(trimap_matter):
+    image, trimap = photo(), codes()
+    alpha = trimap_matter(image, trimap=trimap)
+    np.testing.assert_array_equal(alpha[trimap == 0], 0)
+    np.testing.assert_array_equal(alpha[trimap == 255], 1)
+    inputs = {
+        "image": np.pad(image / np.float32(255), ((0, 24), (0, 14), (0, 0)), mode="reflect"),
+        "trimap": np.pad(trimap / np.float32(256), ((0, 24), (0, 14)), mode="reflect")[..., None],
+    }
+    inputs["trimap"] = np.rint(2 * inputs["trimap"]) / 2
+    outputs = trimap_matter.model.apply(
+        trimap_matter.variables, **{name: x[None] for name, x in inputs.items()}
+    )
+    unknown = trimap == 128
+    raw = np.asarray(outputs["alpha"])[0, :40, :50, 0]
+    np.testing.assert_allclose(alpha[unknown], raw[unknown], rtol=1e-6)
+    assert np.ptp(raw[unknown]) > 0.01
+    heads = trimap_matter.heads(image, trimap=trimap)
+    np.testing.assert_allclose(heads["alpha"][:40, :50, 0], raw, rtol=1e-5)
+
+
+def test_trimaps_of_bytes_and_floats_have_the_same_thirds(trimap_matter):
+    image = photo(32, 32)
+    grey = np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32)
+    alpha = trimap_matter(image, trimap=grey)
+    np.testing.assert_array_equal(alpha == 0, grey < 85)
+    np.testing.assert_array_equal(alpha == 1, grey >= 170)
+    np.testing.assert_array_equal(trimap_matter(image, trimap=grey / 255), alpha)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (None, "tiny_trimap needs a trimap beside the photo: pass trimap="),
+        (np.zeros((40, 50, 1), np.uint8), r"\[H, W\], got shape \(40, 50, 1\)"),
+        (np.zeros((40, 49), np.uint8), "49 x 40, the photo 50 x 40"),
+        (np.zeros((40, 50), bool), "bool"),
+        (np.full((40, 50), 128.0), r"\[0, 1\], got 128 to 128"),
+        (np.full((40, 50), np.nan), r"\[0, 1\]"),
+    ],
+)
+def test_wrong_trimap_is_refused_in_a_sentence(trimap_matter, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        trimap_matter(photo(), trimap=wrong)
+
+
+def test_trimap_is_refused_where_the_network_takes_none(matter):
+    with pytest.raises(ValueError, match="tiny takes no trimap"):
+        matter(photo(), trimap=codes())

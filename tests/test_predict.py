@@ -425,3 +425,102 @@ def test_trained_workdir_predicts(finished, photos, tmp_path):
     arguments += [f"--input={photos / 'photo.jpg'}", f"--output={tmp_path / 'out'}"]
     assert main(arguments, "") == 0
     assert files(tmp_path / "out") == ["photo_alpha.png"]
+
+
+@pytest.fixture(scope="module")
+def trimap_run(folders, compiled_once, tmp_path_factory):
+    """The flags of a checkpoint of the tiny network that takes a trimap."""
+    config = on_folders(tiny_config(), folders, compiled_once)
+    config.name, config.test_time = "tiny_trimap", {}
+    folder = tmp_path_factory.mktemp("trimap_weights")
+    variables = jax.device_get(initial_variables(config, training_model(config)))
+    write_state_dict(folder / "t.safetensors", to_state_dict("tiny_trimap", variables))
+    claim(folder / "run", config)
+    return [f"--workdir={folder / 'run'}", f"--checkpoint={folder / 't.safetensors'}"]
+
+
+@pytest.fixture
+def with_trimaps(trimap_run, tmp_path):
+    """(a function that predicts as the command line does, a folder of photos, one of trimaps)."""
+    names = {"a.jpg": "a.png", "sub/b.png": "sub/b_trimap.png"}
+    rng = np.random.default_rng(0)
+    for photo, trimap in names.items():
+        for place in (tmp_path / "in" / photo, tmp_path / "trimaps" / trimap):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 256, (40, 34, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "in" / photo)
+        codes = rng.choice(np.uint8([0, 128, 255]), (40, 34))
+        Image.fromarray(codes).save(tmp_path / "trimaps" / trimap)
+
+    def run(*more):
+        flags = [*trimap_run, f"--output={tmp_path / 'out'}", "--foreground=none", *more]
+        return main(["launch.py", "--mode=predict", *flags], "")
+
+    return run, tmp_path / "in", tmp_path / "trimaps"
+
+
+def test_each_photo_takes_the_trimap_of_its_name(with_trimaps, tmp_path):
+    run, photos, trimaps = with_trimaps
+    assert run(f"--input={photos}", f"--trimap={trimaps}") == 0
+    assert files(tmp_path / "out") == ["a_alpha.png", "sub/b_alpha.png"]
+    for name, trimap in {"a": "a.png", "sub/b": "sub/b_trimap.png"}.items():
+        alpha = np.asarray(Image.open(tmp_path / "out" / f"{name}_alpha.png"))
+        codes = np.asarray(Image.open(trimaps / trimap))
+        for known in (0, 255):
+            np.testing.assert_array_equal(alpha[codes == known], known)
+        assert np.ptp(alpha[codes == 128]) > 0
+
+
+def test_trimaps_may_lie_among_the_photos(with_trimaps, tmp_path):
+    run, photos, trimaps = with_trimaps
+    (trimaps / "a.png").rename(photos / "a_trimap.png")
+    (trimaps / "sub" / "b_trimap.png").rename(photos / "sub" / "b_trimap.png")
+    assert run(f"--input={photos}", f"--trimap={photos}") == 0
+    assert files(tmp_path / "out") == ["a_alpha.png", "sub/b_alpha.png"]
+
+
+def test_one_photo_takes_one_trimap(with_trimaps, tmp_path):
+    run, photos, trimaps = with_trimaps
+    trimap = trimaps / "sub" / "b_trimap.png"
+    assert run(f"--input={photos / 'a.jpg'}", f"--trimap={trimap}") == 0
+    alpha = np.asarray(Image.open(tmp_path / "out" / "a_alpha.png"))
+    np.testing.assert_array_equal(alpha[np.asarray(Image.open(trimap)) == 255], 255)
+
+
+def test_missing_trimaps_are_all_named_with_the_ways_to_get_one(with_trimaps, tmp_path, capsys):
+    run, photos, trimaps = with_trimaps
+    assert run(f"--input={photos}") == 2
+    assert "pass --trimap FILE|DIR" in capsys.readouterr().err
+    (trimaps / "a.png").unlink()
+    (trimaps / "sub" / "b_trimap.png").unlink()
+    assert run(f"--input={photos}", f"--trimap={trimaps}") == 2
+    message = capsys.readouterr().err
+    assert all(words in message for words in ("a.jpg", "sub/b.png", "2 of 2", "grey (128)"))
+    assert run(f"--input={photos}", f"--trimap={trimaps / 'c.png'}") == 2
+    assert "c.png" in capsys.readouterr().err
+    Image.new("L", (34, 40)).save(trimaps / "c.png")
+    assert run(f"--input={photos}", f"--trimap={trimaps / 'c.png'}") == 2
+    assert "one file for 2 photos" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_trimaps_of_one_name_are_refused(with_trimaps, capsys):
+    run, photos, trimaps = with_trimaps
+    Image.new("L", (34, 40)).save(trimaps / "a.bmp")
+    assert run(f"--input={photos}", f"--trimap={trimaps}") == 2
+    message = capsys.readouterr().err
+    assert "a.bmp" in message and "a.png" in message and "remove one" in message
+
+
+def test_trimap_of_another_size_is_named_and_the_rest_go_on(with_trimaps, tmp_path, capsys):
+    run, photos, trimaps = with_trimaps
+    Image.new("L", (40, 34)).save(trimaps / "a.png")
+    assert run(f"--input={photos}", f"--trimap={trimaps}") == 1
+    message = capsys.readouterr().err
+    assert "a.png: 40 x 34 pixels" in message and "a.jpg has 34 x 40" in message
+    assert files(tmp_path / "out") == ["sub/b_alpha.png"]
+
+
+def test_trimap_is_refused_where_the_network_takes_none(predict, photos, capsys):
+    assert predict(photos, f"--trimap={photos}") == 2
+    assert "tiny takes no trimap: leave out --trimap" in capsys.readouterr().err

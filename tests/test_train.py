@@ -183,6 +183,15 @@ def test_module_of_rate_zero_keeps_its_parameters(finished):
         assert differs(last["params"][module], jax.device_get(params[module]))
 
 
+def test_module_of_rate_zero_counts_in_no_norm_of_gradients(config):
+    config.optimizer.module_rates.update(dict(backbone=1.0, lr_branch=1.0))
+    _, _, (all_move,) = one_step(config)
+    config.optimizer.module_rates.update(dict(backbone=0.0, lr_branch=0.0))
+    _, _, (two_rest,) = one_step(config)
+    assert 0 < two_rest["gradient_norm"] < 0.99 * all_move["gradient_norm"]
+    np.testing.assert_array_equal(two_rest["loss"], all_move["loss"])
+
+
 def test_frozen_statistics_stay_while_scale_and_bias_train(config):
     config.freeze_statistics = True
     config.optimizer.module_rates.lr_branch = 1.0
@@ -241,6 +250,27 @@ def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_pa
     first, _, _ = one_step(config)
     assert_same(first["params"], variables["params"])
     assert_same(first["batch_stats"], variables["batch_stats"])
+
+
+def test_smaller_network_starts_the_part_of_a_larger_one_that_they_share(config, tmp_path):
+    config.name, config.model = "tiny_trimap", {"refine": False}
+    config.seed += 5
+    smaller = jax.device_get(initial_variables(config, training_model(config)))
+    smaller["counter"] = {"count": np.full(1, 7, np.float32)}
+    state_dict = to_state_dict("tiny_trimap", smaller, refine=False)
+    write_state_dict(tmp_path / "t.safetensors", state_dict)
+    config.seed -= 5
+    config.model = {"refine": True}
+    model = training_model(config)
+    drawn = jax.device_get(initial_variables(config, model))
+    config.init.checkpoint = str(tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match="missing refiner.weight"):
+        initial_variables(config, model)
+    config.init.model = {"refine": False}
+    started = jax.device_get(initial_variables(config, model))
+    refiner = started["params"].pop("refiner")
+    assert_same(started, smaller)
+    assert_same(refiner, drawn["params"]["refiner"])
 
 
 def test_backbone_comes_from_its_file_and_the_rest_from_the_seed(config, tmp_path):

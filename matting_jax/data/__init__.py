@@ -6,10 +6,11 @@ from matting_jax.data.sources import (
     EvaluationImage,
     Unlabelled,
     evaluation_images,
+    folder_images,
     train_source,
 )
 
 __all__ = [
-    "EvaluationImage", "Unlabelled", "evaluation_images", "read_alpha", "read_exact_alpha",
-    "read_image", "read_rgba", "train_batches", "train_source",
+    "EvaluationImage", "Unlabelled", "evaluation_images", "folder_images", "read_alpha",
+    "read_exact_alpha", "read_image", "read_rgba", "train_batches", "train_source",
 ]  # fmt: skip

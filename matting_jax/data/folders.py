@@ -26,10 +26,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Compared:
-    """The files of one name: a prediction, its truth, and the trimap and the photo if known."""
+    """The files of one name: a truth, and the prediction, the trimap and the photo if known."""
 
     name: str
-    prediction: Path
+    prediction: Path | None
     truth: Path
     trimap: Path | None
     photo: Path | None
@@ -122,7 +122,7 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
 
 
 def find_compared(
-    predictions: str | Path,
+    predictions: str | Path | None,
     truths: str | Path,
     trimaps: str | Path | None = None,
     photos: str | Path | None = None,
@@ -131,28 +131,31 @@ def find_compared(
     """Finds what has the same stem in folders of predictions, truths, trimaps and photos.
 
     Every truth needs a prediction and the reverse, and where the folder is given a trimap, all of
-    one size; a photo may be missing. NAME_alpha.*, as --mode predict names it, is the prediction
-    for NAME. Raises one ValueError that names every fault.
+    one size; a photo may be missing. Without predictions the photos are to be predicted, and it is
+    they that every truth needs. NAME_alpha.*, as --mode predict names it, is the prediction for
+    NAME. Raises one ValueError that names every fault.
     """
+    first = "predictions" if predictions else "photos"
     given = zip(COMPARED, (predictions, truths, trimaps, photos), strict=True)
     folders = {part: _existing(folder, f"--{part}") for part, folder in given if folder}
     files = {part: _by_stem(folder) for part, folder in folders.items()}
     for part, folder in folders.items():
         if not files[part]:
             raise ValueError(f"--{part}: {folder} holds no image file.")
-    _take_predicted(files["predictions"], files["truths"])
-    names = sorted(files["predictions"].keys() | files["truths"].keys())
+    if predictions:
+        _take_predicted(files["predictions"], files["truths"])
+    names = sorted(files[first].keys() | files["truths"].keys())
     paths = [path for group in files.values() for name in names for path in group[name]]
     headers = check_files(paths, None, workers)
     compared, faults = [], []
     for name in names:
         same = {part: group[name] for part, group in files.items()}
-        faults_here = _faults_of_name(name, same, folders, headers)
+        faults_here = _faults_of_name(name, same, first, folders, headers)
         if not faults_here:
             one_each = (next(iter(same.get(part, ())), None) for part in COMPARED)
             compared.append(Compared(name, *one_each))
         faults += faults_here
-    if photos and not any(files["photos"][name] for name in names):
+    if predictions and photos and not any(files["photos"][name] for name in names):
         faults.append(f"{folders['photos']}: no file has the name of a truth")
     if faults:
         raise ValueError(
@@ -173,6 +176,7 @@ def _take_predicted(predictions: dict[str, list[Path]], names: Iterable[str]) ->
 def _faults_of_name(
     name: str,
     same: dict[str, list[Path]],
+    first: str,
     folders: dict[str, Path],
     headers: dict[Path, Header | str],
 ) -> list[str]:
@@ -185,7 +189,7 @@ def _faults_of_name(
     faults += [
         f"{there[0]}: no file {name}.* in {folders[part]}"
         for part, paths in same.items()
-        if not paths and part != "photos"
+        if not paths and (part != "photos" or first == "photos")
     ]
     faults += [headers[path] for path in there if isinstance(headers[path], str)]
     if faults:
@@ -194,7 +198,7 @@ def _faults_of_name(
     sizes = {path: f"{headers[path].width} x {headers[path].height}" for path in there}
     return [
         f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
-        for part in ("predictions", "trimaps")
+        for part in (first, "trimaps")
         for path in same.get(part, ())
         if sizes[path] != sizes[truth]
     ]

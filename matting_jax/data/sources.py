@@ -221,6 +221,21 @@ def evaluation_images(
     return Lazy(range(len(data)), read)
 
 
+def folder_images(photos: str, truths: str, trimaps: str = "") -> Sequence[EvaluationImage]:
+    """The photos of a folder with their alphas, and trimaps, of the same names in other folders.
+
+    Raises ValueError that names everything that is missing or differs in size.
+    """
+
+    def read(files: folders.Compared) -> EvaluationImage:
+        trimap = read_alpha(files.trimap) if files.trimap else None
+        return EvaluationImage(
+            files.name, read_image(files.photo), read_alpha(files.truth), trimap
+        )
+
+    return Lazy(folders.find_compared(None, truths, trimaps, photos), read)
+
+
 def _cache(config) -> Path:
     return Path(config.data.cache or "~/.cache/matting_jax").expanduser()
 

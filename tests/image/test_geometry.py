@@ -105,3 +105,17 @@ def test_bilinear_resize_reads_the_two_neighbours_alone():
 def test_resize_to_the_same_size_changes_nothing(resize):
     x = GOLDEN["area_in"][0]
     np.testing.assert_array_equal(resize(x, *x.shape[:2]), x)
+
+
+@given(height=small, width=small, multiple=st.sampled_from([1, 2, 8, 32]))
+def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, width, multiple):
+    image = np.arange(height * width * 2).reshape(height, width, 2)
+    padded = geometry.pad_to_multiple(image, multiple)
+    assert all(side % multiple == 0 for side in padded.shape[:2])
+    assert all(a - b < multiple for a, b in zip(padded.shape, image.shape, strict=True))
+    rows, columns = (
+        # A walk to and fro over the side; one of length 1 stands.
+        np.abs((np.arange(new) + old - 1) % max(2 * old - 2, 1) - (old - 1))
+        for new, old in zip(padded.shape, image.shape[:2], strict=False)
+    )
+    np.testing.assert_array_equal(padded, image[rows][:, columns])
