@@ -242,7 +242,7 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     folders = {"truths": "t", "trimaps": "m", "photos": "p"}
     scored += [f"--{name}={folder}" for name, folder in folders.items()]
     assert main([*start, *scored], "") == 0
-    more = ["--input=a", "--output=b", "--trimap=c", "--overwrite", "--foreground=none", "--bits=16"]
+    more = "--input=a --output=b --trimap=c --overwrite --foreground=none --bits=16".split()
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
