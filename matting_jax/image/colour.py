@@ -1,4 +1,4 @@
-"""Colour jitter, MODNet's and PaddleSeg's."""
+"""Changes of colour: ImageNet's normalisation and the jitters of several code bases."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,6 +10,13 @@ from jax import lax
 
 Array = jax.Array
 GREY = (0.299, 0.587, 0.114)  # of Pillow's "L"
+# Mean and deviation of ImageNet's colours in [0, 1], RGB.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalise(image: Array) -> Array:
+    """`image` [..., 3] in [0, 1] to mean 0 and deviation 1 over ImageNet."""
+    return (image - jnp.array(IMAGENET_MEAN, image.dtype)) / jnp.array(IMAGENET_STD, image.dtype)
 
 
 def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
