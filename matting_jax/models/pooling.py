@@ -33,7 +33,7 @@ def unpool(x: Array, place: Array) -> Array:
 
 def first_maximum(windows: Array) -> Array:
     """The place, 0 to 3 as int8, of the first maximum in windows [B, H, 2, W, 2, C]."""
-    (a, b), (c, d) = ((windows[:, :, i, :, j] for j in (0, 1)) for i in (0, 1))
+    (a, b), (c, d) = [[windows[:, :, i, :, j] for j in (0, 1)] for i in (0, 1)]
     in_top, in_bottom = (b > a).astype(jnp.int8), 2 + (d > c).astype(jnp.int8)
     return jnp.where(jnp.maximum(c, d) > jnp.maximum(a, b), in_bottom, in_top)
 
