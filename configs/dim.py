@@ -52,7 +52,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.schedule.step_every = 0  # step
     config.optimizer.schedule.step_factor = 0.1  # step
     config.optimizer.schedule.power = 0.9  # poly
-    config.optimizer.module_rates = ConfigDict(dict(backbone=1.0, refiner=1.0))
+    config.optimizer.module_rates = ConfigDict(dict(backbone=1.0))  # encoder and decoder
 
     config.data = ConfigDict(dict(directory="", cache="", workers=8, skip_bad=False))
     config.data.foreground_colours = "estimate"  # or "as_is"
@@ -76,17 +76,15 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     if variant == "encoder_decoder":
         config.model.refine = False
-        config.optimizer.module_rates = ConfigDict(dict(backbone=1.0))
     if variant == "refinement":
         config.init.model.refine = False
         config.task.alpha_weight = config.task.composition_weight = 0.0
         config.optimizer.module_rates.backbone = 0.0
     if variant == "sample":
         config.steps, config.batch_size = 900, 4
-        config.synthesis.trimap_kernel = (1, 15)
         config.optimizer.learning_rate = 1e-4
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop.size, config.data.crop.windows = 96, (64, 96, 128)
+        config.data.crop.size, config.data.crop.windows = 96, (96, 144, 192)
         config.log_every, config.evaluate_every, config.save_every = 50, 300, 300
     return config

@@ -4,7 +4,7 @@ python launch.py --config configs/gca.py               the embedded sample
 python launch.py --config configs/gca.py:official \\
     --config.init.backbone=model_best_resnet34_En_nomixup.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
-    --config.data.test.images=DIR                      the paper's recipe, which the released code has
+    --config.data.test.images=DIR                      the recipe of paper and released code
 
 The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k:
 --config.data.train.dataset=composition_1k --config.data.train.background_dataset=coco/2017
@@ -78,7 +78,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     if variant == "sample":
         config.steps, config.batch_size = 1000, 4
-        config.synthesis.trimap_kernel = (1, 15)
         config.optimizer.learning_rate = 1e-3
         config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True

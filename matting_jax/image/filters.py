@@ -42,7 +42,7 @@ def gabor_filters(size: int = 5, directions: int = 16) -> np.ndarray:
 
 
 def correlate(x: Array, filters: np.ndarray) -> Array:
-    """Each of the filters [N, k, k] laid over x [B, H, W, 1], which zeros surround: [B, H, W, N]."""
+    """x [B, H, W, 1] under each of the filters [N, k, k], zeros around it: [B, H, W, N]."""
     reach = filters.shape[1] // 2
     kernel = jnp.asarray(filters.transpose(1, 2, 0)[:, :, None], x.dtype)
     return jax.lax.conv_general_dilated(
