@@ -26,6 +26,8 @@ Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+# Flax's own cuts the tails off.
+xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
 
 
 def is_cpu_form(form: str) -> bool:
@@ -37,6 +39,11 @@ def is_cpu_form(form: str) -> bool:
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6); its derivative is 0 at 0 and at 6, as in PyTorch."""
     return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+
+
+def probability(logits: Array) -> Array:
+    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
+    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 class Conv(nn.Module):
