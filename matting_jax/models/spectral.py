@@ -7,6 +7,7 @@ order of the official files. Source: Yaoyi-Li/GCA-Matting, networks/ops.py.
 """
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jax
@@ -35,12 +36,16 @@ def spectral_norm(module: nn.Module, kernel: Array, update: bool) -> Array:
     The gradient sees them as constants.
     """
 
-    def draw(size: int) -> Array:
-        return unit(jax.random.normal(module.make_rng("params"), (size,), kernel.dtype))
-
     height, width, channels, rows = kernel.shape
-    stored_u = module.variable("spectral", "u", draw, rows)
-    stored_v = module.variable("spectral", "v", draw, kernel.size // rows)
+
+    @cache  # each draw more takes long to compile
+    def drawn() -> tuple[Array, Array]:
+        size = rows + kernel.size // rows
+        both = jax.random.normal(module.make_rng("params"), (size,), kernel.dtype)
+        return unit(both[:rows]), unit(both[rows:])
+
+    stored_u = module.variable("spectral", "u", lambda: drawn()[0])
+    stored_v = module.variable("spectral", "v", lambda: drawn()[1])
     matrix = kernel.reshape(-1, rows)  # W transposed, its columns by (kh, kw, C) as they lie
     u = stored_u.value
     update = update and not module.is_initializing()

@@ -1,10 +1,17 @@
 """The contextual attention equals its definition by patches, and needs little memory."""
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.models.attention import contextual_attention, mask_scales
+from matting_jax.models.attention import (
+    GuidedContextualAttention,
+    contextual_attention,
+    mask_scales,
+)
+from matting_jax.models.layers import BatchNorm
 
 
 def windows(height, width, size, stride):
@@ -106,3 +113,16 @@ def test_memory_grows_with_the_image_and_not_with_its_square(gradient):
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert scratch(128) < 5 * scratch(64)
+
+
+def test_features_without_a_guide_guide_themselves():
+    rng = np.random.default_rng(0)
+    x, other = rng.standard_normal((2, 1, 8, 12, 6)).astype(np.float32)
+    unknown = (rng.random((1, 8, 12)) < 0.5).astype(np.float32)
+    module = GuidedContextualAttention(partial(BatchNorm, use_running_average=True))
+    variables = module.init(jax.random.key(0), x, None, unknown)
+    without = module.apply(variables, x, None, unknown)
+    np.testing.assert_array_equal(without, module.apply(variables, x, x, unknown))
+    assert np.any(without != module.apply(variables, x, other, unknown))
+    # It begins as nearly the identity.
+    np.testing.assert_allclose(without, x, atol=0.01)
