@@ -159,8 +159,9 @@ def test_jitter_changes_the_foreground_and_what_is_composed_of_it_alone():
     assert difference.mean((1, 2, 3)).min() > 0.02
     np.testing.assert_allclose(truth["background"], batch["background"] / 255, atol=1e-6)
     np.testing.assert_allclose(truth["alpha"], batch["alpha"] / 255, atol=1e-6)
-    outside = np.broadcast_to(truth["alpha"] == 0, inputs["image"].shape)
-    np.testing.assert_array_equal(inputs["image"][outside], truth["background"][outside])
+    alpha = truth["alpha"]
+    image = alpha * truth["foreground"] + (1 - alpha) * truth["background"]
+    np.testing.assert_allclose(inputs["image"], image, atol=1e-6)
 
 
 def test_rates_are_the_released_ones():
