@@ -3,8 +3,9 @@
 `affine` holds `rotation` and `shear` (the largest angles, in degrees), `scale` (the range of both
 factors), `flip` (the chance along each axis), and `square`, the chance that the foreground is first
 resized to `square_size` along both axes. Source: Yaoyi-Li/GCA-Matting,
-dataloader/data_generator.py. It differs in one thing: the trimap is drawn after the crop, so the
-window lies around alpha strictly between 0 and 255, not around the wider unknown region.
+dataloader/data_generator.py. It differs in what follows from the trimap, which is drawn after the
+crop: the window lies around alpha strictly between 0 and 255, not around the wider unknown region,
+and all is shown, reduced, where alpha is 0 everywhere or 255 everywhere.
 """
 
 import math
@@ -20,7 +21,7 @@ from matting_jax.data.bicubic import Box, resized_window
 LARGE = 1024
 # Windows lie on a grid of so many pixels, and anywhere if the grid has too few candidates.
 STEP, FEWEST = 4, 10
-# Crops for which a grid of such pixels, and a tenth more of a side, means something.
+# Smaller crops hold too little of the grid, and a tenth of their side is no whole pixel.
 SMALLEST = 16
 
 

@@ -72,7 +72,8 @@ class Composites:
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
         """The foreground `record` and some background, cropped: uint8 [size, size, channels].
 
-        With `combine` a second foreground as well; where none was drawn, alpha2 is 0.
+        With `combine` a second foreground as well; where none was drawn, foreground2 is the first
+        one and alpha2 is 0.
         """
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         layers = (*self.foregrounds[record], background, crop)

@@ -399,7 +399,7 @@ def test_stems_of_trimaps_are_compared_as_they_read(config, photos):
     """Systems differ in how they spell an accent: as one character or as two."""
     add_trimaps(photos)
     for folder in ("image", "alpha"):
-        (photos / folder / "e.png").rename(photos / folder / "\u00e9.png")
-    (photos / "trimap" / "e.png").rename(photos / "trimap" / "e\u0301.png")
+        (photos / folder / "e.png").rename(photos / folder / "e\u0301.png")
+    (photos / "trimap" / "e.png").rename(photos / "trimap" / "\u00e9.png")
     config.data.test.images = str(photos)
     assert len(data.evaluation_images(config)) == 5
