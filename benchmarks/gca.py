@@ -2,11 +2,11 @@
 
     python -m benchmarks.gca [--sizes 512x512 1024x1024 ...]
 
-Sizes are width x height. Each runs in a process of its own, which reflects the photo to multiples of
-32 as the test-time rule does. The peak is that of the whole process: Python, the compiler, weights,
-features. The time is CPU time of all threads, once compiled, the least of two runs: other programs on
-the machine do not count in it. The official code takes 7.5 GB and 100 s at 2048 x 2048, and does not
-do 3840 x 2160 in 24 GB.
+Sizes are width x height. Each runs in a process of its own, the photo reflected to multiples of 32
+as the test-time rule says. The peak is that of the whole process: Python, compiler, weights,
+features. The time is CPU time of all threads, the least of two runs once compiled, so that other
+programs on the machine do not count. On such a machine the official code took 7.5 GB and 100 s
+at 2048 x 2048, and could not do 3840 x 2160 in 24 GB.
 """
 from __future__ import annotations
 
