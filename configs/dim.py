@@ -82,9 +82,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.module_rates.backbone = 0.0
     if variant == "sample":
         config.steps, config.batch_size = 900, 4
-        config.optimizer.learning_rate = 1e-4
+        config.optimizer.learning_rate = 3e-4
+        config.optimizer.schedule.name, config.optimizer.schedule.warmup_steps = "poly", 25
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop.size, config.data.crop.windows = 96, (96, 144, 192)
+        config.data.crop.size, config.data.crop.windows = 64, (64, 96, 128)
         config.log_every, config.evaluate_every, config.save_every = 50, 300, 300
     return config
