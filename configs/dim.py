@@ -13,8 +13,9 @@ A stage begins with a workdir of the one before, or with an official file of it.
 of mmagic, whose files they made: a million steps of one crop each, and the best of all scores is
 reported, which swing from one to the next. vgg16.pth is torchvision's, or mmagic's
 vgg_state_dict.pth. Adobe's 431 foregrounds over COCO, and Composition-1k to test on:
---config.data.train.dataset=composition_1k --config.data.train.background_dataset=coco/2017
---config.data.test.dataset=composition_1k in place of the folders.
+--config.data.train.dataset=composition_1k/foregrounds
+--config.data.train.background_dataset=coco/2017
+--config.data.test.dataset=composition_1k/composites in place of the folders.
 """
 from ml_collections import ConfigDict
 

@@ -7,9 +7,11 @@ python launch.py --config configs/gca.py:official \\
     --config.data.test.images=DIR                      the recipe of paper and released code
 
 The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k:
---config.data.train.dataset=composition_1k --config.data.train.background_dataset=coco/2017
---config.data.test.dataset=composition_1k in place of the folders. 200,000 steps took the authors
-more than two days on four RTX 2080 Ti; half of them is nearly as good, they say.
+--config.data.train.dataset=composition_1k/foregrounds
+--config.data.train.background_dataset=coco/2017
+--config.data.test.dataset=composition_1k/composites in place of the folders.
+200,000 steps took the authors more than two days on four RTX 2080 Ti; half of them is nearly as
+good, they say.
 """
 from ml_collections import ConfigDict
 

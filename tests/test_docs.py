@@ -1,15 +1,19 @@
 """Every command in the documentation, run with few and small samples."""
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from matting_jax.commandline import main
+from matting_jax.commandline import load_config, main, split_variant
 from matting_jax.convert.files import write_state_dict
+from matting_jax.workdir import flat, read_config
 from tests.conftest import ROOT, compiled_quickly, soft_disc
+from tests.convert.test_dim import torchvision_file
+from tests.convert.test_gca import resnet34
 from tests.goldens import synth
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -19,9 +23,9 @@ SECOND_COPY = "module.lr_branch.backbone.model."
 # What makes a command quick; the last value of a field counts.
 SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
-    "--config.data.crop.rescale=(32,40) --config.preview_images=1 --config.allocator=False "
-    "--config.data.cache=cache --config.test_time.reference_size=32 "
-    "--config.optimizer.schedule.warmup_steps=0"
+    "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
+    "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
+    "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0"
 ).split()
 FOLDERS = (  # in place of the sample, which is drawn for half a minute
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
@@ -35,6 +39,16 @@ def commands(page: Path) -> list[list[str]]:
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
+
+
+def fitting(words: list[str], flags: list[str]) -> list[str]:
+    """Of `flags` those whose field the command's config has."""
+    if "--config" in words:
+        config = load_config(*split_variant(words[words.index("--config") + 1]))
+    else:
+        config = read_config(Path(words[words.index("--workdir") + 1]))
+    fields = flat(config)
+    return [x for x in flags if x.partition("=")[0].removeprefix("--config.") in fields]
 
 
 def save_pair(folder, name, image, alpha):
@@ -65,6 +79,13 @@ def place_files(folder: Path) -> None:
         (folder / name).mkdir()
         for i in range(2):
             Image.fromarray(alpha).save(folder / name / f"{i}.png")
+    benchmark = folder / "Composition-1k"
+    shutil.copytree(folder / "holdout" / "image", benchmark / "merged")
+    shutil.copytree(folder / "holdout" / "alpha", benchmark / "alpha")
+    shutil.copytree(folder / "trimaps", benchmark / "trimaps")
+    (folder / "trimaps_of_photos").mkdir()
+    for i in range(2):
+        Image.fromarray(trimap(40, 44)).save(folder / "trimaps_of_photos" / f"{i}.png")
     (folder / "configs").symlink_to(ROOT / "configs")
 
     official = synth.state_dict(str(GOLDENS / "modnet.json"), 1)
@@ -79,6 +100,14 @@ def place_files(folder: Path) -> None:
     write_state_dict(folder / "mobilenetv2_human_seg.ckpt", backbone)
     write_state_dict(folder / "mobilenet_v2-b0353104.pth", backbone)
 
+    gca = synth.state_dict(str(GOLDENS / "gca.json"), 1)
+    write_state_dict(folder / "gca-dist.pth", gca)
+    write_state_dict(folder / "model_best_resnet34_En_nomixup.pth", resnet34(gca))
+    dim = synth.state_dict(str(GOLDENS / "dim.json"), 1)
+    write_state_dict(folder / "dim.pth", dim)
+    write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
+
+
 
 @pytest.mark.parametrize("name", ["foreground", "metrics", "trimaps"])
 def test_python_of_a_page_runs(name):
@@ -87,11 +116,13 @@ def test_python_of_a_page_runs(name):
     names = {
         "prediction": prediction, "truth": truth, "trimap": np.where(truth < 0.4, 0.5, 1.0),
         "images": rng.random((2, 20, 24, 3), np.float32),
-        "alphas": rng.random((2, 20, 24, 1), np.float32),
+        "alphas": rng.random((2, 20, 24, 1), np.float32), "rough": soft_disc(90, 90) / 255,
     }  # fmt: skip
     text = (ROOT / "docs" / f"{name}.md").read_text()
-    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    exec(compile(block, name, "exec"), names)
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        exec(compile(block, name, "exec"), names)
+    if "grey" in names:
+        assert set(np.unique(names["grey"])) <= {0, 128, 255}
     for made in {"trimaps", "foregrounds"} & names.keys():
         assert np.isfinite(names[made]).all() and len(names[made]) == 2
 
@@ -109,8 +140,8 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         if "configs/modnet.py" in words:
             small = small + FOLDERS
         small = [*small, f"--config.compilation_cache={compiled_once}"]
-        if "--predictions" in words:  # no network, no config
-            small = []
+        # No network, no config.
+        small = [] if "--predictions" in words else fitting(words, small)
         with compiled_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
         written = [words[words.index(flag) + 1] for flag in ("--workdir", "--output")

@@ -13,16 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from matting_jax.image.colour import normalise
 from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.attention import GuidedContextualAttention
 from matting_jax.models.layers import BatchNorm, Conv
 from matting_jax.models.spectral import SpectralConv, SpectralConvTranspose
 
 Array = jax.Array
-
-# The statistics of ImageNet, by which the photo is normalised.
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
 
 xavier = nn.initializers.xavier_uniform()
 zeros = nn.initializers.zeros
@@ -233,10 +230,10 @@ class GCA(nn.Module):
         if self.attention:
             attention = partial(GuidedContextualAttention, norm, self.dtype)
 
-        photo = (image - jnp.asarray(MEAN, image.dtype)) / jnp.asarray(DEVIATION, image.dtype)
         background, foreground = trimap < 1 / 3, trimap >= 2 / 3
         unknown = ~(background | foreground)
-        x = jnp.concatenate([photo, background, unknown, foreground], axis=-1, dtype=image.dtype)
+        x = [normalise(image), background, unknown, foreground]
+        x = jnp.concatenate(x, axis=-1, dtype=image.dtype)
         if self.dtype is not None:
             x = x.astype(self.dtype)
 
