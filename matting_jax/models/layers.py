@@ -26,6 +26,7 @@ Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def is_cpu_form(form: str) -> bool:
@@ -40,23 +41,25 @@ def relu6(x: Array) -> Array:
 
 
 class Conv(nn.Module):
-    """Convolution with the same padding on all four sides, as PyTorch pads (`SAME` does not).
+    """Convolution with the same padding on all four sides, as PyTorch pads.
 
-    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: kernel_size // 2.
+    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
+    stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
     Parameters `kernel` [k, k, C, features] and `bias` [features].
     """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
-    padding: int | None = None
+    padding: int | str | None = None
     use_bias: bool = True
     dtype: Dtype = None
     kernel_init: Init = he_uniform
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, stride = self.kernel_size, self.stride
+        size, stride, dilation = self.kernel_size, self.stride, self.dilation
         shape = (size, size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
@@ -66,9 +69,14 @@ class Conv(nn.Module):
         if size == stride == 1:
             y = pointwise(x, kernel[0, 0])
         else:
-            pad = size // 2 if self.padding is None else self.padding
+            pad = dilation * (size // 2) if self.padding is None else self.padding
             y = lax.conv_general_dilated(
-                x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=DIMENSIONS
+                x,
+                kernel,
+                (stride, stride),
+                pad if pad == "SAME" else ((pad, pad), (pad, pad)),
+                rhs_dilation=(dilation, dilation),
+                dimension_numbers=DIMENSIONS,
             )
         return y if bias is None else y + bias
 
