@@ -35,6 +35,33 @@ def is_cpu_form(form: str) -> bool:
     return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
 
 
+def computed_once(x: Array, form: str = "auto") -> Array:
+    """x, which XLA may not compute again for each of its uses.
+
+    On CPU it would along a chain of residual blocks: each block would sum up all blocks before it,
+    and backward all blocks after it.
+    """
+    return behind_condition(x) if is_cpu_form(form) else x
+
+
+@jax.custom_vjp
+def behind_condition(x: Array) -> Array:
+    """x, behind a conditional, which XLA does not look through; all NaN where its first is NaN."""
+    first = x[(0,) * x.ndim]
+    return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
+
+
+def behind_condition_forward(x: Array):
+    return behind_condition(x), None
+
+
+def behind_condition_backward(_, g: Array):
+    return (behind_condition(g),)
+
+
+behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
+
+
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6); its derivative is 0 at 0 and at 6, as in PyTorch."""
     return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))

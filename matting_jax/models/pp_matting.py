@@ -7,13 +7,14 @@ Matting/ppmatting/models/ppmatting.py, whose names the modules have.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax import lax
 from scipy import sparse
 
 from matting_jax.choices import one_of
@@ -207,6 +208,7 @@ class PPMatting(nn.Module):
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
@@ -225,12 +227,15 @@ class PPMatting(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        half, quarter, *_, smallest = HRNet(width, norm, self.dtype, name="backbone")(x)
+        half, quarter, *_, smallest = HRNet(
+            width, norm, self.dtype, self.form, name="backbone"
+        )(x)
         logits, guides = SemanticBranch(
             norm, self.dtype, self.pyramid_pooling, self.rematerialise, name="scb"
         )(smallest)
-        semantic = nn.softmax(at_least_float32(logits))
-        foreground, transition, background = jnp.split(semantic, 3, axis=-1)
+        classes = softmax(jnp.split(at_least_float32(logits), 3, axis=-1))
+        semantic = jnp.concatenate(classes, axis=-1)
+        foreground, transition, background = classes
         if not self.detail:
             return {"alpha": foreground + transition / 2, "semantic": semantic}
 
@@ -244,6 +249,14 @@ class PPMatting(nn.Module):
         unclear = jnp.where(transition >= background, detail, 0)
         alpha = jnp.where(is_foreground, 1, unclear)
         return {"alpha": alpha, "detail": detail, "semantic": semantic}
+
+
+def softmax(logits: list[Array]) -> list[Array]:
+    """Probabilities of a few classes, each a map of its own: faster on CPU than along an axis."""
+    largest = reduce(jnp.maximum, logits)
+    weights = [jnp.exp(x - lax.stop_gradient(largest)) for x in logits]
+    total = sum(weights)
+    return [x / total for x in weights]
 
 
 def at_least_float32(x: Array) -> Array:

@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 from matting_jax.image.geometry import upsample
-from matting_jax.models.layers import Conv
+from matting_jax.models.layers import Conv, computed_once
 
 Array = jax.Array
 
@@ -45,6 +45,7 @@ class Bottleneck(nn.Module):
 
     layer: Any
     first: bool
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -53,18 +54,19 @@ class Bottleneck(nn.Module):
         y = self.layer(256, 1, relu=False, name="conv3")(y)
         if self.first:
             x = self.layer(256, 1, relu=False, name="conv_down")(x)
-        return nn.relu(x + y)
+        return computed_once(nn.relu(x + y), self.form)
 
 
 class FirstLayer(nn.Module):
     """The bottlenecks before there are branches."""
 
     layer: Any
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for block in range(1, BLOCKS + 1):
-            x = Bottleneck(self.layer, block == 1, name=f"bb_layer2_{block}")(x)
+            x = Bottleneck(self.layer, block == 1, self.form, name=f"bb_layer2_{block}")(x)
         return x
 
 
@@ -72,12 +74,13 @@ class BasicBlock(nn.Module):
     """Two convolutions plus the input; the channels stay."""
 
     layer: Any
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         y = self.layer(x.shape[-1], 3, name="conv1")(x)
         y = self.layer(x.shape[-1], 3, relu=False, name="conv2")(y)
-        return nn.relu(x + y)
+        return computed_once(nn.relu(x + y), self.form)
 
 
 class Branches(nn.Module):
@@ -85,6 +88,7 @@ class Branches(nn.Module):
 
     layer: Any
     label: str
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
@@ -92,7 +96,7 @@ class Branches(nn.Module):
         for branch, x in enumerate(maps, 1):
             for block in range(1, BLOCKS + 1):
                 name = f"bb_{self.label}_branch_layer_{branch}_{block}"
-                x = BasicBlock(self.layer, name=name)(x)
+                x = BasicBlock(self.layer, self.form, name=name)(x)
             results.append(x)
         return results
 
@@ -102,6 +106,7 @@ class Exchange(nn.Module):
 
     layer: Any
     label: str
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
@@ -115,7 +120,7 @@ class Exchange(nn.Module):
                     total += upsample(x, 2 ** (source - to))
                 elif source < to:
                     total += self.reduced(x, own.shape[-1], to - source, name)
-            results.append(nn.relu(total))
+            results.append(computed_once(nn.relu(total), self.form))
         return results
 
     def reduced(self, x: Array, features: int, times: int, name: str) -> Array:
@@ -130,11 +135,12 @@ class ExchangeModule(nn.Module):
 
     layer: Any
     label: str
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
-        maps = Branches(self.layer, self.label, name="branches_func")(maps)
-        return Exchange(self.layer, self.label, name="fuse_func")(maps)
+        maps = Branches(self.layer, self.label, self.form, name="branches_func")(maps)
+        return Exchange(self.layer, self.label, self.form, name="fuse_func")(maps)
 
 
 class Stage(nn.Module):
@@ -142,12 +148,13 @@ class Stage(nn.Module):
 
     layer: Any
     number: int
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
         for module in range(1, MODULES[self.number] + 1):
             label = f"st{self.number}_{module}"
-            maps = ExchangeModule(self.layer, label, name=f"stage_{label}")(maps)
+            maps = ExchangeModule(self.layer, label, self.form, name=f"stage_{label}")(maps)
         return maps
 
 
@@ -186,6 +193,7 @@ class HRNet(nn.Module):
     width: int
     norm: Any
     dtype: Any = None
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, image: Array) -> list[Array]:
@@ -199,10 +207,10 @@ class HRNet(nn.Module):
         layer = partial(ConvNorm, norm=self.norm, conv=conv)
         half = layer(64, 3, stride=2, name="conv_layer1_1")(image)
         x = layer(64, 3, stride=2, name="conv_layer1_2")(half)
-        x = FirstLayer(layer, name="la1")(x)
+        x = FirstLayer(layer, self.form, name="la1")(x)
         maps = FirstTransition(layer, self.width, name="tr1")(x)
-        maps = Stage(layer, 2, name="st2")(maps)
+        maps = Stage(layer, 2, self.form, name="st2")(maps)
         for number in (3, 4):
             maps = Transition(layer, f"tr{number - 1}", name=f"tr{number - 1}")(maps)
-            maps = Stage(layer, number, name=f"st{number}")(maps)
+            maps = Stage(layer, number, self.form, name=f"st{number}")(maps)
         return [half, *maps]
