@@ -35,31 +35,9 @@ def is_cpu_form(form: str) -> bool:
     return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
 
 
-def computed_once(x: Array, form: str = "auto") -> Array:
-    """x, which XLA may not compute again for each of its uses.
-
-    On CPU it would along a chain of residual blocks: each block would sum up all blocks before it,
-    and backward all blocks after it.
-    """
-    return behind_condition(x) if is_cpu_form(form) else x
-
-
-@jax.custom_vjp
-def behind_condition(x: Array) -> Array:
-    """x, behind a conditional, which XLA does not look through; all NaN where its first is NaN."""
-    first = x[(0,) * x.ndim]
-    return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
-
-
-def behind_condition_forward(x: Array):
-    return behind_condition(x), None
-
-
-def behind_condition_backward(_, g: Array):
-    return (behind_condition(g),)
-
-
-behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
+def probability(logits: Array) -> Array:
+    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
+    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 def relu6(x: Array) -> Array:
@@ -86,26 +64,36 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, stride, dilation = self.kernel_size, self.stride, self.dilation
-        shape = (size, size, x.shape[-1], self.features)
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if size == stride == 1:
-            y = pointwise(x, kernel[0, 0])
-        else:
-            pad = dilation * (size // 2) if self.padding is None else self.padding
-            y = lax.conv_general_dilated(
-                x,
-                kernel,
-                (stride, stride),
-                pad if pad == "SAME" else ((pad, pad), (pad, pad)),
-                rhs_dilation=(dilation, dilation),
-                dimension_numbers=DIMENSIONS,
-            )
+        y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    stride: int = 1,
+    padding: int | str | None = None,
+    dilation: int = 1,
+) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], padded as by `Conv`."""
+    size = kernel.shape[0]
+    if size == stride == 1:
+        return pointwise(x, kernel[0, 0])
+    pad = dilation * (size // 2) if padding is None else padding
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        pad if pad == "SAME" else ((pad, pad), (pad, pad)),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=DIMENSIONS,
+    )
 
 
 def pointwise(x: Array, kernel: Array) -> Array:
@@ -114,6 +102,33 @@ def pointwise(x: Array, kernel: Array) -> Array:
     Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
     """
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def computed_once(x: Array, form: str = "auto") -> Array:
+    """x, which XLA may not compute again for each of its uses.
+
+    On CPU it would along a chain of residual blocks: each block would sum up all blocks before it,
+    and backward all blocks after it.
+    """
+    return behind_condition(x) if is_cpu_form(form) else x
+
+
+@jax.custom_vjp
+def behind_condition(x: Array) -> Array:
+    """x, behind a conditional, which XLA does not look through; all NaN where its first is NaN."""
+    first = x[(0,) * x.ndim]
+    return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
+
+
+def behind_condition_forward(x: Array):
+    return behind_condition(x), None
+
+
+def behind_condition_backward(_, g: Array):
+    return (behind_condition(g),)
+
+
+behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
 
 
 class DepthwiseConv(nn.Module):
@@ -291,11 +306,12 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     unbiased: bool = True
+    scale_init: Init = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
+        scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)

@@ -20,7 +20,7 @@ from scipy import sparse
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import area_weights, bilinear_weights, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
-from matting_jax.models.layers import BatchNorm, Conv, he_normal
+from matting_jax.models.layers import BatchNorm, Conv, he_normal, probability
 
 Array = jax.Array
 
@@ -233,7 +233,7 @@ class PPMatting(nn.Module):
         logits, guides = SemanticBranch(
             norm, self.dtype, self.pyramid_pooling, self.rematerialise, name="scb"
         )(smallest)
-        classes = softmax(jnp.split(at_least_float32(logits), 3, axis=-1))
+        classes = softmax(jnp.split(logits, 3, axis=-1))
         semantic = jnp.concatenate(classes, axis=-1)
         foreground, transition, background = classes
         if not self.detail:
@@ -243,7 +243,7 @@ class PPMatting(nn.Module):
         logit = branch(norm, self.dtype, name="hrdb")(
             half, quarter, guides if self.guidance else []
         )
-        detail = nn.sigmoid(at_least_float32(logit))
+        detail = probability(logit)
         # The likeliest class, of equal ones the first.
         is_foreground = (foreground >= transition) & (foreground >= background)
         unclear = jnp.where(transition >= background, detail, 0)
@@ -252,16 +252,13 @@ class PPMatting(nn.Module):
 
 
 def softmax(logits: list[Array]) -> list[Array]:
-    """Probabilities of a few classes, each a map of its own: faster on CPU than along an axis."""
+    """Probabilities of a few classes in at least float32, each a map of its own: faster on CPU than
+    along an axis."""
+    logits = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in logits]
     largest = reduce(jnp.maximum, logits)
     weights = [jnp.exp(x - lax.stop_gradient(largest)) for x in logits]
     total = sum(weights)
     return [x / total for x in weights]
-
-
-def at_least_float32(x: Array) -> Array:
-    """x in float32 where it has fewer bits: near 1 bfloat16 has steps of 1/256."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[tuple[int, int]]:
