@@ -235,20 +235,25 @@ class PPMatting(nn.Module):
         )(smallest)
         classes = softmax(jnp.split(logits, 3, axis=-1))
         semantic = jnp.concatenate(classes, axis=-1)
-        foreground, transition, background = classes
         if not self.detail:
-            return {"alpha": foreground + transition / 2, "semantic": semantic}
+            return {"alpha": classes[0] + classes[1] / 2, "semantic": semantic}
 
         branch = nn.remat(DetailBranch) if self.rematerialise else DetailBranch
         logit = branch(norm, self.dtype, name="hrdb")(
             half, quarter, guides if self.guidance else []
         )
         detail = probability(logit)
-        # The likeliest class, of equal ones the first.
-        is_foreground = (foreground >= transition) & (foreground >= background)
-        unclear = jnp.where(transition >= background, detail, 0)
-        alpha = jnp.where(is_foreground, 1, unclear)
-        return {"alpha": alpha, "detail": detail, "semantic": semantic}
+        return {"alpha": fuse(classes, detail), "detail": detail, "semantic": semantic}
+
+
+def fuse(classes: list[Array], detail: Array) -> Array:
+    """`detail` where transition is the likeliest of the three classes, else exactly 1 or 0.
+
+    Of equal ones the first is the likeliest. The classes receive no gradient.
+    """
+    foreground, transition, background = classes
+    is_foreground = (foreground >= transition) & (foreground >= background)
+    return jnp.where(is_foreground, 1, jnp.where(transition >= background, detail, 0))
 
 
 def softmax(logits: list[Array]) -> list[Array]:
