@@ -101,8 +101,8 @@ class SemanticBranch(nn.Module):
     """Semantic context: from the smallest features to classes at full resolution.
 
     x [B, H/32, W/32, C] -> logits [B, H, W, 3] of foreground, transition and background, and the
-    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. `rematerialise`:
-    what the stages at 1/4 and above compute is computed again in the backward pass.
+    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. What the stages
+    at 1/4 and above compute is computed again in the backward pass if `rematerialise`.
     """
 
     norm: Any
@@ -195,8 +195,8 @@ class PPMatting(nn.Module):
     Ablations: without `guidance` the detail branch has neither guides nor gates; without
     `pyramid_pooling` the smallest features are fused without their averages; without `detail` there
     is no such branch and output, and alpha is what the classes let expect, the probability of
-    foreground plus half of that of transition. `rematerialise` computes what lies at a half of the
-    photo's size and above again in the backward pass, which takes less memory and more time.
+    foreground plus half of that of transition. `rematerialise` computes what lies at a quarter of
+    the photo's size and above again in the backward pass, which takes less memory and more time.
     `train` takes batch statistics unless `frozen_statistics`, over all devices of `axis_name`.
     """
 
@@ -227,9 +227,8 @@ class PPMatting(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        half, quarter, *_, smallest = HRNet(
-            width, norm, self.dtype, self.form, name="backbone"
-        )(x)
+        backbone = HRNet(width, norm, self.dtype, self.form, name="backbone")
+        half, quarter, *_, smallest = backbone(x)
         logits, guides = SemanticBranch(
             norm, self.dtype, self.pyramid_pooling, self.rematerialise, name="scb"
         )(smallest)
@@ -239,9 +238,8 @@ class PPMatting(nn.Module):
             return {"alpha": classes[0] + classes[1] / 2, "semantic": semantic}
 
         branch = nn.remat(DetailBranch) if self.rematerialise else DetailBranch
-        logit = branch(norm, self.dtype, name="hrdb")(
-            half, quarter, guides if self.guidance else []
-        )
+        guides = guides if self.guidance else []
+        logit = branch(norm, self.dtype, name="hrdb")(half, quarter, guides)
         detail = probability(logit)
         return {"alpha": fuse(classes, detail), "detail": detail, "semantic": semantic}
 

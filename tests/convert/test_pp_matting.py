@@ -56,9 +56,9 @@ def test_paddles_file_is_read_also_where_it_holds_names_beside_arrays(
         jax.tree.map(np.testing.assert_array_equal, loaded, variables)
 
 
-@pytest.mark.parametrize("keyword", ["guidance", "pyramid_pooling", "detail"])
-def test_ablated_networks_have_names_too(variables, keyword):
-    keywords = {**W18, keyword: False}
+@pytest.mark.parametrize("lacks", [("guidance", "pyramid_pooling"), ("detail",)])
+def test_ablated_networks_have_names_too(lacks):
+    keywords = W18 | dict.fromkeys(lacks, False)
     shapes = flat_shapes("pp_matting", keywords)
     rng = np.random.default_rng(0)
     ablated = jax.tree.map(

@@ -2,6 +2,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -145,15 +146,16 @@ def test_an_ablation_lacks_its_own_parameters_alone(keyword, missing):
 class Branches(nn.Module):
     """Both branches on features of few channels."""
 
+    norm: Any
     rematerialise: bool = False
-    norm = partial(BatchNorm, use_running_average=False, unbiased=False)
 
     @nn.compact
     def __call__(self, smallest, half, quarter):
         logits, guides = pp_matting.SemanticBranch(
             self.norm, rematerialise=self.rematerialise, name="scb"
         )(smallest)
-        branch = pp_matting.DetailBranch(self.norm, rematerialise=self.rematerialise, name="hrdb")
+        detail = pp_matting.DetailBranch
+        branch = (nn.remat(detail) if self.rematerialise else detail)(self.norm, name="hrdb")
         return logits, branch(half, quarter, guides)
 
 
@@ -165,7 +167,8 @@ def test_branches_computed_again_have_the_same_gradients_and_statistics():
     ]
 
     def pulled_back(rematerialise):
-        branches = Branches(rematerialise)
+        norm = partial(BatchNorm, use_running_average=False, unbiased=False)
+        branches = Branches(norm, rematerialise)
 
         def loss(params, variables):
             outputs, updated = branches.apply(
