@@ -20,8 +20,8 @@ def row(
     """The pictures of one photo by name: photo, what the network takes beside it, heads from coarse
     to fine, alpha, truth, cut-out.
 
-    image [H, W, 3] and the pictures in `beside` [H, W] or [H, W, 3] uint8, heads [h, w, 1] and
-    alpha, truth [H, W] float in [0, 1]; all are returned [h, w, 3] float in [0, 1].
+    image [H, W, 3] and the pictures in `beside` [H, W] or [H, W, 3] uint8, heads [h, w, 1 or 3]
+    and alpha, truth [H, W] float in [0, 1]; all are returned [h, w, 3] float in [0, 1].
     """
     pictures = {}
     for name, picture in {"photo": image, **beside}.items():
@@ -29,8 +29,8 @@ def row(
         pictures[name] = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, -1)
     image = pictures["photo"]
     for name, head in sorted(heads.items(), key=lambda item: item[1].size):
-        if name != "alpha" and head.shape[-1] == 1:
-            pictures[name] = np.repeat(head.astype(np.float32), 3, -1)
+        if name != "alpha" and head.shape[-1] in (1, 3):  # 3: colours, or a class for each
+            pictures[name] = np.broadcast_to(head.astype(np.float32), (*head.shape[:2], 3))
     pictures["alpha"] = np.repeat(alpha[..., None], 3, -1)
     if truth is not None:
         pictures["truth"] = np.repeat(truth[..., None], 3, -1)

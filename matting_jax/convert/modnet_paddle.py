@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from matting_jax.convert.names import dotted
+from matting_jax.convert.names import PADDLE_LEAVES, dotted
 from matting_jax.image.filters import BLUR
 from matting_jax.models.backbones.mobilenet_v2 import STAGES
 
@@ -17,8 +17,7 @@ PREFIX = ""
 # The blur of the semantic target lies among the weights, though nothing trains it.
 CONSTANTS = {"blurer.op.1.weight": np.outer(BLUR, BLUR).astype(np.float32)[None, None]}
 
-BATCH_NORM = {"kernel": "weight", "scale": "weight", "mean": "_mean", "var": "_variance"}
-INSTANCE_NORM = BATCH_NORM | {"scale": "scale"}
+INSTANCE_NORM = PADDLE_LEAVES | {"scale": "scale"}
 
 # Blocks of the backbone before each of its stages, which Paddle calls conv2 to conv8.
 BEFORE = [0, *accumulate(blocks for _, _, blocks, _ in STAGES)]
@@ -27,12 +26,12 @@ PARTS = {0: "_expand_conv", 3: "_bottleneck_conv", 6: "_linear_conv"}
 
 def official_names(path: tuple[str, ...]) -> list[str]:
     """The name of one Flax leaf in a file."""
-    leaves = INSTANCE_NORM if "inorm" in path else BATCH_NORM
+    leaves = INSTANCE_NORM if "inorm" in path else PADDLE_LEAVES
     if path[1] != "backbone":
         return [f"head.{dotted(path, leaves)}"]
     _, _, *modules, leaf = path
     layer = "_conv" if leaf == "kernel" else "_batch_norm"
-    return [f"backbone.{place(modules)}.{layer}.{leaves.get(leaf, leaf)}"]
+    return [f"backbone.{place(modules)}.{layer}.{leaves[leaf]}"]
 
 
 def place(modules: list[str]) -> str:

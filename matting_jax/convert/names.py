@@ -1,10 +1,13 @@
-"""What the names in all official checkpoints have in common, those of PyTorch first of all."""
+"""What the names in all official checkpoints have in common, of PyTorch's and of Paddle's."""
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+PADDLE_LEAVES = {
+    "kernel": "weight", "scale": "weight", "bias": "bias", "mean": "_mean", "var": "_variance",
+}  # fmt: skip
 
 
 def dotted(path: tuple[str, ...], leaves: Mapping[str, str] = LEAVES) -> str:

@@ -1,4 +1,4 @@
-"""Blurs: Gaussians of few taps and means of any size; the filters that losses see edges by."""
+"""Blurs, Gaussians and means of any size, gradients, and the filters that losses see edges by."""
 from __future__ import annotations
 
 import jax
@@ -72,8 +72,25 @@ def gaussian_blur(x: Array, size: Array | int) -> Array:
 
     Edges are reflected without repeating; `size` may be known only when the program runs.
     """
-    taps = jnp.asarray(GAUSSIANS, x.dtype)[jnp.asarray(size) // 2 - 1]
-    reach = GAUSSIANS.shape[1] - 1
+    return symmetric_filter(x, jnp.asarray(GAUSSIANS, x.dtype)[jnp.asarray(size) // 2 - 1])
+
+
+def gaussian_blur_of(x: Array, sigma: float, size: Array | int, largest: int) -> Array:
+    """x [H, W, C] blurred as by OpenCV's `GaussianBlur` of an odd `size`, at most `largest`.
+
+    As `gaussian_blur`, the taps not rounded to parts of 256.
+    """
+    offset = jnp.arange(largest // 2 + 1, dtype=x.dtype)
+    taps = jnp.where(offset <= size // 2, jnp.exp(-jnp.square(offset / sigma) / 2), 0)
+    return symmetric_filter(x, taps / (2 * jnp.sum(taps) - taps[0]))
+
+
+def symmetric_filter(x: Array, taps: Array) -> Array:
+    """x [H, W, C] filtered along both sides by `taps`, from the middle outwards.
+
+    Edges are reflected without repeating.
+    """
+    reach = taps.size - 1
     for axis in (0, 1):
         sides = [(0, 0)] * x.ndim
         sides[axis] = (reach, reach)
@@ -84,6 +101,18 @@ def gaussian_blur(x: Array, size: Array | int) -> Array:
 
         x = taps[0] * x + sum(taps[i] * (at(-i) + at(i)) for i in range(1, reach + 1))
     return x
+
+
+def gradient_length(x: Array, epsilon: float) -> Array:
+    """The length of the gradient of x [B, H, W, C] by Sobel's filters over 8, edges repeated.
+
+    `epsilon` is added to its square, so that it has a derivative everywhere.
+    """
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    across, along = x[:, :, 2:] - x[:, :, :-2], x[:, 2:] - x[:, :-2]
+    horizontal = (across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]) / 8
+    vertical = (along[:, :, :-2] + 2 * along[:, :, 1:-1] + along[:, :, 2:]) / 8
+    return jnp.sqrt(jnp.square(horizontal) + jnp.square(vertical) + epsilon)
 
 
 def box_mean(x: Array, size: int) -> Array:

@@ -28,12 +28,18 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 # Flax's own cuts the tails off.
 xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def is_cpu_form(form: str) -> bool:
     """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
     return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
+
+
+def probability(logits: Array) -> Array:
+    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
+    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 def relu6(x: Array) -> Array:
@@ -47,19 +53,21 @@ def probability(logits: Array) -> Array:
 
 
 class Conv(nn.Module):
-    """Convolution with the same padding on all four sides, as PyTorch pads (`SAME` does not).
+    """Convolution with the same padding on all four sides, as PyTorch pads.
 
-    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: kernel_size // 2.
+    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
+    stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
     Parameters `kernel` [k, k, C, features] and `bias` [features].
     """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
-    padding: int | None = None
+    padding: int | str | None = None
     use_bias: bool = True
     dtype: Dtype = None
     kernel_init: Init = he_uniform
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -69,19 +77,29 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(x, kernel, self.stride, self.padding)
+        y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
 
 
-def convolve(x: Array, kernel: Array, stride: int = 1, padding: int | None = None) -> Array:
-    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], with `padding` pixels, None: k // 2, on
-    all four sides."""
+def convolve(
+    x: Array,
+    kernel: Array,
+    stride: int = 1,
+    padding: int | str | None = None,
+    dilation: int = 1,
+) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], padded as by `Conv`."""
     size = kernel.shape[0]
     if size == stride == 1:
         return pointwise(x, kernel[0, 0])
-    pad = size // 2 if padding is None else padding
+    pad = dilation * (size // 2) if padding is None else padding
     return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=DIMENSIONS
+        x,
+        kernel,
+        (stride, stride),
+        pad if pad == "SAME" else ((pad, pad), (pad, pad)),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=DIMENSIONS,
     )
 
 
@@ -91,6 +109,33 @@ def pointwise(x: Array, kernel: Array) -> Array:
     Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
     """
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def computed_once(x: Array, form: str = "auto") -> Array:
+    """x, which XLA may not compute again for each of its uses.
+
+    On CPU it would along a chain of residual blocks: each block would sum up all blocks before it,
+    and backward all blocks after it.
+    """
+    return behind_condition(x) if is_cpu_form(form) else x
+
+
+@jax.custom_vjp
+def behind_condition(x: Array) -> Array:
+    """x, behind a conditional, which XLA does not look through; all NaN where its first is NaN."""
+    first = x[(0,) * x.ndim]
+    return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
+
+
+def behind_condition_forward(x: Array):
+    return behind_condition(x), None
+
+
+def behind_condition_backward(_, g: Array):
+    return (behind_condition(g),)
+
+
+behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
 
 
 class DepthwiseConv(nn.Module):

@@ -32,7 +32,6 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     where PaddleSeg takes the whole photo's: they differ near the crop's edges.
     """
     options = config.synthesis
-    sizes, times = options.trimap_kernel, options.trimap_iterations
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, Array, Array]:
         keys = jax.random.split(key, 6)
@@ -41,9 +40,9 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         image = arrays.get("image")
         if image is None:
             image = composite(arrays["foreground"], alpha, arrays["background"])
-        size = jax.random.randint(keys[0], (), sizes[0], sizes[1] + 1)
-        iterations = jax.random.randint(keys[1], (), times[0], times[1] + 1)
-        unknown = trimap.paddleseg(alpha, size, iterations, sizes[1])
+        unknown = random_trimap(
+            keys[:2], alpha, options.trimap_kernel, options.trimap_iterations
+        )
         order = jax.random.permutation(keys[2], 4)
         image = distort(keys[3], image, options.distort, order)
         both = random_blur(keys[4], jnp.concatenate([image, alpha], axis=-1), options.blur)
@@ -54,6 +53,15 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     arrays = {name: x for name, x in batch.items() if name != "index"}
     image, alpha, unknown = each_sample(sample, keys, arrays)
     return {"image": image}, {"alpha": alpha, "trimap": unknown}
+
+
+def random_trimap(
+    keys: Array, alpha: Array, sizes: tuple[int, int], times: tuple[int, int]
+) -> Array:
+    """PaddleSeg's trimap of alpha [H, W, 1], the ellipse's size and how often drawn by two keys."""
+    size = jax.random.randint(keys[0], (), sizes[0], sizes[1] + 1)
+    iterations = jax.random.randint(keys[1], (), times[0], times[1] + 1)
+    return trimap.paddleseg(alpha, size, iterations, sizes[1])
 
 
 def random_blur(key: Array, x: Array, chance: float) -> Array:

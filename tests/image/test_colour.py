@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from matting_jax.image import colour
 from matting_jax.image.colour import distort, jitter, jitter_hsv, normalise, shift_hsv
 from matting_jax.image.composite import composite
-from matting_jax.image.filters import blur3, gaussian_blur
+from matting_jax.image.filters import blur3, gaussian_blur, gaussian_blur_of
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
@@ -61,6 +62,16 @@ def test_saturation_of_a_colour_changes():
 def test_gaussian_blur_equals_opencv(size):
     blurred = jax.jit(gaussian_blur)(PADDLE["blur_in"], size)
     np.testing.assert_allclose(blurred, PADDLE[f"blur_{size}"], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 9, 31])
+def test_gaussian_blur_of_a_sigma_is_scipys_of_as_many_taps(size):
+    x = np.random.default_rng(0).random((40, 36, 2)).astype(np.float32)
+    expected = x
+    for axis in (0, 1):
+        expected = ndimage.gaussian_filter1d(expected, 5, axis, mode="mirror", radius=size // 2)
+    blurred = jax.jit(gaussian_blur_of, static_argnums=(1, 3))(x, 5.0, size, 31)
+    np.testing.assert_allclose(blurred, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [0.55, 1.45])

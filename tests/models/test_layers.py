@@ -160,3 +160,53 @@ def test_relu6_has_no_slope_at_its_kinks():
     x = jnp.array([-1.0, 0.0, 3.0, 6.0, 7.0])
     np.testing.assert_array_equal(layers.relu6(x), [0, 0, 3, 6, 6])
     np.testing.assert_array_equal(jax.vmap(jax.grad(layers.relu6))(x), [0, 0, 1, 0, 0])
+
+
+def test_dilated_convolution_keeps_the_size_and_its_taps_are_apart():
+    x, kernel = random((1, 9, 8, 2), 0), random((3, 3, 2, 4), 1)
+    padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = sum(
+        padded[:, 2 * i : 2 * i + 9, 2 * j : 2 * j + 8] @ kernel[i, j]
+        for i in range(3)
+        for j in range(3)
+    )
+    conv = layers.Conv(4, 3, use_bias=False, dilation=2)
+    np.testing.assert_allclose(conv.apply({"params": {"kernel": kernel}}, x), expected, atol=1e-5)
+
+
+def test_convolution_that_pads_as_tensorflow_pads_the_end_of_an_even_side_alone():
+    x, kernel = random((1, 8, 7, 2), 0), random((3, 3, 2, 4), 1)
+    padded = np.pad(x, ((0, 0), (0, 1), (1, 1), (0, 0)))
+    expected = sum(
+        padded[:, i : i + 7 : 2, j : j + 7 : 2] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
+    conv = layers.Conv(4, 3, 2, "SAME", use_bias=False)
+    np.testing.assert_allclose(conv.apply({"params": {"kernel": kernel}}, x), expected, atol=1e-5)
+
+
+def residual_chain(blocks, form):
+    """Operations of a chain of residual blocks, as XLA compiles it, a block's share of them."""
+
+    def chain(x, kernels):
+        for kernel in kernels:
+            x = layers.computed_once(nn.relu(x + 0.1 * layers.convolve(x, kernel)), form)
+        return x
+
+    arguments = jnp.zeros((1, 16, 16, 4)), jnp.zeros((blocks, 3, 3, 4, 4))
+    return jax.jit(chain).lower(*arguments).compile().cost_analysis()["flops"] / blocks
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is XLA on CPU that does so")
+def test_chain_of_residual_blocks_costs_no_more_a_block_where_it_is_longer():
+    assert residual_chain(16, "cpu") == pytest.approx(residual_chain(4, "cpu"), rel=0.02)
+    assert residual_chain(16, "lax") > 1.1 * residual_chain(4, "lax")
+
+
+def test_what_is_computed_once_is_the_same_with_its_gradient():
+    x, cotangent = random((2, 3, 4, 5), 0), random((2, 3, 4, 5), 1)
+    for form in ("cpu", "lax"):
+        y, gradient = jax.vjp(lambda x, form=form: layers.computed_once(x, form), x)
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(gradient(cotangent)[0], cotangent)
+    x[0, 0, 0, 0] = np.nan
+    assert np.all(np.isnan(layers.computed_once(x, "cpu")))
