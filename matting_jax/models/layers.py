@@ -28,6 +28,16 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 
 
+def torch_uniform(fan_in: int) -> Init:
+    """U(-b, b), b = 1 / sqrt(fan_in): PyTorch's default for kernels and biases alike."""
+    bound = fan_in**-0.5
+
+    def draw(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
 def is_cpu_form(form: str) -> bool:
     """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
@@ -39,11 +49,17 @@ def relu6(x: Array) -> Array:
     return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
 
 
+def probability(logits: Array) -> Array:
+    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
+    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+
+
 class Conv(nn.Module):
     """Convolution with the same padding on all four sides, as PyTorch pads (`SAME` does not).
 
-    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: kernel_size // 2.
-    Parameters `kernel` [k, k, C, features] and `bias` [features].
+    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
+    stride 1. Taps are `dilation` apart. Parameters `kernel` [k, k, C, features] and `bias`
+    [features].
     """
 
     features: int
@@ -53,22 +69,29 @@ class Conv(nn.Module):
     use_bias: bool = True
     dtype: Dtype = None
     kernel_init: Init = he_uniform
+    dilation: int = 1
+    bias_init: Init = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, stride = self.kernel_size, self.stride
+        size, stride, dilation = self.kernel_size, self.stride, self.dilation
         shape = (size, size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if size == stride == 1:
             y = pointwise(x, kernel[0, 0])
         else:
-            pad = size // 2 if self.padding is None else self.padding
+            pad = dilation * (size // 2) if self.padding is None else self.padding
             y = lax.conv_general_dilated(
-                x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=DIMENSIONS
+                x,
+                kernel,
+                (stride, stride),
+                ((pad, pad), (pad, pad)),
+                rhs_dilation=(dilation, dilation),
+                dimension_numbers=DIMENSIONS,
             )
         return y if bias is None else y + bias
 
@@ -79,6 +102,35 @@ def pointwise(x: Array, kernel: Array) -> Array:
     Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
     """
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def computed_once(x: Array) -> Array:
+    """x, which XLA may not compute again for each of its uses.
+
+    Along a chain of residual blocks it does so on CPU: each block would sum up all blocks before.
+    """
+    return lax.optimization_barrier(x)
+
+
+def max_pool3(x: Array, form: str = "auto") -> Array:
+    """The largest of 3x3 places around every second one: [B, H, W, C] -> [B, H/2, W/2, C].
+
+    H and W even; what lies outside never wins. On CPU row by row and column by column, whose
+    gradient is several times faster.
+    """
+    if not is_cpu_form(form):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for axis in (2, 1):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (1, 0)
+        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
+        length = x.shape[axis]
+        before, centre, after = (
+            lax.slice_in_dim(padded, i, i + length - 1, 2, axis) for i in range(3)
+        )
+        x = jnp.where(before >= centre, before, centre)
+        x = jnp.where(x >= after, x, after)
+    return x
 
 
 class DepthwiseConv(nn.Module):

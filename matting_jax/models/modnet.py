@@ -26,6 +26,7 @@ from matting_jax.models.layers import (
     UpsampledConv,
     he_uniform,
     instance_norm,
+    probability,
 )
 
 Array = jax.Array
@@ -229,11 +230,6 @@ class FusionBranch(nn.Module):
 def concatenate(*maps: Array) -> Array:
     """Feature maps [B, H, W, C] of one size side by side."""
     return jnp.concatenate(maps, axis=-1)
-
-
-def probability(logits: Array) -> Array:
-    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
-    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 class MODNet(nn.Module):
