@@ -46,7 +46,7 @@ DECODERS = {
 
 
 class ConvBlock(nn.Module):
-    """3x3 convolutions with bias, each before `norm` and ReLU, the last one `bare` of both if asked.
+    """3x3 convolutions with bias, each before `norm` and ReLU; the last without these if `bare`.
 
     x [B, H, W, C] -> [B, factor * H, factor * W, features[-1]], enlarged at the end. The parts are
     numbered as in the official `nn.Sequential`.
