@@ -11,7 +11,7 @@ python launch.py --config configs/gfm.py:am2k_comp_rssn \\
 python launch.py --config configs/gfm.py:am2k_comp_coco \\
     --config.data.train.foregrounds=DIR ...            COMP-Track: AM-2k over COCO
 
-All start from torchvision's file of the backbone, trained on ImageNet (--config.init.backbone=FILE).
+All start from torchvision's file of the backbone, an ImageNet one (--config.init.backbone=FILE).
 AM-2k has 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5,
 batches of 32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition
 route with --config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
@@ -43,7 +43,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.task.fusion_weight = config.task.composition_weight = 0.25
     # or "released": classes of ft and bt that contradict how alpha is made of them
     config.task.targets = "consistent"
-    # trimap_kernel: px of the crop, drawn from smallest to largest; those of ft and bt are twice it.
+    # trimap_kernel: px of the crop, drawn from smallest to largest; those of ft and bt are twice
     config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(25, 25)))
     # RSSN: chances of a blurred background, of noise on both parts, of denoised copies of both.
     config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
@@ -103,6 +103,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop = ConfigDict(dict(size=96, rescale=(92, 112), around="anywhere"))
+        config.data.crop = ConfigDict(dict(size=96, rescale=(96, 160), around="anywhere"))
+        config.test_time.scales = (1 / 4, 1 / 3)
         config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

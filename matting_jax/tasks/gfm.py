@@ -66,9 +66,21 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
 
     arrays = {name: x for name, x in batch.items() if name != "index"}
     alpha, (image, *colours), truth = each_sample(sample, keys, arrays)
-    foreground, background = colours or blur_fusion(image, alpha)
+    foreground, background = colours or colours_of(image, alpha)
     truth |= {"alpha": alpha, "foreground": foreground, "background": background}
     return {"image": image}, truth
+
+
+def colours_of(image: Array, alpha: Array) -> tuple[Array, Array]:
+    """Colours of foreground and background [B, H, W, 3] that compose a photo with its alpha.
+
+    Estimated by blur fusion; what they then lack goes to each by its share, so that they may leave
+    [0, 1]. The released recipe has them estimated by closed-form matting before.
+    """
+    foreground, background = blur_fusion(image, alpha)
+    missing = image - composite(foreground, alpha, background)
+    missing /= jnp.square(alpha) + jnp.square(1 - alpha)
+    return foreground + alpha * missing, background + (1 - alpha) * missing
 
 
 def labels(alpha: Array, size: Array | int, largest: int, rosta: str) -> Arrays:

@@ -26,7 +26,8 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
 
     `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
     and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
-    and `alpha`. `config.synthesis` holds the chances and ranges of the augmentation. Returns inputs {image} and truth {alpha, trimap}, float32.
+    and `alpha`. `config.synthesis` holds the chances and ranges of the augmentation. Returns inputs
+    {image} and truth {alpha, trimap}, float32.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
