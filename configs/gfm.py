@@ -33,7 +33,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.model = ConfigDict(dict(backbone="resnet34", rosta="tt"))
     config.model.pyramid_pooling = config.model.bridge_block = True
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
-    config.synchronise_statistics = False  # batch statistics over all devices
+    config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
     config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files to start from
@@ -97,8 +97,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.train.background_dataset = "coco/2017"
     if variant == "sample":
         config.steps, config.batch_size = 1000, 4
-        config.synthesis.trimap_kernel = (6, 10)
-        config.optimizer.learning_rate = 3e-4
+        config.synthesis.trimap_kernel = (3, 5)
+        config.task.glance_weight = 1.0
+        config.optimizer.learning_rate = 5e-4
         config.optimizer.schedule.name = "poly"
         config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True

@@ -9,7 +9,6 @@ import pytest
 
 import matting_jax as mj
 from matting_jax.commandline import load_config
-from matting_jax.image.geometry import enlarge_aligned, pool_area
 from matting_jax.models import gfm
 from matting_jax.models.backbones.resnet import BasicBlock
 from matting_jax.models.layers import BatchNorm
@@ -232,18 +231,6 @@ def test_first_of_equal_scores_counts():
     scores = jnp.ones((1, 1, 1, 3))
     assert gfm.fuse("tt", scores, jnp.full((1, 1, 1, 1), 0.5))[0, 0, 0, 0] == 0
     assert gfm.fuse("tt", scores.at[..., 0].set(0.9), jnp.full((1, 1, 1, 1), 0.5)) == 0.5
-
-
-def test_pieces_of_the_pyramid_overlap_where_they_must():
-    """PyTorch's adaptive pooling of 2 and 7 places into 5; its enlargement, corners on corners."""
-    x = jnp.arange(7.0)[None, :, None, None]
-    pooled = pool_area(jnp.broadcast_to(x, (1, 7, 2, 1)), 5)
-    np.testing.assert_allclose(pooled[0, :, 0, 0], [0.5, 1.5, 3, 4.5, 5.5])
-    two = jnp.array([1.0, 4.0])[None, None, :, None]
-    np.testing.assert_allclose(pool_area(two, 5)[0, 0, :, 0], [1, 1, 2.5, 4, 4])
-    enlarged = enlarge_aligned(jnp.array([0.0, 1.0, 4.0])[None, :, None, None], 5, 1)
-    np.testing.assert_allclose(enlarged[0, :, 0, 0], [0, 0.5, 1, 2.5, 4])
-    np.testing.assert_allclose(enlarge_aligned(two[:, :, :1], 3, 2), 1)
 
 
 @pytest.mark.parametrize(
