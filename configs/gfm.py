@@ -56,6 +56,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.weight_decay = 0.0  # adamw: apart from the gradient; else added to it
     config.optimizer.decay = "all"  # or "kernels": neither biases nor scales of normalisations
     config.optimizer.clip_norm = 0.0  # above 0: the largest norm of all gradients together
+    config.optimizer.clip_moving = 0.0  # above 0: the largest norm by its moving mean, as GCA's
     config.optimizer.schedule = ConfigDict(dict(name="constant", warmup_steps=0))
     config.optimizer.schedule.step_every = 1000  # step
     config.optimizer.schedule.step_factor = 0.1  # step

@@ -20,6 +20,25 @@ def mean(x: Array, axis_name: str | None = None) -> Array:
     return local if axis_name is None else lax.pmean(local, axis_name)
 
 
+def region_mean(
+    x: Array, region: Array, epsilon: float = 1e-8, axis_name: str | None = None
+) -> Array:
+    """The sum of x [B, H, W, C] for each pixel of `region` [B, H, W, 1], which is 0 or 1.
+
+    Channels add up, and what x holds outside the region counts: pass it masked. Both sums are over
+    all devices of `axis_name`; `epsilon` joins the pixels, so that an empty region gives 0.
+    """
+    total, pixels = jnp.sum(x), jnp.sum(region)
+    if axis_name is not None:
+        total, pixels = lax.psum((total, pixels), axis_name)
+    return total / (pixels + epsilon)
+
+
+def charbonnier(x: Array, epsilon: float) -> Array:
+    """sqrt(x^2 + epsilon): |x|, smooth at 0."""
+    return jnp.sqrt(jnp.square(x) + epsilon)
+
+
 def l2(prediction: Array, truth: Array, axis_name: str | None = None) -> Array:
     """Mean squared difference of two arrays of one shape."""
     chex.assert_equal_shape([prediction, truth])

@@ -5,9 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from matting_jax.choices import one_of
+
+# What a moving norm of gradients keeps of its last value.
+NORM_DECAY = 0.999
 
 
 def learning_rate(config: Any) -> optax.Schedule:
@@ -15,7 +19,8 @@ def learning_rate(config: Any) -> optax.Schedule:
 
     constant; step: times `step_factor` every `step_every` steps; poly: (1 - step / steps)^power;
     cosine: to zero at the end. `warmup_steps` come first, linear from zero, and are part of
-    `config.steps`.
+    `config.steps`. With `first_step` 1 all this is one step ahead: the first step's rate is that of
+    the warm-up's second, and the last step's that of the end.
     """
     options = config.optimizer.schedule
     peak, warmup = config.optimizer.learning_rate, options.warmup_steps
@@ -32,10 +37,32 @@ def learning_rate(config: Any) -> optax.Schedule:
         "poly": lambda: optax.polynomial_schedule(peak, 0.0, options.power, rest),
         "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
     }
-    after = schedules[one_of(options.name, schedules, "schedule")]()
-    if warmup == 0:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+    schedule = schedules[one_of(options.name, schedules, "schedule")]()
+    if warmup:
+        begin = optax.linear_schedule(0.0, peak, warmup)
+        schedule = optax.join_schedules([begin, schedule], [warmup])
+    return lambda step: schedule(step + options.first_step)
+
+
+def clip_by_moving_norm(factor: float) -> optax.GradientTransformation:
+    """Gradients clipped to `factor` times the moving mean of their own global norm.
+
+    The mean is that of the steps before, of norms as they were before clipping; the first step is
+    clipped to 1e6. Source: Yaoyi-Li/GCA-Matting, trainer.py.
+    """
+
+    def init(params: Any) -> jax.Array:
+        return jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
+
+    def update(updates: Any, moving: jax.Array, params: Any = None) -> tuple[Any, jax.Array]:
+        norm, first = optax.tree.norm(updates), moving == 0
+        limit = jnp.where(first, 1e6, factor * moving)
+        # A norm of 0 has nothing to clip, and no nan comes of it.
+        scale = jnp.where(norm > limit, limit / norm, 1.0)
+        mean = NORM_DECAY * moving + (1 - NORM_DECAY) * norm
+        return optax.tree.scale(scale, updates), jnp.where(first, norm, mean)
+
+    return optax.GradientTransformation(init, update)
 
 
 def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.GradientTransformation:
@@ -59,7 +86,8 @@ def is_kernel(params: Any) -> Any:
 def create_optimizer(config: Any, modules: Iterable[str]) -> optax.GradientTransformation:
     """The optimizer of `config.optimizer`, for a network with these top-level modules.
 
-    First gradients are clipped to the global norm `clip_norm`, where it is above 0. `weight_decay`
+    First gradients are clipped to the global norm `clip_norm`, where it is above 0, or to
+    `clip_moving` times the moving mean of that norm, where that is. `weight_decay`
     times the parameters (`decay`: all of them, or kernels alone) is then added to the gradients of
     sgd and adam, as PyTorch and Paddle do, and to the updates of adamw (Loshchilov & Hutter 2019).
     `module_rates` multiply the learning rate, so the decay as well.
@@ -79,4 +107,6 @@ def create_optimizer(config: Any, modules: Iterable[str]) -> optax.GradientTrans
         steps.insert(0, optax.add_decayed_weights(decay, mask))
     if options.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(options.clip_norm))
+    if options.clip_moving:
+        steps.insert(0, clip_by_moving_norm(options.clip_moving))
     return optax.chain(*steps, module_rates(dict(options.module_rates), modules))

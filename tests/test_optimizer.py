@@ -12,11 +12,13 @@ from ml_collections import ConfigDict
 from matting_jax.optimizer import create_optimizer, learning_rate
 
 
-def config_of(schedule="constant", steps=100, rate=0.2, warmup=0, name="sgd", rates=None, **values):
-    options = dict(name=schedule, power=0.9, step_every=7, step_factor=0.1, warmup_steps=warmup)
+def config_of(schedule="constant", steps=100, rate=0.2, warmup=0, name="sgd", rates=None, first=0,
+              **values):  # fmt: skip
+    options = dict(name=schedule, power=0.9, step_every=7, step_factor=0.1, warmup_steps=warmup,
+                   first_step=first)  # fmt: skip
     optimizer = dict(
         name=name, learning_rate=rate, momentum=0.9, b1=0.8, b2=0.95, eps=1e-3,
-        weight_decay=0.0, decay="all", clip_norm=0.0,
+        weight_decay=0.0, decay="all", clip_norm=0.0, clip_moving=0.0,
         schedule=options, module_rates=rates or {},
     )  # fmt: skip
     return ConfigDict(dict(steps=steps, optimizer=optimizer | values))
@@ -43,6 +45,17 @@ def test_schedule_follows_its_formula_after_a_linear_warm_up(name, data):
     else:
         expected = 0.2 * FORMULAS[name](step - warmup, steps - warmup)
     assert float(rate) == pytest.approx(expected, rel=2e-4, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_schedule_may_begin_one_step_ahead(name, warmup):
+    ahead = learning_rate(config_of(name, steps=20, warmup=warmup, first=1))
+    plain = learning_rate(config_of(name, steps=20, warmup=warmup))
+    for step in range(20):
+        assert float(ahead(step)) == float(plain(step + 1))
+    if warmup:
+        assert float(ahead(0)) == pytest.approx(0.2 / warmup)
 
 
 @pytest.mark.parametrize("name, end", [("poly", 0), ("cosine", 0), ("constant", 0.2)])
@@ -221,6 +234,56 @@ def test_decay_rates_and_clipping_are_those_of_pytorch(name, options):
     tolerance = 1e-6 if config.optimizer.clip_norm else 1e-9
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, tolerance, tolerance), params,
                  expected)  # fmt: skip
+
+
+def clipped_by_hand(factor, gradients):
+    """GCA's clipping: the limit of a step knows the norms of the steps before it, unclipped."""
+    moving, results = None, []
+    for gradient in gradients:
+        norm = np.sqrt(sum(np.sum(x**2) for x in jax.tree.leaves(gradient)))
+        limit = 1e6 if moving is None else factor * moving
+        moving = norm if moving is None else 0.999 * moving + 0.001 * norm
+        scale = min(1, limit / norm)
+        results.append(jax.tree.map(lambda x, scale=scale: scale * x, gradient))
+    return results
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_clipping_by_a_moving_norm_follows_its_formula(factor):
+    rng = np.random.default_rng(0)
+    scales = (3.0, 1.0, 20.0, 0.1, 50.0, 7.0, 6.0)
+    start, gradients = drawn(rng), [drawn(rng, scale) for scale in scales]
+    expected = clipped_by_hand(factor, gradients)
+    assert [np.allclose(x["head"]["conv"]["bias"], y["head"]["conv"]["bias"])
+            for x, y in zip(expected, gradients, strict=True)].count(False) > 1  # fmt: skip
+    config = config_of(rate=1.0, clip_moving=factor, momentum=0.0)
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, start)
+        optimizer = create_optimizer(config, params)
+        state = optimizer.init(params)
+        for gradient, clipped in zip(gradients, expected, strict=True):
+            updates, state = optimizer.update(jax.tree.map(jnp.asarray, gradient), state, params)
+            jax.tree.map(
+                lambda x, y: np.testing.assert_allclose(x, -y, rtol=1e-12), updates, clipped
+            )
+
+
+def test_first_step_of_a_moving_norm_is_clipped_to_a_million():
+    config = config_of(rate=1.0, clip_moving=2.0, momentum=0.0)
+    params = {"a": jnp.zeros(2)}
+    optimizer = create_optimizer(config, params)
+    updates, _ = optimizer.update({"a": jnp.array([3e7, 4e7])}, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["a"], [-6e5, -8e5], rtol=1e-6)
+
+
+def test_gradient_of_zero_stays_zero_under_a_moving_norm():
+    config = config_of(clip_moving=2.0)
+    zero = {"a": jnp.zeros(2)}
+    optimizer = create_optimizer(config, zero)
+    state = optimizer.init(zero)
+    for _ in range(2):
+        updates, state = optimizer.update(zero, state, zero)
+        np.testing.assert_array_equal(updates["a"], 0)
 
 
 def test_without_decay_and_clipping_a_checkpoint_holds_the_state_of_the_optimizer_alone():

@@ -36,6 +36,8 @@ def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords:
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
         state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
+    if hasattr(names, "check_names"):  # what deserves a better sentence than a list of faults
+        names.check_names(state_dict)
     state_dict = {
         key: x
         for key, x in state_dict.items()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
 
 CHECKOUT = Path(__file__).resolve().parents[2] / "datasets"
@@ -16,14 +17,17 @@ CHECKOUT = Path(__file__).resolve().parents[2] / "datasets"
 def load_builder(name: str, data_dir: str = "", folder: str | Path = CHECKOUT):
     """Loads and prepares the data set `name`: FOLDER/NAME/NAME.py, else TFDS's own.
 
-    Returns the tfds.core.DatasetBuilder, prepared as array_record in `data_dir` ("": where TFDS
-    keeps its data). Raises ValueError, naming the nearest data set, when there is none of the name.
+    `name` may end in one of the data set's configs, NAME/CONFIG. Returns the
+    tfds.core.DatasetBuilder, prepared as array_record in `data_dir` ("": where TFDS keeps its
+    data). Raises ValueError when there is none of the name, which names the nearest, and when it
+    cannot be downloaded.
     """
     import tensorflow_datasets as tfds
 
     folder = Path(folder).resolve()
-    if (folder / name / f"{name}.py").is_file():
-        builder = _builder_class(folder / name)(data_dir=data_dir or None)
+    own, _, variant = name.partition("/")
+    if (folder / own / f"{own}.py").is_file():
+        builder = _own_builder(folder / own, variant, data_dir)
     else:
         # Community data sets would be asked for on the network.
         known = tfds.list_builders(with_community_datasets=False)
@@ -32,8 +36,29 @@ def load_builder(name: str, data_dir: str = "", folder: str | Path = CHECKOUT):
         builder = tfds.builder(name, data_dir=data_dir or None)
     if not builder.is_prepared():
         tensorflow()
-        builder.download_and_prepare(file_format="array_record")
+        _prepare(builder, name)
     return builder
+
+
+def _own_builder(folder: Path, variant: str, data_dir: str):
+    builder_class = _builder_class(folder)
+    if variant:
+        one_of(variant, builder_class.builder_configs, f"config of the data set {folder.name}")
+    return builder_class(data_dir=data_dir or None, config=variant or None)
+
+
+def _prepare(builder, name: str) -> None:
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+    from tensorflow_datasets.core.download.util import DownloadError
+
+    try:
+        builder.download_and_prepare(file_format="array_record")
+    except (OSError, DownloadError, NonMatchingChecksumError) as error:
+        raise ValueError(
+            f"The data set {name} cannot be downloaded and prepared in {builder.data_dir} "
+            f"({' '.join(str(error).split())}): prepare it where there is a network and copy that "
+            "folder, or give folders of images."
+        ) from error
 
 
 def records(builder, split: str) -> Sequence[dict]:

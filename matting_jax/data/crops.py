@@ -1,125 +1,41 @@
 """Random crops of the training images, drawn from the config's group `crop`.
 
-`size` is the side of the crop, `rescale` the shortest and longest length, in pixels, to which the
-long side of a foreground or photo is brought, `around` where the window lies.
+`size` is the side of the crop, `around` what its window lies around. One field more says by which
+rule, each in a file of its own: `rescale`, `windows` or `affine`. Such a file has
+    check(crop): a ValueError for fields that cannot be followed;
+    composite(rng, foreground, alpha, background, crop): the crops of what a composite is made of;
+    photo(rng, image, alpha, crop): the crops of a real photo and its alpha, which may be None.
+Images are uint8 [H, W, 3], alphas uint8 [H, W]; crops are uint8 [size, size, channels] by name.
 """
 
-from typing import NamedTuple
+from types import ModuleType
 
-import numpy as np
-from PIL import Image
+from matting_jax.data import affine, rescale, windows
+from matting_jax.data.around import AROUND
 
-AROUND = ("anywhere", "foreground", "unknown")
+RULES = {"rescale": rescale, "windows": windows, "affine": affine}
 
 
-class _Window(NamedTuple):
-    """Along one axis: the part of the source, the pixels it becomes, the padding on both sides."""
+def rule_of(crop) -> ModuleType:
+    """The file of the rule that the config group `crop` names.
 
-    start: float
-    stop: float
-    pixels: int
-    margin: tuple[int, int]
+    Raises ValueError unless it names exactly one.
+    """
+    named = [name for name in RULES if name in crop]
+    if len(named) != 1:
+        raise ValueError(
+            f"config.data.crop must have exactly one of {', '.join(RULES)}, but has "
+            f"{' and '.join(named) or 'none'}."
+        )
+    return RULES[named[0]]
 
 
 def check_crop(crop) -> None:
     """Raises ValueError when the config group `crop` cannot be followed."""
     if crop.size < 1:
         raise ValueError(f"config.data.crop.size is {crop.size}, but must be at least 1.")
-    low, high = crop.rescale
-    if not 1 <= low <= high:
-        raise ValueError(f"config.data.crop.rescale is {low, high}, but must rise from at least 1.")
     if crop.around not in AROUND:
         raise ValueError(
             f"config.data.crop.around is {crop.around!r}, but must be one of {', '.join(AROUND)}."
         )
-
-
-def crop_foreground(
-    rng: np.random.Generator, colours: np.ndarray, alpha: np.ndarray, crop, cover: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts one window out of the rescaled foreground and its alpha.
-
-    colours uint8 [H, W, 3], alpha uint8 [H, W]; returns uint8 [size, size, 3] and
-    [size, size, 1]. A foreground smaller than the window lies anywhere in it, surrounded by alpha
-    0; only colours where alpha is above 0 count. With `cover`, for photos, it is never smaller, and
-    all colours count.
-    """
-    height, width = alpha.shape
-    scale = rng.uniform(*crop.rescale) / max(height, width)
-    if cover:
-        scale = max(scale, crop.size / min(height, width))
-    centre = _centre(rng, alpha, crop.around)
-    rows, columns = (
-        _window(rng, length, scale, crop.size, middle)
-        for length, middle in zip((height, width), centre, strict=True)
-    )
-    box = (columns.start, rows.start, columns.stop, rows.stop)
-    size = (columns.pixels, rows.pixels)
-    margin = (rows.margin, columns.margin)
-    resized = _resized(colours, size, box)
-    if not cover and (alpha == 0).any():
-        resized = _visible(colours, alpha, resized, size, box)
-    alpha = np.pad(_resized(alpha, size, box), margin)
-    return np.pad(resized, (*margin, (0, 0)), mode="edge"), alpha[..., None]
-
-
-def crop_photo(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
-    """Cuts one window out of a rescaled photo without alpha: uint8 [H, W, 3] to [size, size, 3].
-
-    The photo is never smaller than the window.
-    """
-    whole = np.full(image.shape[:2], 255, np.uint8)
-    return crop_foreground(rng, image, whole, crop, cover=True)[0]
-
-
-def crop_background(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
-    """Cuts a square window of half to all of the short side: uint8 [H, W, 3] to [size, size, 3].
-
-    The window is only ever enlarged where the image is too small for it.
-    """
-    height, width = image.shape[:2]
-    short = min(height, width)
-    side = short * rng.uniform(np.clip(crop.size / short, 0.5, 1), 1)
-    top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
-    return _resized(image, (crop.size, crop.size), (left, top, left + side, top + side))
-
-
-def _window(rng, length: int, scale: float, size: int, middle: float | None) -> _Window:
-    # Whole pixels in the rescaled image, so that the crop equals a resize followed by a slice.
-    rescaled = max(1, round(length * scale))
-    low, high = sorted((0, rescaled - size))
-    if middle is None:
-        offset = int(rng.integers(low, high, endpoint=True))
-    else:
-        offset = min(max(round(middle * rescaled - size / 2), low), high)
-    first, last = max(offset, 0), min(offset + size, rescaled)
-    return _Window(
-        start=first * length / rescaled,
-        stop=last * length / rescaled,
-        pixels=last - first,
-        margin=(first - offset, offset + size - last),
-    )
-
-
-def _centre(rng, alpha: np.ndarray, around: str) -> tuple[float | None, float | None]:
-    if around == "anywhere":
-        return None, None
-    wanted = np.flatnonzero((alpha > 0) if around == "foreground" else (alpha > 0) & (alpha < 255))
-    if not wanted.size:
-        return None, None
-    row, column = divmod(int(rng.choice(wanted)), alpha.shape[1])
-    return (row + 0.5) / alpha.shape[0], (column + 0.5) / alpha.shape[1]
-
-
-def _visible(colours, alpha, resized, size: tuple[int, int], box: tuple) -> np.ndarray:
-    # Colours weighed by alpha: what a cut-out hides under alpha 0 must not bleed into its edge.
-    weight = alpha.astype(np.float32) / 255
-    total = _resized(weight, size, box)
-    visible = [_resized(colours[..., i] * weight, size, box) for i in range(3)]
-    visible = np.stack(visible, -1) / np.maximum(total, 1e-6)[..., None]
-    return np.where(total[..., None] > 0, np.rint(visible), resized).astype(np.uint8)
-
-
-def _resized(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:
-    # Bilinear, antialiased where it reduces: a matte must not ring.
-    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR, box=box))
+    rule_of(crop).check(crop)

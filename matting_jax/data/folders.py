@@ -5,7 +5,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matting_jax.data.checks import check_files
@@ -22,6 +22,14 @@ class Pair:
 
     image: Path
     alpha: Path | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A photo and its matte to be tested on, with a trimap if there is one."""
+
+    pair: Pair
+    trimap: Path | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,39 @@ def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Fou
                 pair_faults.append(f"{image}: {sizes[0]} pixels, but its alpha has {sizes[1]}")
         faults += pair_faults
     return Found(field, folder, pairs, faults)
+
+
+def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
+    """Finds pairs, as find_pairs, with FOLDER/trimap/* of the same stem if there is that folder:
+    items are Scored.
+
+    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    """
+    found = find_pairs(folder, field, cache, workers)
+    place = found.folder / "trimap"
+    if not place.is_dir():
+        return replace(found, items=[Scored(pair, None) for pair in found.items])
+    trimaps = _by_stem(place)
+    images = [pair.image for pair in found.items]
+    paths = images + [path for same in trimaps.values() for path in same]
+    headers = check_files(paths, cache, workers)
+    scored, faults = [], []
+    for pair in found.items:
+        stem = unicodedata.normalize("NFC", pair.image.stem)
+        same = trimaps[stem]
+        if not same:
+            faults.append(f"{pair.image}: no file {stem}.* in {place}")
+        elif len(same) > 1:
+            faults.append(f"{', '.join(map(str, same))}: {len(same)} files of one stem")
+        elif isinstance(headers[same[0]], str):
+            faults.append(headers[same[0]])
+        else:
+            sizes = [f"{headers[x].width} x {headers[x].height}" for x in (pair.image, same[0])]
+            if sizes[0] == sizes[1]:
+                scored.append(Scored(pair, same[0]))
+            else:
+                faults.append(f"{pair.image}: {sizes[0]} pixels, but its trimap has {sizes[1]}")
+    return Found(field, found.folder, scored, found.faults + faults)
 
 
 def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from matting_jax.data import builders, colours, folders
-from matting_jax.data.crops import check_crop, crop_background, crop_foreground, crop_photo
+from matting_jax.data.crops import check_crop, rule_of
 from matting_jax.data.images import read_alpha, read_image, read_rgba
+from matting_jax.data.trimaps import check_distance, from_alpha, read_trimap
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,37 @@ class Composites:
     """Foregrounds to be put over backgrounds drawn at random.
 
     foregrounds: (colours uint8 [H, W, 3], alpha uint8 [H, W]); backgrounds: uint8 [H, W, 3].
+    combine: None, or the chance that a second foreground lies behind the first.
     """
 
     foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]
     backgrounds: Sequence[np.ndarray]
     description: str
-    channels: ClassVar = {"foreground": 3, "alpha": 1, "background": 3}
+    combine: float | None = None
 
     def __len__(self) -> int:
         return len(self.foregrounds)
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """The names of a sample's arrays, with their channels."""
+        channels = {"foreground": 3, "alpha": 1, "background": 3}
+        return channels if self.combine is None else channels | {"foreground2": 3, "alpha2": 1}
+
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The foreground `record` and some background, cropped: uint8 [size, size, channels]."""
-        foreground, alpha = crop_foreground(rng, *self.foregrounds[record], crop)
+        """The foreground `record` and some background, cropped: uint8 [size, size, channels].
+
+        With `combine` a second foreground as well; where none was drawn, foreground2 is the first
+        one and alpha2 is 0.
+        """
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
-        background = crop_background(rng, background, crop)
-        return {"foreground": foreground, "alpha": alpha, "background": background}
+        layers = (*self.foregrounds[record], background, crop)
+        if self.combine is None:
+            return rule_of(crop).composite(rng, *layers)
+        second = None
+        if rng.random() < self.combine:
+            second = self.foregrounds[int(rng.integers(len(self.foregrounds)))]
+        return rule_of(crop).composite(rng, *layers, second)
 
 
 @dataclass(frozen=True)
@@ -82,8 +98,7 @@ class Photos:
 
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
         """The photo `record` and its alpha, cropped: uint8 [size, size, channels]."""
-        image, alpha = crop_foreground(rng, *self.pairs[record], crop, cover=True)
-        return {"image": image, "alpha": alpha}
+        return rule_of(crop).photo(rng, *self.pairs[record], crop)
 
 
 @dataclass(frozen=True)
@@ -99,7 +114,7 @@ class Unlabelled:
 
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
         """The photo `record`, cropped: uint8 [size, size, 3]."""
-        return {"image": crop_photo(rng, self.photos[record], crop)}
+        return rule_of(crop).photo(rng, self.photos[record], None, crop)
 
     def unscored(self, count: int) -> Sequence[EvaluationImage]:
         """The first photos, whole, to be shown."""
@@ -132,18 +147,22 @@ def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Sou
 def _train_source(config, builders_folder: str | Path) -> Source:
     train, cache, workers = config.data.train, _cache(config), config.data.workers
     if "photos" in train:
+        _check_photos(config)
         return _unlabelled(config)
+    _check_combine(config)
+    elsewhere = bool(train.backgrounds or train.get("background_dataset"))
     if train.images and (train.foregrounds or train.backgrounds):
         raise ValueError(
             "Give either config.data.train.images (real photos with alpha), or "
             "config.data.train.foregrounds and config.data.train.backgrounds, not both."
         )
-    if train.foregrounds and not train.backgrounds:
+    if train.foregrounds and not elsewhere:
         raise ValueError(
             "config.data.train.foregrounds is given without config.data.train.backgrounds: "
             "give a folder of background images as well."
         )
     if train.images:
+        _check_photos(config)
         found = folders.find_pairs(train.images, "config.data.train.images", cache, workers)
         folders.accept([found], config.data.skip_bad)
         return Photos(Lazy(found.items, _read_pair), f"{len(found.items)} photos, {found.folder}")
@@ -162,19 +181,53 @@ def _train_source(config, builders_folder: str | Path) -> Source:
     else:
         data, features = _records(config, "train", builders_folder)
         places = [f"{train.dataset}/{train.split}"]
-        if "foreground" not in features and "image" in features and not train.backgrounds:
+        if "foreground" not in features and "image" in features and not elsewhere:
             _require(features, {"alpha"}, train.dataset)
+            _check_photos(config)
             return Photos(Lazy(data, _record_pair), f"{len(data)} photos, {places[0]}")
         _require(features, {"foreground", "alpha"}, train.dataset)
         foregrounds = Lazy(data, _record_foreground)
     if train.backgrounds:
         backgrounds = Lazy(found[-1].items, read_image)
         places.append(str(found[-1].folder))
+    elif elsewhere:
+        backgrounds = _other_backgrounds(config, builders_folder)
+        places.append(f"{train.background_dataset}/{train.background_split}")
     else:
         _require(features, {"background"}, train.dataset)
         backgrounds = Lazy(data, _record_background)
     counts = f"{len(foregrounds)} foregrounds, {len(backgrounds)} backgrounds"
-    return Composites(foregrounds, backgrounds, ", ".join([counts, *places]))
+    description = ", ".join([counts, *places])
+    return Composites(foregrounds, backgrounds, description, train.get("combine"))
+
+
+def _check_combine(config) -> None:
+    combine = config.data.train.get("combine")
+    if combine is None:
+        return
+    if not 0 <= combine <= 1:
+        raise ValueError(
+            f"config.data.train.combine is {combine}, but a chance lies between 0 and 1."
+        )
+    if "affine" not in config.data.crop:
+        raise ValueError("config.data.train.combine needs crops by config.data.crop.affine.")
+
+
+def _check_photos(config) -> None:
+    if "affine" in config.data.crop:
+        raise ValueError(
+            "config.data.crop.affine transforms foregrounds, but photos are whole: give "
+            "config.data.train.foregrounds and config.data.train.backgrounds."
+        )
+
+
+def _other_backgrounds(config, builders_folder: str | Path) -> Lazy:
+    name, split = config.data.train.background_dataset, config.data.train.background_split
+    builder = builders.load_builder(name, config.data.directory, builders_folder)
+    feature = "background" if "background" in builder.info.features else "image"
+    _require(set(builder.info.features), {feature}, name)
+    data = builders.records(builder, split)
+    return Lazy(data, lambda record: read_image(io.BytesIO(record[feature])))
 
 
 def _unlabelled(config) -> Unlabelled:
@@ -197,15 +250,33 @@ def evaluation_images(
 ) -> Sequence[EvaluationImage]:
     """What config.data.test names, read lazily.
 
-    Raises ValueError when folders or files are missing or cannot be used.
+    Its trimaps come with it, from a folder trimap/ beside image/ and alpha/ or a feature of the
+    data set, or are made of alpha where there are none and config.data.test has a
+    `trimap_distance`. Raises ValueError when folders or files are missing or cannot be used.
     """
+    distance = config.data.test.get("trimap_distance")
+    if distance is not None:
+        check_distance(distance)
+    images = _evaluation_images(config, builders_folder)
+    if distance is None:
+        return images
+
+    def with_trimap(image: EvaluationImage) -> EvaluationImage:
+        if image.trimap is not None:
+            return image
+        return image._replace(trimap=from_alpha(image.alpha, distance))
+
+    return Lazy(images, with_trimap)
+
+
+def _evaluation_images(config, builders_folder: str | Path) -> Sequence[EvaluationImage]:
     test = config.data.test
     if test.images:
-        found = folders.find_pairs(
+        found = folders.find_scored(
             test.images, "config.data.test.images", _cache(config), config.data.workers
         )
         folders.accept([found], config.data.skip_bad)
-        return Lazy(found.items, lambda pair: EvaluationImage(pair.image.stem, *_read_pair(pair)))
+        return Lazy(found.items, _read_scored)
     data, features = _records(config, "test", builders_folder)
     if "image" in features:
         _require(features, {"alpha"}, test.dataset)
@@ -216,7 +287,8 @@ def evaluation_images(
         record = data[index]
         name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
         pair = _record_pair(record) if "image" in features else _composite(record)
-        return EvaluationImage(name, *pair)
+        trimap = read_trimap(io.BytesIO(record["trimap"])) if "trimap" in features else None
+        return EvaluationImage(name, *pair, trimap)
 
     return Lazy(range(len(data)), read)
 
@@ -253,6 +325,11 @@ def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
         zip(photos, colours.cut_out(photos, _cache(config), config.data.workers), strict=True)
     )
     return Lazy([folders.Pair(cutouts.get(pair, pair.image), None) for pair in pairs], _read_pair)
+
+
+def _read_scored(scored: folders.Scored) -> EvaluationImage:
+    trimap = scored.trimap and read_trimap(scored.trimap)
+    return EvaluationImage(scored.pair.image.stem, *_read_pair(scored.pair), trimap)
 
 
 def _read_pair(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Colour jitter, MODNet's and PaddleSeg's."""
+"""Changes of colour: ImageNet's normalisation and the jitters of several code bases."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,6 +10,13 @@ from jax import lax
 
 Array = jax.Array
 GREY = (0.299, 0.587, 0.114)  # of Pillow's "L"
+# Mean and deviation of ImageNet's colours in [0, 1], RGB.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalise(image: Array) -> Array:
+    """`image` [..., 3] in [0, 1] to mean 0 and deviation 1 over ImageNet."""
+    return (image - jnp.array(IMAGENET_MEAN, image.dtype)) / jnp.array(IMAGENET_STD, image.dtype)
 
 
 def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
@@ -82,3 +89,35 @@ def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array)
         return lax.switch(chosen[i], operations, image, amounts[i])
 
     return lax.fori_loop(0, 4, change, image)
+
+
+def shift_hsv(
+    image: Array, hue: Array | float, saturation: Array | float, value: Array | float
+) -> Array:
+    """`image` [H, W, 3] in [0, 1] with `hue` turned by degrees, and an offset added to saturation
+    and value, which are reflected at 0 and 1."""
+    x = dm_pix.rgb_to_hsv(image)
+    turned = (x[..., 0] + hue / 360) % 1
+    offsets = jnp.stack([jnp.asarray(saturation), jnp.asarray(value)]).astype(x.dtype)
+    moved = jnp.abs(x[..., 1:] + offsets)
+    moved = jnp.where(moved > 1, 2 - moved, moved)
+    return dm_pix.hsv_to_rgb(jnp.concatenate([turned[..., None], moved], axis=-1))
+
+
+def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, float]) -> Array:
+    """`image` [H, W, 3] in [0, 1] with hue, saturation and value moved at random.
+
+    `ranges` holds for `hue` whole degrees, of which less is drawn either way, and factors for
+    `saturation` and `value`: each moves by up to its factor times (1.1 - m), m its mean where alpha
+    [H, W, 1] is above 0. Where alpha is nowhere, nothing changes. Source: Yaoyi-Li/GCA-Matting,
+    dataloader/data_generator.py, RandomJitter.
+    """
+    keys = jax.random.split(key)
+    hue = jax.random.randint(keys[0], (), -ranges["hue"], ranges["hue"])
+    visible = alpha > 0
+    pixels = jnp.sum(visible)
+    means = jnp.sum(dm_pix.rgb_to_hsv(image)[..., 1:], (0, 1), where=visible)
+    reach = 1.1 - means / jnp.maximum(pixels, 1)
+    reach *= jnp.array([ranges["saturation"], ranges["value"]], image.dtype)
+    saturation, value = reach * jax.random.uniform(keys[1], (2,), image.dtype, -1, 1)
+    return jnp.where(pixels > 0, shift_hsv(image, hue, saturation, value), image)

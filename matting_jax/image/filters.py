@@ -1,4 +1,4 @@
-"""Blurs: Gaussians of few taps and means of any size."""
+"""Blurs: Gaussians of few taps and means of any size; the filters that losses see edges by."""
 from __future__ import annotations
 
 import jax
@@ -21,6 +21,39 @@ GAUSSIANS = np.array(
     ],
     np.float32,
 ) / 256
+
+# Sobel's differences of rows and of columns.
+SOBEL = np.array([[[-1, -2, -1], [0, 0, 0], [1, 2, 1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]])
+
+
+def gabor_filters(size: int = 5, directions: int = 16) -> np.ndarray:
+    """Gabor's edge detectors of all directions, [directions, size, size].
+
+    OpenCV's `getGaborKernel` with sigma 0.5, wave length 5, aspect 0.5 and phase pi / 2, as GCA's
+    loss uses them (Yaoyi-Li/GCA-Matting, trainer.py).
+    """
+    offset = np.arange(size // 2, -size // 2, -1)
+    angle = 2 * np.pi * np.arange(directions)[:, None, None] / directions
+    y, x = offset[:, None], offset[None]
+    across = x * np.cos(angle) + y * np.sin(angle)
+    along = y * np.cos(angle) - x * np.sin(angle)
+    envelope = np.exp(-(across**2 + (0.5 * along) ** 2) / (2 * 0.5**2))
+    return envelope * np.cos(2 * np.pi * across / 5 + np.pi / 2)
+
+
+def correlate(x: Array, filters: np.ndarray) -> Array:
+    """x [B, H, W, 1] under each of the filters [N, k, k], zeros around it: [B, H, W, N]."""
+    reach = filters.shape[1] // 2
+    kernel = jnp.asarray(filters.transpose(1, 2, 0)[:, :, None], x.dtype)
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), ((reach, reach),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def sobel_magnitude(x: Array) -> Array:
+    """The length of Sobel's gradient of x [B, H, W, 1], smooth at 0."""
+    squares = jnp.square(correlate(x, SOBEL))
+    return jnp.sqrt(jnp.sum(squares, -1, keepdims=True) + 1e-8)
 
 
 def blur3(x: Array) -> Array:

@@ -26,6 +26,8 @@ Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+# Flax's own cuts the tails off.
+xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
 
 
 def torch_uniform(fan_in: int) -> Init:
@@ -74,26 +76,32 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        size, stride, dilation = self.kernel_size, self.stride, self.dilation
-        shape = (size, size, x.shape[-1], self.features)
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if size == stride == 1:
-            y = pointwise(x, kernel[0, 0])
-        else:
-            pad = dilation * (size // 2) if self.padding is None else self.padding
-            y = lax.conv_general_dilated(
-                x,
-                kernel,
-                (stride, stride),
-                ((pad, pad), (pad, pad)),
-                rhs_dilation=(dilation, dilation),
-                dimension_numbers=DIMENSIONS,
-            )
+        y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
+
+
+def convolve(
+    x: Array, kernel: Array, stride: int = 1, padding: int | None = None, dilation: int = 1
+) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], padded as by `Conv`."""
+    size = kernel.shape[0]
+    if size == stride == 1:
+        return pointwise(x, kernel[0, 0])
+    pad = dilation * (size // 2) if padding is None else padding
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=DIMENSIONS,
+    )
 
 
 def pointwise(x: Array, kernel: Array) -> Array:
@@ -308,11 +316,12 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     unbiased: bool = True
+    scale_init: Init = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
+        scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)

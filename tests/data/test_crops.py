@@ -1,159 +1,38 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from ml_collections import ConfigDict
-from PIL import Image
 
-from matting_jax.data.crops import check_crop, crop_background, crop_foreground
+from matting_jax.data.crops import check_crop, rule_of
 
-
-def group(size=32, rescale=(24, 48), around="anywhere"):
-    return ConfigDict(dict(size=size, rescale=rescale, around=around))
-
-
-def gradient(height, width):
-    """uint8 [H, W, 3]: column, row, and their mixture."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([columns, rows, (columns + rows) // 2], -1).astype(np.uint8)
+AFFINE = dict(rotation=30.0, scale=(0.8, 1.25), shear=10.0, flip=0.5, square=0.25, square_size=40)
+RULES = {
+    "rescale": dict(rescale=(24, 48)),
+    "windows": dict(windows=(24, 32, 48)),
+    "affine": dict(affine=AFFINE),
+}
 
 
-def place(part, whole):
-    """Where `part` lies in `whole`, both uint8 [H, W, C], but for the rounding of two passes."""
-    windows = np.lib.stride_tricks.sliding_window_view(whole.astype(int), part.shape)[:, :, 0]
-    hits = np.argwhere((abs(windows - part) <= 3).all((2, 3, 4)))
-    return tuple(hits[0]) if len(hits) else None
-
-
-@pytest.mark.parametrize("length", [80, 100, 150])
-def test_crop_is_a_slice_of_the_rescaled_foreground(length):
-    colours = np.random.default_rng(0).integers(1, 256, (60, 100, 3), np.uint8)
-    crop = group(size=40, rescale=(length, length))
-    size = (length, round(0.6 * length))
-    whole = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.BILINEAR))
-    places = set()
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        foreground, alpha = crop_foreground(rng, colours, colours[..., 2], crop)
-        np.testing.assert_array_equal(alpha[..., 0], foreground[..., 2])
-        places.add(place(foreground, whole))
-    assert None not in places and len(places) > 8
-
-
-def test_small_foreground_lies_anywhere_and_is_padded_with_alpha_0():
-    colours = gradient(50, 100)
-    corners = set()
-    for seed in range(200):
-        foreground, alpha = crop_foreground(
-            np.random.default_rng(seed),
-            colours,
-            np.full((50, 100), 255, np.uint8),
-            group(size=32, rescale=(20, 20)),
-        )
-        rows, columns = np.nonzero(alpha[..., 0])
-        top, left = rows.min(), columns.min()
-        inside = np.zeros((32, 32), bool)
-        inside[top : top + 10, left : left + 20] = True
-        np.testing.assert_array_equal(alpha[..., 0], 255 * inside)
-        assert (foreground[:top] == foreground[top]).all()
-        assert (foreground[:, left + 20 :] == foreground[:, left + 19 : left + 20]).all()
-        corners.add((top, left))
-    assert {top for top, _ in corners} == set(range(23))
-    assert {left for _, left in corners} == set(range(13))
-
-
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.booleans())
-def test_any_size_gives_the_same_window_of_colours_and_alpha(height, width, seed, cover):
-    rng = np.random.default_rng(seed)
-    alpha = rng.integers(1, 256, (height, width), np.uint8)
-    around = ("anywhere", "foreground", "unknown")[seed % 3]
-    colours, cut = crop_foreground(
-        rng, np.repeat(alpha[..., None], 3, -1), alpha, group(around=around), cover
-    )
-    assert colours.shape == (32, 32, 3) and cut.shape == (32, 32, 1)
-    assert colours.dtype == cut.dtype == np.uint8
-    inside = cut[..., 0] > 0
-    assert inside.all() or not cover
-    np.testing.assert_array_equal(colours[inside], np.repeat(cut[inside], 3, -1))
-
-
-def test_length_is_drawn_from_the_whole_range():
-    steps = []
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        foreground, _ = crop_foreground(
-            rng, gradient(200, 200), np.zeros((200, 200), np.uint8), group(rescale=(100, 400))
-        )
-        row = foreground[16, :, 0].astype(float)
-        steps.append((row[-1] - row[0]) / 31)
-    lengths = 200 / np.array(steps)
-    assert 95 < lengths.min() < 110 and 370 < lengths.max() < 430
-    assert abs(np.mean(lengths) - 250) < 20
-
-
-@pytest.mark.parametrize("around, value", [("foreground", 255), ("unknown", 128)])
-def test_window_is_centred_on_a_pixel_that_is_asked_for(around, value):
-    alpha = np.zeros((200, 300), np.uint8)
-    if around == "unknown":
-        alpha[20:60, 20:60] = 255
-    alpha[101, 177] = value
-    colours = gradient(200, 300)
-    colours[101, 177] = 255
-    _, cut = crop_foreground(
-        np.random.default_rng(0), colours, alpha, group(size=33, rescale=(300, 300), around=around)
-    )
-    if around == "unknown":
-        assert cut[16, 16, 0] == 128 or cut[15:18, 15:18].max() == 128
-    else:
-        assert cut[15:18, 15:18].max() == 255
-    assert np.count_nonzero(cut) == 1
-
-
-def test_window_does_not_leave_a_foreground_larger_than_itself():
-    alpha = np.zeros((200, 300), np.uint8)
-    alpha[0, 299] = 255
-    colours = gradient(200, 300)
-    foreground, cut = crop_foreground(
-        np.random.default_rng(0), colours, alpha, group(rescale=(300, 300), around="foreground")
-    )
-    assert cut[0, 31, 0] == 255
-    np.testing.assert_array_equal(foreground, colours[:32, 268:])
-
-
-def test_alpha_without_such_pixels_is_cropped_anywhere():
-    _, cut = crop_foreground(
-        np.random.default_rng(0), gradient(50, 50), np.zeros((50, 50), np.uint8),
-        group(around="unknown"),
-    )  # fmt: skip
-    assert not cut.any()
-
-
-def test_background_window_is_square_varied_and_inside():
-    spans = []
-    for seed in range(200):
-        cut = crop_background(np.random.default_rng(seed), gradient(160, 240), group())
-        assert cut.shape == (32, 32, 3) and cut.dtype == np.uint8
-        across, down = (
-            (cut[16, -1, 0] - float(cut[16, 0, 0])),
-            (cut[-1, 16, 1] - float(cut[0, 16, 1])),
-        )
-        assert abs(across - down) <= 2
-        spans.append(across * 32 / 31)
-    assert 76 < min(spans) < 90 and 150 < max(spans) < 163
-
-
-def test_small_background_fills_the_crop():
-    cut = crop_background(np.random.default_rng(0), gradient(7, 200) + 1, group())
-    assert cut.shape == (32, 32, 3)
-    assert (cut[0, :, 1] == 1).all() and (cut[-1, :, 1] == 7).all()
+def group(size=32, around="unknown", **fields):
+    return ConfigDict(dict(size=size, around=around, **fields))
 
 
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (dict(size=0), "config.data.crop.size"),
+        (dict(size=0, rescale=(24, 48)), "config.data.crop.size"),
+        (dict(around="everywhere", rescale=(24, 48)), "anywhere, foreground, unknown"),
+        (dict(), "exactly one of rescale, windows, affine, but has none"),
+        (dict(rescale=(24, 48), windows=(24,)), "has rescale and windows"),
         (dict(rescale=(48, 24)), "config.data.crop.rescale"),
-        (dict(around="everywhere"), "anywhere, foreground, unknown"),
+        (dict(windows=()), "config.data.crop.windows"),
+        (dict(windows=(32, 0)), "config.data.crop.windows"),
+        (dict(size=15, affine=AFFINE), "config.data.crop.size is 15, but must be at least 16"),
+        (dict(affine=AFFINE | dict(scale=(0.0, 1.0))), "config.data.crop.affine.scale"),
+        (dict(affine=AFFINE | dict(flip=2)), "config.data.crop.affine.flip is 2"),
+        (dict(affine=AFFINE | dict(square=-1)), "config.data.crop.affine.square is -1"),
+        (dict(affine=AFFINE | dict(square_size=0)), "config.data.crop.affine.square_size"),
+        (dict(affine=AFFINE | dict(shear=46)), "config.data.crop.affine.shear"),
+        (dict(affine=AFFINE | dict(rotation=-1)), "config.data.crop.affine.rotation"),
     ],
 )
 def test_wrong_group_is_named(wrong, message):
@@ -161,13 +40,41 @@ def test_wrong_group_is_named(wrong, message):
         check_crop(group(**wrong))
 
 
-def test_colours_hidden_under_alpha_0_do_not_bleed_into_the_edge():
-    """A cut-out saved with black under its transparent pixels gets no dark fringe when reduced."""
-    alpha = np.zeros((64, 64), np.uint8)
-    alpha[:, 21:] = 255
-    colours = np.where(alpha[..., None] > 0, np.uint8(200), np.uint8(0)) * np.ones(3, np.uint8)
-    rng = np.random.default_rng(0)
-    foreground, reduced = crop_foreground(rng, colours, alpha, group(16, (16, 16)))
-    edge = (reduced > 20) & (reduced < 235)
-    assert edge.any()
-    np.testing.assert_allclose(foreground[edge[..., 0]], 200, atol=1)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("around", ["anywhere", "foreground", "unknown"])
+@pytest.mark.parametrize("shape", [(7, 90), (33, 31), (120, 80)])
+def test_crops_of_constant_images_are_constant(rule, around, shape):
+    crop = group(around=around, **RULES[rule])
+    check_crop(crop)
+    foreground, background = np.full((*shape, 3), 77, np.uint8), np.full((20, 30, 3), 201, np.uint8)
+    seen = set()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        alpha = np.full(shape, 128, np.uint8)
+        cut = rule_of(crop).composite(rng, foreground, alpha, background, crop)
+        assert {name: (cut[name].shape, cut[name].dtype.name) for name in
+                ("foreground", "alpha", "background")} == {
+            "foreground": ((32, 32, 3), "uint8"),
+            "alpha": ((32, 32, 1), "uint8"),
+            "background": ((32, 32, 3), "uint8"),
+        }  # fmt: skip
+        assert (cut["background"] == 201).all()
+        assert set(np.unique(cut["alpha"])) <= {0, 128}
+        inside = cut["alpha"][..., 0] > 0
+        assert (cut["foreground"][inside] == 77).all()
+        seen.add(inside.any())
+    assert True in seen
+
+
+@pytest.mark.parametrize("rule", ["rescale", "windows"])
+def test_photo_and_its_alpha_are_cut_alike(rule):
+    crop = group(**RULES[rule])
+    for seed, shape in enumerate([(7, 90), (33, 31), (120, 80)]):
+        rng = np.random.default_rng(seed)
+        alpha = rng.integers(0, 256, shape, np.uint8)
+        image = np.repeat(alpha[..., None], 3, -1)
+        cut = rule_of(crop).photo(rng, image, alpha, crop)
+        assert cut["alpha"].shape == (32, 32, 1) and cut["alpha"].std() > 10
+        np.testing.assert_array_equal(cut["image"], np.repeat(cut["alpha"], 3, -1))
+        alone = rule_of(crop).photo(np.random.default_rng(seed), image, None, crop)
+        assert set(alone) == {"image"} and alone["image"].shape == (32, 32, 3)

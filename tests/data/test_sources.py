@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
 from matting_jax.data import builders
+from matting_jax.data.trimaps import from_alpha
 
 
 def test_import_brings_no_tensorflow():
@@ -183,3 +185,221 @@ def test_kept_images_are_decoded_once_and_the_same(config, photos, backgrounds, 
     assert kept.foregrounds[2][0].shape == (40, 60, 3)
     with pytest.raises(ValueError, match="image"):
         plain.foregrounds[2]
+
+
+AFFINE = dict(rotation=0.0, scale=(1.0, 1.0), shear=0.0, flip=0.0, square=0.0, square_size=40)
+
+
+def use_affine(config):
+    config.data.crop = ConfigDict(dict(size=16, around="unknown", affine=AFFINE))
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_backgrounds_of_another_data_set(config, photos, plates, with_folder):
+    """They stand in for the data set's own, and for a folder beside a folder of foregrounds."""
+    config.data.train.background_dataset = "tiny_plates"
+    config.data.train.background_split = "test"
+    if with_folder:
+        config.data.train.foregrounds = str(photos)
+    source = data.train_source(config, plates[0])
+    place = str(photos) if with_folder else "tiny_plates/train"
+    counts = f"{5 if with_folder else 6} foregrounds, 3 backgrounds"
+    assert source.description == f"{counts}, {place}, tiny_plates/test"
+    assert {int(background.max()) for background in source.backgrounds} == {100, 101, 102}
+
+
+def test_folder_of_backgrounds_wins_over_another_data_set(config, backgrounds, plates):
+    config.data.train.update(background_dataset="coco/2017", background_split="train")
+    config.data.train.backgrounds = str(backgrounds)
+    assert len(data.train_source(config, plates[0]).backgrounds) == 3
+
+
+def test_background_is_the_image_of_a_data_set_of_photos(config, monkeypatch, plates):
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    load, records = builders.load_builder, builders.records
+    photos = SimpleNamespace(info=SimpleNamespace(features={"image": 0, "objects": 0}))
+    monkeypatch.setattr(
+        builders, "load_builder", lambda *a: photos if a[0] == "voc/2012" else load(*a)
+    )
+    monkeypatch.setattr(
+        builders, "records",
+        lambda builder, split: [{"image": png(image)}] if builder is photos
+        else records(builder, split),
+    )  # fmt: skip
+    config.data.train.update(background_dataset="voc/2012", background_split="validation")
+    source = data.train_source(config, plates[0])
+    np.testing.assert_array_equal(source.backgrounds[0], image)
+    assert source.description.endswith("tiny_plates/train, voc/2012/validation")
+    del photos.info.features["image"]
+    with pytest.raises(ValueError, match="voc/2012 has objects, but lacks image"):
+        data.train_source(config, plates[0])
+
+
+def test_data_set_that_cannot_be_downloaded_is_an_error_in_one_sentence(
+    config, monkeypatch, plates, tmp_path
+):
+    import tensorflow_datasets as tfds
+
+    def offline(self, **options):
+        raise ConnectionError("host unreachable:\n  images.cocodataset.org")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    config.data.train.update(background_dataset="coco/2017", background_split="train")
+    with pytest.raises(ValueError, match="coco/2017 cannot be downloaded") as error:
+        data.train_source(config, plates[0])
+    assert "(host unreachable: images.cocodataset.org)" in str(error.value)
+    assert f"{config.data.directory}/coco/2017" in str(error.value)
+
+
+def test_second_foreground_comes_by_chance_and_any_of_them(config, plates):
+    use_affine(config)
+    config.data.train.combine = 0.75
+    source = data.train_source(config, plates[0])
+    assert list(source.channels) == ["foreground", "alpha", "background", "foreground2", "alpha2"]
+    seen = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        sample = source.sample(4, rng, config.data.crop)
+        assert sample.keys() == source.channels.keys()
+        for name, channels in source.channels.items():
+            assert sample[name].shape == (16, 16, channels) and sample[name].dtype == np.uint8
+        # Record i of the data set has colour i and alpha 40 i; record 0 has no alpha.
+        colour, alpha = sample["foreground2"].max(), sample["alpha2"].max()
+        own = sample["foreground"].max()
+        assert alpha == 40 * colour or (alpha == 0 and colour == own)
+        seen.append(int(alpha))
+    assert set(seen) == {0, 40, 80, 120, 160, 200}
+    # A chance of 3/4, of which one in six shows record 0.
+    assert abs(np.mean(np.array(seen) > 0) - 0.75 * 5 / 6) < 0.1
+
+
+def test_without_combine_there_is_no_second_foreground(config, plates):
+    use_affine(config)
+    source = data.train_source(config, plates[0])
+    assert list(source.channels) == ["foreground", "alpha", "background"]
+    config.data.train.combine = 0.0
+    source = data.train_source(config, plates[0])
+    assert not any(
+        source.sample(4, np.random.default_rng(i), config.data.crop)["alpha2"].any()
+        for i in range(20)
+    )
+
+
+def test_batches_hold_the_second_foreground(config, plates):
+    use_affine(config)
+    config.data.train.combine = 1
+    source = data.train_source(config, plates[0])
+    (batch,) = data.train_batches(source, config, 0, 1)
+    assert batch["foreground2"].shape == (4, 16, 16, 3) and batch["alpha2"].shape == (4, 16, 16, 1)
+
+
+def test_combine_that_cannot_be_followed_is_an_error(config, plates):
+    config.data.train.combine = 0.5
+    with pytest.raises(ValueError, match="combine needs crops by config.data.crop.affine"):
+        data.train_source(config, plates[0])
+    use_affine(config)
+    config.data.train.combine = 2
+    with pytest.raises(ValueError, match="config.data.train.combine is 2"):
+        data.train_source(config, plates[0])
+
+
+def test_affine_crops_of_photos_are_an_error(config, photos, monkeypatch):
+    use_affine(config)
+    config.data.train.images = str(photos)
+    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+        data.train_source(config)
+    config.data.train.images = ""
+    loaded = SimpleNamespace(info=SimpleNamespace(features={"image": 0, "alpha": 0}))
+    monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
+    monkeypatch.setattr(builders, "records", lambda builder, split: [])
+    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+        data.train_source(config)
+    config.data.train = ConfigDict(dict(photos=str(photos / "image")))
+    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+        data.train_source(config)
+
+
+def test_photos_are_cut_by_windows(config, photos):
+    config.data.crop = ConfigDict(dict(size=32, windows=(32,), around="unknown"))
+    config.data.train.images = str(photos)
+    source = data.train_source(config)
+    sample = source.sample(0, np.random.default_rng(0), config.data.crop)
+    image, alpha = source.pairs[0]
+    assert any((sample["image"] == image[:32, left : left + 32]).all() for left in range(29))
+    assert ((sample["alpha"] > 0) & (sample["alpha"] < 255)).any()
+
+
+def add_trimaps(photos):
+    (photos / "trimap").mkdir()
+    for value, name in enumerate("abcde"):
+        Image.new("L", (60, 40), 60 * value).save(photos / "trimap" / f"{name}.png")
+
+
+def test_trimaps_of_a_test_folder_are_read(config, photos):
+    add_trimaps(photos)
+    config.data.test.images = str(photos)
+    config.data.test.trimap_distance = 5
+    images = data.evaluation_images(config)
+    assert [np.unique(image.trimap).tolist() for image in images] == [
+        [0], [0], [128], [255], [255]
+    ]  # fmt: skip
+    assert images[0].image.shape == (40, 60, 3) and images[0].alpha.shape == (40, 60)
+
+
+def test_missing_trimaps_are_made_only_where_a_distance_is_given(config, photos, plates):
+    config.data.test.images = str(photos)
+    assert all(image.trimap is None for image in data.evaluation_images(config))
+    config.data.test.trimap_distance = 5
+    for image in data.evaluation_images(config):
+        np.testing.assert_array_equal(image.trimap, from_alpha(image.alpha, 5))
+        assert set(np.unique(image.trimap)) == {0, 128, 255}
+    config.data.test.images = ""
+    assert all((i.trimap == 128 * (i.alpha > 0)).all() for i in
+               data.evaluation_images(config, plates[0]))  # fmt: skip
+    config.data.test.trimap_distance = -1
+    with pytest.raises(ValueError, match="config.data.test.trimap_distance is -1"):
+        data.evaluation_images(config, plates[0])
+
+
+def test_trimap_of_a_data_set_is_read(config, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    record = {"image": png(image), "alpha": png(image[..., 0]), "trimap": png(image[..., 1])}
+    loaded = SimpleNamespace(info=SimpleNamespace(features=record))
+    monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
+    monkeypatch.setattr(builders, "records", lambda builder, split: [record])
+    config.data.test.trimap_distance = 5
+    trimap = data.evaluation_images(config)[0].trimap
+    np.testing.assert_array_equal(trimap == 255, image[..., 1] >= 170)
+    np.testing.assert_array_equal(trimap == 0, image[..., 1] < 85)
+
+
+def test_faults_of_trimaps_are_named_or_left_out(config, photos):
+    add_trimaps(photos)
+    trimaps = photos / "trimap"
+    (trimaps / "a.png").unlink()
+    Image.new("L", (60, 30)).save(trimaps / "b.png")
+    Image.new("L", (60, 40)).save(trimaps / "c.bmp")
+    (trimaps / "d.png").write_bytes(b"")
+    Image.new("L", (1, 1)).save(trimaps / "of_no_photo.png")
+    config.data.test.images = str(photos)
+    with pytest.raises(ValueError, match="4 faults in config.data.test.images") as error:
+        data.evaluation_images(config)
+    for sentence in (
+        f"a.png: no file a.* in {trimaps}",
+        "b.png: 60 x 40 pixels, but its trimap has 60 x 30",
+        "c.png: 2 files of one stem",
+        "d.png: the file is empty",
+    ):
+        assert sentence in str(error.value)
+    config.data.skip_bad = True
+    assert [image.name for image in data.evaluation_images(config)] == ["e"]
+
+
+def test_stems_of_trimaps_are_compared_as_they_read(config, photos):
+    """Systems differ in how they spell an accent: as one character or as two."""
+    add_trimaps(photos)
+    for folder in ("image", "alpha"):
+        (photos / folder / "e.png").rename(photos / folder / "e\u0301.png")
+    (photos / "trimap" / "e.png").rename(photos / "trimap" / "\u00e9.png")
+    config.data.test.images = str(photos)
+    assert len(data.evaluation_images(config)) == 5

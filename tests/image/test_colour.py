@@ -1,4 +1,5 @@
 """Composition, blurs and changes of colour."""
+import colorsys
 from pathlib import Path
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from matting_jax.image import colour
-from matting_jax.image.colour import distort, jitter
+from matting_jax.image.colour import distort, jitter, jitter_hsv, normalise, shift_hsv
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import blur3, gaussian_blur
 
@@ -123,3 +124,70 @@ def test_each_change_of_colour_has_its_chance():
     changed = np.abs(results - image).max((1, 2, 3)) > 1e-5
     assert 0.19 < changed.mean() < 0.31
     assert np.all((results >= 0.25 - 1e-6) & (results <= 0.75 + 1e-6))
+
+
+def test_normalised_colours_are_those_of_bytes():
+    """mmagic's constants are of bytes: 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375."""
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.float32)
+    expected = (image - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    np.testing.assert_allclose(normalise(image / 255), expected, atol=1e-6)
+
+
+def shifted_by_hand(image, hue, saturation, value):
+    """`shift_hsv` pixel by pixel, by Python's own conversions."""
+    def reflect(x):
+        return 2 - abs(x) if abs(x) > 1 else abs(x)
+
+    def pixel(colour):
+        h, s, v = colorsys.rgb_to_hsv(*colour)
+        return colorsys.hsv_to_rgb((h + hue / 360) % 1, reflect(s + saturation), reflect(v + value))
+
+    return np.apply_along_axis(pixel, -1, image.astype(np.float64))
+
+
+def colours_of_all_kinds():
+    image = np.random.default_rng(0).random((6, 7, 3)).astype(np.float32)
+    image[0, :3] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5]]
+    image[1, :3] = np.eye(3)
+    return image
+
+
+@pytest.mark.parametrize(
+    "shift", [(0, 0, 0), (-40, 0.1, -0.1), (39, -0.11, 0.11), (170, -0.9, 0.9), (200, 0.8, -0.8)]
+)
+def test_shifted_hsv_equals_the_plain_formula(shift):
+    image = colours_of_all_kinds()
+    ours = jax.jit(shift_hsv)(image, *map(float, shift))
+    np.testing.assert_allclose(ours, shifted_by_hand(image, *shift), atol=3e-6)
+
+
+def test_hsv_jitter_is_a_shift_by_whole_degrees_and_less_where_there_is_much():
+    """The reach of saturation and value is a tenth of what their means leave up to 1.1."""
+    image, alpha = 0.5 + 0.4 * colours_of_all_kinds(), np.ones((6, 7, 1), np.float32)
+    alpha[3:] = 0
+    hsv = np.apply_along_axis(lambda x: colorsys.rgb_to_hsv(*x), -1, image.astype(np.float64))
+    reach = 0.1 * (1.1 - hsv[:3, :, 1:].mean((0, 1)))
+    ranges = {"hue": 40, "saturation": 0.1, "value": 0.1}
+    jittered = jax.jit(jax.vmap(lambda key: jitter_hsv(key, image, alpha, ranges)))(
+        jax.random.split(jax.random.key(0), 300)
+    )
+    # One pixel that no shift reflects at 0 or 1 tells the shift.
+    saturation, value = hsv[..., 1], hsv[..., 2]
+    row, column = np.argwhere((saturation > 0.2) & (saturation < 0.8) & (value < 0.85))[0]
+    after = np.array([colorsys.rgb_to_hsv(*x[row, column]) for x in np.asarray(jittered, float)])
+    degrees = ((after[:, 0] - hsv[row, column, 0]) * 360 + 180) % 360 - 180
+    np.testing.assert_allclose(degrees, np.rint(degrees), atol=1e-2)
+    drawn = np.rint(degrees)
+    assert drawn.min() >= -40 and drawn.max() <= 39 and drawn.min() < -35 and drawn.max() > 35
+    moved = after[:, 1:] - hsv[row, column, 1:]
+    assert np.all(np.abs(moved) <= reach + 1e-5) and np.all(np.abs(moved).max(0) > 0.95 * reach)
+    assert np.all(moved.min(0) < -0.9 * reach)
+    one = np.argmax(np.abs(drawn))
+    expected = shifted_by_hand(image, drawn[one], *moved[one])
+    np.testing.assert_allclose(jittered[one], expected, atol=2e-5)
+
+
+def test_hsv_jitter_leaves_what_no_alpha_shows():
+    image, ranges = colours_of_all_kinds(), {"hue": 40, "saturation": 0.1, "value": 0.1}
+    result = jitter_hsv(jax.random.key(0), image, np.zeros((6, 7, 1), np.float32), ranges)
+    np.testing.assert_array_equal(result, image)

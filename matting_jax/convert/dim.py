@@ -1,0 +1,67 @@
+"""Names in mmagic's checkpoints of Deep Image Matting, of the first stage or with the refiner.
+
+Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from matting_jax.convert.names import LEAVES, dotted
+
+PREFIX = ""
+CONSTANTS = {}
+
+# Places of the convolutions in `features` of torchvision's VGG-16, by mmagic's names.
+TORCHVISION = {
+    "layer1.0": 0,
+    "layer1.2": 2,
+    "layer2.0": 5,
+    "layer2.2": 7,
+    "layer3.0": 10,
+    "layer3.2": 12,
+    "layer3.4": 14,
+    "layer4.0": 17,
+    "layer4.2": 19,
+    "layer4.4": 21,
+    "layer5.0": 24,
+    "layer5.2": 26,
+    "layer5.4": 28,
+}
+# The first convolution, in torchvision's file and in mmagic's.
+FIRST = ("features.0.weight", "layer1.0.weight")
+
+
+def official_names(path: tuple[str, ...]) -> list[str]:
+    """The name of one Flax leaf in a file."""
+    if "encoder" in path:
+        return [dotted(path)]
+    *modules, leaf = path[1:]  # deconv5_1 is one name, not the second part of deconv5
+    return [".".join([*modules, LEAVES.get(leaf, leaf)])]
+
+
+def is_backbone(path: tuple[str, ...]) -> bool:
+    """Whether a file of VGG-16 alone holds this Flax leaf: a convolution of its five blocks."""
+    return "encoder" in path and "conv6" not in path
+
+
+def backbone_name(path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -> str:
+    """The name of an encoder leaf in torchvision's VGG-16 or mmagic's `vgg_state_dict.pth`."""
+    name = dotted(path).removeprefix("backbone.encoder.")
+    if FIRST[0] not in state_dict:
+        return name
+    convolution, leaf = name.rsplit(".", 1)
+    return f"features.{TORCHVISION[convolution]}.{leaf}"
+
+
+def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What DIM takes of a file of VGG-16: the convolutions of its blocks.
+
+    Where the first one reads colours alone, as torchvision's, the trimap begins without effect.
+    """
+    tensors = {name: x for name, x in state_dict.items() if name.startswith(("features", "layer"))}
+    for name in FIRST:
+        if name in tensors and tensors[name].shape[1] == 3:
+            tensors[name] = np.pad(tensors[name], ((0, 0), (0, 1), (0, 0), (0, 0)))
+    return tensors

@@ -1,0 +1,134 @@
+"""Windows of a few sizes, cut out and resized to one: the crops of Deep Image Matting.
+
+`windows` are the sides of the windows, in pixels, each as likely as the others. Source: Xu et al.,
+2017, section 3.3, as open-mmlab/mmagic has it: datasets/transforms/crop.py, CropAroundUnknown.
+"""
+
+import math
+
+import numpy as np
+
+from matting_jax.data.around import wanted
+from matting_jax.data.bicubic import Box, resized_window
+from matting_jax.image.geometry import resize_bilinear
+
+
+def check(crop) -> None:
+    """Raises ValueError when `crop.windows` cannot be followed."""
+    if not crop.windows or min(crop.windows) < 1:
+        raise ValueError(
+            f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1."
+        )
+
+
+def composite(
+    rng: np.random.Generator,
+    foreground: np.ndarray,
+    alpha: np.ndarray,
+    background: np.ndarray,
+    crop,
+) -> dict[str, np.ndarray]:
+    """Cuts one window out of a foreground, its alpha and the background laid under them.
+
+    The background is laid under as Adobe's script for Composition-1k does it. A foreground smaller
+    than the window is enlarged with it. All is resized between neighbouring pixels, without
+    antialiasing, but colours under alpha 0 do not count in the colours of the foreground.
+    """
+    side = int(rng.choice(crop.windows))
+    height, width = alpha.shape
+    larger = _enlarged(height, width, side)
+    if larger != (height, width):
+        background = _under(background, height, width, (0, 0, height, width))
+        background = _resized(background, *larger)
+        foreground, alpha = _resized_cutout(foreground, alpha, *larger)
+    top, left = _corner(rng, alpha, side, crop.around)
+    window = np.s_[top : top + side, left : left + side]
+    if larger == (height, width):
+        background = _under(background, height, width, (top, left, top + side, left + side))
+    else:
+        background = background[window]
+    foreground, alpha = _resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
+    return {
+        "foreground": foreground,
+        "alpha": alpha[..., None],
+        "background": _resized(background, crop.size, crop.size),
+    }
+
+
+def photo(
+    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop
+) -> dict[str, np.ndarray]:
+    """Cuts one window out of a photo and its alpha, as `composite` does; anywhere without one."""
+    side = int(rng.choice(crop.windows))
+    layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
+    larger = _enlarged(*image.shape[:2], side)
+    layers = {name: _resized(layer, *larger) for name, layer in layers.items()}
+    solid = np.broadcast_to(np.uint8(255), larger)
+    top, left = _corner(rng, layers.get("alpha", solid), side, crop.around)
+    window = np.s_[top : top + side, left : left + side]
+    cuts = {name: _resized(layer[window], crop.size, crop.size) for name, layer in layers.items()}
+    return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
+
+
+def _enlarged(height: int, width: int, side: int) -> tuple[int, int]:
+    """The size at which a window of `side` fits into an image: its own, or just large enough."""
+    ratio = max(side / height, side / width)
+    if ratio <= 1:
+        return height, width
+    return max(int(height * ratio), side), max(int(width * ratio), side)
+
+
+def _corner(rng, alpha: np.ndarray, side: int, around: str) -> tuple[int, int]:
+    """The top left corner of a window around a wanted pixel, if need be pushed into the image."""
+    height, width = alpha.shape
+    pixels = wanted(alpha, around)
+    if pixels is None:
+        if around == "unknown":
+            return 0, 0
+        return tuple(int(rng.integers(0, s - side, endpoint=True)) for s in (height, width))
+    half = side // 2
+    fitting = np.zeros_like(pixels)
+    inner = np.s_[half : height - half, half : width - half]
+    fitting[inner] = pixels[inner]
+    candidates = np.flatnonzero(fitting if fitting.any() else pixels)
+    row, column = divmod(int(rng.choice(candidates)), width)
+    return min(max(row - half, 0), height - side), min(max(column - half, 0), width - side)
+
+
+def _under(background: np.ndarray, height: int, width: int, box: Box) -> np.ndarray:
+    """A window of the background laid under a foreground of height x width: enlarged where it does
+    not cover it, cropped at its top left corner where it is larger."""
+    own_height, own_width = background.shape[:2]
+    ratio = max(width / own_width, height / own_height)
+    top, left, bottom, right = box
+    if ratio <= 1:
+        return background[top:bottom, left:right]
+    size = math.ceil(own_height * ratio), math.ceil(own_width * ratio)
+    return resized_window(background, size, box, (bottom - top, right - left))
+
+
+def _resized_cutout(
+    colours: np.ndarray, alpha: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    if alpha.shape == (height, width):
+        return colours, alpha
+    resized = _resized(colours, height, width)
+    if (alpha == 0).any():
+        weight = alpha[..., None].astype(np.float32) / 255
+        total = resize_bilinear(weight, height, width)
+        visible = resize_bilinear(colours * weight, height, width) / np.maximum(total, 1e-6)
+        resized = np.where(total > 0, _rounded(visible), resized)
+    return resized, _resized(alpha, height, width)
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    layers = image.reshape(*image.shape[:2], -1).astype(np.float32)
+    resized = _rounded(resize_bilinear(layers, height, width))
+    return resized.reshape(height, width, *image.shape[2:])
+
+
+def _rounded(image: np.ndarray) -> np.ndarray:
+    # Halves, of which there are many, go up as they do in OpenCV.
+    return np.floor(image + 0.5).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,123 @@
+"""Deep Image Matting (Xu et al., CVPR 2017): alpha from a photo and a trimap.
+
+Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py; the authors published neither
+code nor weights.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from matting_jax.image.colour import normalise
+from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.models.backbones.vgg16 import VGG16
+from matting_jax.models.layers import Conv, probability, xavier_normal
+from matting_jax.models.pooling import unpool
+
+Array = jax.Array
+
+# What the network reads where the trimap is unknown: the grey value of files, in [0, 1].
+UNKNOWN = 128 / 255
+# name: output channels of the decoder's convolutions, each after an unpooling
+DECODER = {
+    "deconv5_1": 512,
+    "deconv4_1": 256,
+    "deconv3_1": 128,
+    "deconv2_1": 64,
+    "deconv1_1": 64,
+}
+
+
+class Decoder(nn.Module):
+    """Features [B, H/32, W/32, 512] and the encoder's places -> logits of alpha [B, H, W, 1].
+
+    The last maxima that were pooled are the first to be unpooled. What the names call
+    deconvolutions are plain convolutions.
+    """
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, places: list[Array]) -> Array:
+        options = {"dtype": self.dtype, "kernel_init": xavier_normal}
+        x = nn.relu(Conv(512, 1, name="deconv6_1", **options)(x))
+        for (name, features), place in zip(DECODER.items(), reversed(places), strict=True):
+            x = nn.relu(Conv(features, 5, name=name, **options)(unpool(x, place)))
+        return Conv(1, 5, name="deconv1", **options)(x)
+
+
+class EncoderDecoder(nn.Module):
+    """The first stage: image and trimap [B, H, W, 4] -> logits of alpha [B, H, W, 1]."""
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        features, places = VGG16(self.dtype, name="encoder")(x)
+        return Decoder(self.dtype, name="decoder")(features, places)
+
+
+class Refiner(nn.Module):
+    """The second stage: image and coarse alpha [B, H, W, 4] -> what to add to its logits."""
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        options = {"dtype": self.dtype, "kernel_init": xavier_normal}
+        for i in (1, 2, 3):
+            x = nn.relu(Conv(64, 3, name=f"refine_conv{i}", **options)(x))
+        return Conv(1, 3, name="refine_pred", **options)(x)
+
+
+class DIM(nn.Module):
+    """Alpha of the unknown region of one photo.
+
+    image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown,
+    1 foreground; H and W multiples of 32, else ValueError. Returns a dict: alpha [B, H, W, 1] in
+    [0, 1], float32 (float64 for float64 input), and with `refine` coarse_alpha, what the first
+    stage said; without, alpha is that of the first stage. Nothing is normalised over a batch, so
+    `train`, `axis_name` and `frozen_statistics`, which every network takes, change nothing.
+    """
+
+    refine: bool = True
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
+        height, width = image.shape[1:3]
+        if height % 32 or width % 32 or 0 in (height, width):
+            raise ValueError(f"DIM needs sides that are multiples of 32, got {height}x{width}")
+        x, trimap = normalise(image), jnp.where(trimap == 0.5, UNKNOWN, trimap)
+        logits = EncoderDecoder(self.dtype, name="backbone")(
+            jnp.concatenate([x, trimap.astype(x.dtype)], axis=-1)
+        )
+        alpha = probability(logits)
+        if not self.refine:
+            return {"alpha": alpha}
+        correction = Refiner(self.dtype, name="refiner")(
+            jnp.concatenate([x, alpha.astype(x.dtype)], axis=-1)
+        )
+        return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
+
+
+def prepare(model: DIM, image: np.ndarray, trimap: np.ndarray) -> dict[str, np.ndarray]:
+    """A photo [H, W, 3] and its trimap [H, W, 1], float32, as the inputs of `model`.
+
+    At full size, both reflected below and on the right up to multiples of 32.
+    """
+    return {
+        "image": pad_to_multiple(image, 32)[None],
+        "trimap": pad_to_multiple(trimap, 32)[None],
+    }
+
+
+def restore(model: DIM, alpha: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The network's alpha [1, h, w, 1] without what was padded: [height, width]."""
+    return alpha[0, :height, :width, 0]

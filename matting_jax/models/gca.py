@@ -1,0 +1,267 @@
+"""GCA Matting (Li and Lu, AAAI 2020): alpha of the unknown region of a trimap.
+
+A residual U-Net of spectrally normalised convolutions, with guided contextual attention at 1/8 of
+the size in its encoder and its decoder. Source: Yaoyi-Li/GCA-Matting, networks/.
+"""
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.models.attention import GuidedContextualAttention
+from matting_jax.models.layers import BatchNorm, Conv
+from matting_jax.models.spectral import SpectralConv, SpectralConvTranspose
+
+Array = jax.Array
+
+# The statistics of ImageNet, by which the photo is normalised.
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
+xavier = nn.initializers.xavier_uniform()
+zeros = nn.initializers.zeros
+leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
+
+
+def xavier_without_trimap(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Xavier's initialisation of a kernel [k, k, 6, D], 0 for the channels of the trimap."""
+    return xavier(key, shape, dtype).at[:, :, 3:].set(0)
+
+
+class EncoderBlock(nn.Module):
+    """Two 3x3 convolutions plus the input, which a 1x1 convolution follows to half the size.
+
+    x [B, H, W, C] -> [B, H / stride, W / stride, features].
+    """
+
+    features: int
+    stride: int
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        conv = partial(self.conv, self.features, kernel_init=xavier)
+        y = nn.relu(self.norm(name="bn1")(conv(stride=self.stride, name="conv1")(x)))
+        y = self.norm(scale_init=zeros, name="bn2")(conv(name="conv2")(y))
+        if self.stride == 2:
+            x = conv(kernel_size=1, name="downsample_1")(nn.avg_pool(x, (2, 2), (2, 2)))
+            x = self.norm(name="downsample_2")(x)
+        return nn.relu(x + y)
+
+
+class DecoderBlock(nn.Module):
+    """Two convolutions plus the input; with `enlarge` the first is transposed and doubles the size.
+
+    x [B, H, W, C] -> [B, H, W, features], or [B, 2H, 2W, features].
+    """
+
+    features: int
+    enlarge: bool
+    conv: Any
+    conv_transpose: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        conv = partial(self.conv, kernel_init=xavier)
+        first = self.conv_transpose if self.enlarge else conv
+        y = leaky_relu(self.norm(name="bn1")(first(x.shape[-1], name="conv1")(x)))
+        y = self.norm(scale_init=zeros, name="bn2")(conv(self.features, name="conv2")(y))
+        if self.enlarge:
+            # The official order enlarges first; the 1x1 convolution of equal pixels is equal.
+            x = conv(self.features, kernel_size=1, name="upsample_1")(x)
+            x = self.norm(name="upsample_2")(x.repeat(2, axis=1).repeat(2, axis=2))
+        return leaky_relu(x + y)
+
+
+class Shortcut(nn.Module):
+    """Two 3x3 convolutions, each before ReLU and normalisation: [B, H, W, C] to `features`."""
+
+    features: int
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for index in (0, 3):
+            x = nn.relu(self.conv(self.features, name=f"{index}")(x))
+            x = self.norm(name=f"{index + 2}")(x)
+        return x
+
+
+class GuidanceHead(nn.Module):
+    """What the attention compares places by: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
+
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, image: Array) -> Array:
+        x = image
+        for index, features in ((1, 16), (5, 32), (9, 128)):
+            # Even sides read no padding below and on the right.
+            x = jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), mode="reflect")
+            x = nn.relu(self.conv(features, stride=2, padding=0, name=f"{index}")(x))
+            x = self.norm(name=f"{index + 2}")(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """A ResNet-34 with a deeper stem and shorter end, its shortcuts, and the guidance.
+
+    x [B, H, W, 6], photo and one-hot trimap -> the deepest features [B, H/32, W/32, 512]; the
+    shortcuts, of 32, 32, 64, 128 and 256 features from the full size to 1/16 of it; and the guide
+    of the attention [B, H/8, W/8, 128], or None. `attention` makes that module, None leaves it out.
+    """
+
+    conv: Any
+    norm: Any
+    attention: Any
+    guidance: bool
+
+    @nn.compact
+    def __call__(self, x: Array):
+        def stem(x, number, features, stride, init=xavier):
+            x = self.conv(features, stride=stride, kernel_init=init, name=f"conv{number}")(x)
+            return nn.relu(self.norm(name=f"bn{number}")(x))
+
+        def layer(x, name, features, blocks, stride):
+            for index in range(blocks):
+                stride_here = stride if index == 0 else 1
+                x = EncoderBlock(
+                    features, stride_here, self.conv, self.norm, name=f"{name}_{index}"
+                )(x)
+            return x
+
+        half = stem(x, 1, 32, 2, xavier_without_trimap)
+        half = stem(half, 2, 32, 1)
+        quarter = layer(stem(half, 3, 64, 2), "layer1", 64, 3, 1)
+        eighth = layer(quarter, "layer2", 128, 4, 2)
+        guide = None
+        if self.attention is not None:
+            if self.guidance:
+                guide = GuidanceHead(self.conv, self.norm, name="guidance_head")(x[..., :3])
+            eighth = self.attention(name="gca")(eighth, guide, x[:, ::8, ::8, 4])
+        sixteenth = layer(eighth, "layer3", 256, 4, 2)
+        deepest = layer(sixteenth, "layer_bottleneck", 512, 2, 2)
+
+        sources = [(x, 32), (half, 32), (quarter, 64), (eighth, 128), (sixteenth, 256)]
+        shortcuts = [
+            Shortcut(features, self.conv, self.norm, name=f"shortcut_{index}")(source)
+            for index, (source, features) in enumerate(sources)
+        ]
+        return deepest, shortcuts, guide
+
+
+class Decoder(nn.Module):
+    """Back to the full size, each shortcut of `Encoder` added at its own; returns tanh's argument.
+
+    x [B, H/32, W/32, 512]; guide and unknown [B, H/8, W/8] as the attention takes them
+    -> [B, H, W, 1].
+    """
+
+    conv: Any
+    conv_transpose: Any
+    norm: Any
+    attention: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, x: Array, shortcuts: list[Array], guide: Array | None, unknown: Array
+    ) -> Array:
+        def layer(x, name, features, blocks):
+            for index in range(blocks):
+                x = DecoderBlock(
+                    features, index == 0, self.conv, self.conv_transpose, self.norm,
+                    name=f"{name}_{index}",
+                )(x)  # fmt: skip
+            return x
+
+        full, half, quarter, eighth, sixteenth = shortcuts
+        x = layer(x, "layer1", 256, 2) + sixteenth
+        x = layer(x, "layer2", 128, 3) + eighth
+        if self.attention is not None:
+            x = self.attention(name="gca")(x, guide, unknown)
+        x = layer(x, "layer3", 64, 3) + quarter
+        x = layer(x, "layer4", 32, 2) + half
+        x = leaky_relu(self.norm(name="bn1")(self.conv_transpose(32, name="conv1")(x))) + full
+        return Conv(1, kernel_init=xavier, dtype=self.dtype, name="conv2")(x)
+
+
+class GCA(nn.Module):
+    """Alpha from a photo and its trimap.
+
+    image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown and 1
+    foreground; H and W multiples of 32, else ValueError. Returns a dict: alpha [B, H, W, 1] in
+    [0, 1], float32 (float64 for float64 input), where the trimap is known too.
+
+    Without `attention` it is the paper's baseline: the shortcuts, but neither attention nor
+    guidance. Without `guidance` the attention compares places by the features that it rebuilds in
+    place of those of the image, as contextual attention does in inpainting (Yu et al., 2018), from
+    which the paper sets out; the official code has no such variant. `train` takes batch statistics
+    unless `frozen_statistics`, over all devices of `axis_name`, and in either case a step of power
+    iteration, since the kernels change.
+    """
+
+    attention: bool = True
+    guidance: bool = True
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
+        height, width = image.shape[1:3]
+        if height % 32 or width % 32 or 0 in (height, width):
+            raise ValueError(f"GCA needs sides that are multiples of 32, got {height}x{width}")
+        conv = partial(SpectralConv, update=train, dtype=self.dtype)
+        conv_transpose = partial(SpectralConvTranspose, update=train, dtype=self.dtype)
+        norm = partial(
+            BatchNorm,
+            use_running_average=not train or self.frozen_statistics,
+            axis_name=self.axis_name,
+        )
+        attention = None
+        if self.attention:
+            attention = partial(GuidedContextualAttention, norm, self.dtype)
+
+        photo = (image - jnp.asarray(MEAN, image.dtype)) / jnp.asarray(DEVIATION, image.dtype)
+        background, foreground = trimap < 1 / 3, trimap >= 2 / 3
+        unknown = ~(background | foreground)
+        x = jnp.concatenate([photo, background, unknown, foreground], axis=-1, dtype=image.dtype)
+        if self.dtype is not None:
+            x = x.astype(self.dtype)
+
+        deepest, shortcuts, guide = Encoder(
+            conv, norm, attention, self.guidance, name="encoder"
+        )(x)
+        z = Decoder(conv, conv_transpose, norm, attention, self.dtype, name="decoder")(
+            deepest, shortcuts, guide, x[:, ::8, ::8, 4]
+        )
+        z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        return {"alpha": (jnp.tanh(z) + 1) / 2}
+
+
+def prepare(model: GCA, image: np.ndarray, trimap: np.ndarray) -> dict[str, np.ndarray]:
+    """A photo [H, W, 3] float32 in [0, 1] and its trimap [H, W, 1] as the inputs of `model`: both
+    reflected below and on the right up to multiples of 32.
+
+    Source: the rule of the published figures, OriginScale in dataloader/data_generator.py.
+    """
+    return {
+        "image": pad_to_multiple(image, 32)[None],
+        "trimap": pad_to_multiple(trimap, 32)[None],
+    }
+
+
+def restore(model: GCA, alpha: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The network's alpha [1, h, w, 1] without the padding of `prepare`: [height, width]."""
+    return alpha[0, :height, :width, 0]

@@ -1,0 +1,176 @@
+"""Deep Image Matting against mmagic's."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import matting_jax as mj
+from matting_jax.commandline import load_config
+from matting_jax.models import dim
+from matting_jax.models.pooling import max_pool
+from matting_jax.tasks import dim as task
+from tests.conftest import compiled_quickly
+from tests.goldens import synth
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+CONFIG = Path(__file__).parents[2] / "configs" / "dim.py"
+
+
+def state_dict(seed):
+    return synth.state_dict(str(GOLDENS / "dim.json"), seed)
+
+
+def as_float(trimap):
+    """A trimap of bytes as 0, 0.5 and 1, with a channel."""
+    return np.where(trimap == 128, 0.5, trimap / 255).astype(np.float32)[..., None]
+
+
+@pytest.fixture(scope="module")
+def forward():
+    """All outputs of the network, also those inside; both goldens have one size."""
+    model = mj.create_model("dim")
+    return jax.jit(lambda variables, inputs: model.apply(
+        variables, **inputs, capture_intermediates=True))  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[(4, 128, 160), (28, 110, 150)], ids=["direct", "padded"])
+def case(request, forward):
+    """(golden, variables, photo, outputs, what lies inside) of a golden file."""
+    seed, height, width = request.param
+    golden = np.load(GOLDENS / f"dim_{height}x{width}_s{seed}.npz")
+    photo = synth.image(height, width, 3, 1, seed)[0]
+    variables = mj.from_state_dict("dim", state_dict(seed))
+    inputs = dim.prepare(mj.create_model("dim"), photo, as_float(golden["trimap"]))
+    outputs, captured = forward(variables, inputs)
+    return golden, variables, photo, outputs, captured["intermediates"]
+
+
+def test_outputs_equal_official(case):
+    golden, _, _, outputs, _ = case
+    np.testing.assert_allclose(outputs["coarse_alpha"], golden["alpha_stage1"], atol=2e-6)
+    np.testing.assert_allclose(outputs["alpha"], golden["alpha_refined"], atol=1e-5)
+
+
+def test_features_and_logits_equal_official(case):
+    golden, _, _, _, captured = case
+    encoder, decoder = captured["backbone"]["encoder"], captured["backbone"]["decoder"]
+    features = {
+        "conv6_pre": encoder["conv6"]["__call__"][0][..., ::16],
+        "deconv5_pre": decoder["deconv5_1"]["__call__"][0][..., ::16],
+        "deconv2_pre": decoder["deconv2_1"]["__call__"][0][:, ::4, ::4, ::4],
+        "raw_alpha": decoder["deconv1"]["__call__"][0],
+        "raw_refine": captured["refiner"]["refine_pred"]["__call__"][0],
+    }
+    for name, feature in features.items():
+        bound = 1e-5 * np.abs(golden[name]).max()
+        np.testing.assert_allclose(feature, golden[name], atol=bound, err_msg=name)
+
+
+@pytest.mark.parametrize("block, last, stride, step", [(1, 2, 4, 8), (5, 4, 1, 16)])
+def test_pooled_values_and_their_places_equal_official(case, block, last, stride, step):
+    golden, _, _, _, captured = case
+    encoder = captured["backbone"]["encoder"]
+    before = jnp.maximum(encoder[f"layer{block}_{last}"]["__call__"][0], 0)
+    pooled, place = max_pool(before)
+    np.testing.assert_array_equal(place, encoder["__call__"][0][1][block - 1])
+    _, height, width, _ = pooled.shape
+    row = 2 * np.arange(height)[:, None, None] + place // 2
+    index = 2 * width * row + 2 * np.arange(width)[:, None] + place % 2
+    taken = np.s_[:, ::stride, ::stride, ::step]
+    np.testing.assert_allclose(pooled[taken], golden[f"pool{block}"], atol=2e-5)
+    np.testing.assert_array_equal(index[taken], golden[f"pool{block}_idx"])
+
+
+def test_test_time_rule_equals_official(case):
+    golden, variables, photo, _, _ = case
+    with compiled_quickly():
+        alpha = mj.Matter("dim", variables)(photo, trimap=golden["trimap"])
+    np.testing.assert_allclose(alpha, golden["alpha_final"], atol=1e-5)
+    levels = np.rint(255 * alpha)
+    assert np.mean(levels == golden["alpha_u8"]) > 0.999
+    assert np.abs(levels - golden["alpha_u8"]).max() <= 1
+
+
+def test_first_stage_alone_says_what_it_says_before_refinement(case):
+    golden, variables, photo, outputs, _ = case
+    params = {"backbone": variables["params"]["backbone"]}
+    model = mj.create_model("dim", refine=False)
+    inputs = dim.prepare(model, photo, as_float(golden["trimap"]))
+    with compiled_quickly():
+        alone = jax.jit(lambda params: model.apply({"params": params}, **inputs))(params)
+    assert set(alone) == {"alpha"}
+    np.testing.assert_allclose(alone["alpha"], outputs["coarse_alpha"], atol=1e-6)
+
+
+def test_sides_must_be_multiples_of_32():
+    model = mj.create_model("dim")
+    with pytest.raises(ValueError, match="multiples of 32, got 48x64"):
+        jax.eval_shape(
+            model.init, jax.random.key(0), jnp.zeros((1, 48, 64, 3)), jnp.zeros((1, 48, 64, 1))
+        )
+
+
+def test_initialisation_is_xavier_with_its_tails():
+    model = mj.create_model("dim")
+    image, trimap = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
+    with compiled_quickly():
+        params = jax.jit(model.init)(jax.random.key(0), image, trimap)["params"]
+    assert sum(x.size for x in jax.tree.leaves(params)) == 26_276_802
+    encoder, decoder = params["backbone"]["encoder"], params["backbone"]["decoder"]
+    for kernel in (
+        encoder["layer3_2"]["kernel"],
+        encoder["conv6"]["kernel"],
+        decoder["deconv2_1"]["kernel"],
+        params["refiner"]["refine_conv2"]["kernel"],
+    ):
+        size, _, inputs, outputs = kernel.shape
+        deviation = np.sqrt(2 / (size**2 * (inputs + outputs)))
+        assert np.std(kernel) == pytest.approx(deviation, rel=0.02)
+        assert np.abs(kernel).max() > 3.5 * deviation
+    assert not any(np.any(layer["bias"]) for layer in (*encoder.values(), *decoder.values()))
+
+
+@pytest.fixture(scope="module")
+def official_step():
+    """The golden of a training step, our losses' terms, and our gradients by official names."""
+    golden = np.load(GOLDENS / "dim_train_s22.npz")
+    colours = [synth.image(64, 96, channels, 2, seed).astype(np.float64)
+               for channels, seed in ((1, 1022), (3, 2022), (3, 3022))]  # fmt: skip
+    alpha, foreground, background = colours
+    merged = (foreground * alpha + background * (1 - alpha)).astype(np.float32)
+    inputs = {"image": merged.astype(np.float64), "trimap": as_float(golden["trimap"])}
+    truth = {"alpha": alpha, "foreground": foreground, "background": background}
+    config = load_config(CONFIG, "finetune")
+    params = mj.from_state_dict("dim", state_dict(22))["params"]
+    with jax.enable_x64(True), compiled_quickly():
+        model = mj.create_model("dim")
+
+        def loss(params):
+            outputs = model.apply({"params": params}, **inputs, train=True)
+            return task.loss(outputs, inputs, truth, config)
+
+        wide = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+        grads, terms = jax.jit(jax.grad(loss, has_aux=True))(wide)
+        grads, terms = jax.tree.map(np.asarray, (grads, terms))
+    return golden, terms, mj.to_state_dict("dim", {"params": grads})
+
+
+def test_training_losses_equal_official(official_step):
+    golden, terms, _ = official_step
+    for name, key in (("alpha", "alpha"), ("composition", "comp"), ("refinement", "refine")):
+        assert float(terms[name]) == pytest.approx(float(golden[f"loss_{key}"]), rel=1e-6)
+    assert sum(terms.values()) == pytest.approx(float(golden["loss_total"]), rel=1e-6)
+
+
+def test_gradients_equal_official(official_step):
+    golden, _, tensors = official_step
+    for key, gradient in (
+        ("grad_enc_layer1_0", tensors["backbone.encoder.layer1.0.weight"]),
+        ("grad_enc_layer5_4", tensors["backbone.encoder.layer5.4.weight"][::16, ::16]),
+        ("grad_dec_deconv1", tensors["backbone.decoder.deconv1.weight"]),
+        ("grad_ref_conv1", tensors["refiner.refine_conv1.weight"]),
+    ):
+        error = np.linalg.norm(gradient - golden[key]) / np.linalg.norm(golden[key])
+        assert error < 1e-6, (key, error)
