@@ -1,7 +1,6 @@
 """GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
 
-python launch.py --config configs/gfm.py               the embedded sample: two cores, TIME,
-                                                       SCORE
+python launch.py --config configs/gfm.py               the embedded sample, on two cores
 python launch.py --config configs/gfm.py:am2k_ori \\
     --config.data.train.images=DIR --config.data.test.images=DIR \\
     --config.init.backbone=resnet34.pth                ORI-Track: AM-2k's photos
@@ -11,7 +10,7 @@ python launch.py --config configs/gfm.py:am2k_comp_rssn \\
 python launch.py --config configs/gfm.py:am2k_comp_coco \\
     --config.data.train.foregrounds=DIR ...            COMP-Track: AM-2k over COCO
 
-All start from torchvision's file of the backbone, an ImageNet one (--config.init.backbone=FILE).
+The last three start from torchvision's file of the backbone (--config.init.backbone=FILE).
 AM-2k has 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5,
 batches of 32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition
 route with --config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
