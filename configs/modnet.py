@@ -44,6 +44,11 @@ def get_config(variant: str = "sample") -> ConfigDict:
         dict(brightness=0.1, contrast=0.15, saturation=0.2, hue=0.02)
     )
 
+    # RSSN, GFM's composition route: chances of a blurred background, of noise, of denoised copies.
+    config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
+    config.synthesis.rssn.blur_sizes = (20, 30, 40, 50, 60)  # px
+    config.synthesis.rssn.noise_deviation = 10.0  # of 255
+
     config.optimizer = ConfigDict(dict(name="sgd", learning_rate=0.01))
     config.optimizer.momentum = 0.9  # sgd
     config.optimizer.b1, config.optimizer.b2, config.optimizer.eps = 0.9, 0.999, 1e-8  # adam, adamw

@@ -38,7 +38,10 @@ class Matter:
         self.variables = jax.device_put(dict(variables))
         self.sizes: set[tuple[int, ...]] = set()
         # XLA leaves out what only the other heads need.
-        self.alpha = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)["alpha"])
+        self.head = jax.jit(
+            lambda variables, inputs, name: model.apply(variables, **inputs)[name],
+            static_argnames="name",
+        )
         self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
 
     def __call__(
@@ -56,9 +59,10 @@ class Matter:
         another shape, type or range, and for one that is missing or not taken.
         """
         images = self.images(photo, trimap, background)
-        alpha = np.asarray(self.alpha(self.variables, self.inputs(images)))
         height, width = images["image"].shape[:2]
-        alpha = np.clip(self.rule.restore(self.model, alpha, height, width, **self.options), 0, 1)
+        outputs = self.outputs(images)
+        alpha = self.rule.restore(self.model, outputs, height, width, **self.options)
+        alpha = np.clip(alpha, 0, 1)
         if "trimap" in images:
             trimap = images["trimap"][..., 0]
             alpha = np.where(trimap == 0.5, alpha, trimap)
@@ -97,9 +101,26 @@ class Matter:
                 )
         return images
 
+    def outputs(self, images: Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+        """What the rule makes the alpha of: the network's own, or the heads of several passes.
+
+        A rule that looks at a photo more than once has `passes` beside `prepare`: the inputs of
+        each head that its `restore` takes.
+        """
+        if not hasattr(self.rule, "passes"):
+            return np.asarray(self.head(self.variables, self.inputs(images), "alpha"))
+        passes = self.rule.passes(self.model, **images, **self.options)
+        return {
+            head: np.asarray(self.head(self.variables, self.logged(inputs), head))
+            for head, inputs in passes.items()
+        }
+
     def inputs(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`images` as the network takes them; a size not seen before is logged."""
-        inputs = self.rule.prepare(self.model, **images, **self.options)
+        """`images` as the network takes them."""
+        return self.logged(self.rule.prepare(self.model, **images, **self.options))
+
+    def logged(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`inputs`, whose size is logged if it was not seen before."""
         size = inputs["image"].shape[1:3]
         if size not in self.sizes:
             self.sizes.add(size)

@@ -110,7 +110,7 @@ def test_each_network_size_is_compiled_and_logged_once(matter, caplog):
     with caplog.at_level(logging.INFO, logger="matting_jax"):
         for size in ((40, 50), (41, 44), (40, 50), (30, 100), (31, 101)):
             matter(photo(*size))
-    assert matter.alpha._cache_size() == 2
+    assert matter.head._cache_size() == 2
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["compiling tiny for 32 x 32", "compiling tiny for 32 x 96"]
 

@@ -6,7 +6,6 @@ import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -168,11 +167,16 @@ def assign(
     return flat
 
 
-def official_names(name: str, keywords: Mapping[str, Any]) -> ModuleType:
-    """The module with the names that network `name` has in the official files of its flavour."""
-    flavour = getattr(create_model(name, **keywords), "flavour", "official")
+def official_names(name: str, keywords: Mapping[str, Any]) -> Any:
+    """The module with the names that network `name` has in the official files of its flavour.
+
+    Where they depend on more keywords, the module's `names_of(model)` has them in its place.
+    """
+    model = create_model(name, **keywords)
+    flavour = getattr(model, "flavour", "official")
     file = name if flavour == "official" else f"{name}_{flavour}"
-    return importlib.import_module(f"{__name__}.{file}")
+    module = importlib.import_module(f"{__name__}.{file}")
+    return module.names_of(model) if hasattr(module, "names_of") else module
 
 
 def is_counter(key: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse
+from scipy import ndimage, sparse
 
 Array = jax.Array
 
@@ -86,6 +86,54 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     antialiasing where it reduces.
     """
     return resize_by(bilinear_weights, image, height, width)
+
+
+def resize_smooth(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`image` [H, W] or [H, W, C] to [height, width] or [height, width, C] on the host, blurred
+    before it is reduced: float64, from uint8 in [0, 1].
+
+    scikit-image's `resize` as it is by default, to the last bit: along an axis that shrinks f times
+    a Gaussian of deviation (f - 1) / 2, then linear interpolation, edges mirrored.
+    """
+    scale = 255 if image.dtype == np.uint8 else 1
+    image = np.asarray(image, np.float64) / scale
+    factors = np.divide(image.shape[:2], (height, width))
+    channels = (1,) * (image.ndim - 2)
+    low, high = image.min(), image.max()
+    if max(factors) > 1:
+        sigma = (*np.maximum(0, (factors - 1) / 2), *(0 for _ in channels))
+        image = ndimage.gaussian_filter(image, sigma, mode="mirror")
+    zoom = (*(1 / factors), *channels)
+    image = ndimage.zoom(image, zoom, order=1, mode="mirror", grid_mode=True)
+    return np.clip(image, low, high)
+
+
+def enlarge_aligned(x: Array, height: int, width: int) -> Array:
+    """Bilinear enlargement of x [B, h, w, C] to [B, height, width, C], corners upon corners.
+
+    PyTorch's `interpolate(mode="bilinear", align_corners=True)`, by products with small matrices.
+    """
+    for axis, size in ((1, height), (2, width)):
+        weights = jnp.asarray(aligned_weights(x.shape[axis], size), x.dtype)
+        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
+    return x
+
+
+def aligned_weights(old: int, new: int) -> np.ndarray:
+    """[new, old] matrix whose row i lies between the samples next to i (old - 1) / (new - 1)."""
+    place = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
+    return np.maximum(1 - np.abs(place - np.arange(old)), 0).astype(np.float32)
+
+
+def pool_area(x: Array, size: int) -> Array:
+    """Means of x [B, H, W, C] over size x size overlapping parts: [B, size, size, C].
+
+    PyTorch's `AdaptiveAvgPool2d`; parts may be smaller than a pixel, then some are equal.
+    """
+    for axis in (1, 2):
+        weights = jnp.asarray(area_weights(x.shape[axis], size).toarray(), x.dtype)
+        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
+    return x
 
 
 def resize_by(

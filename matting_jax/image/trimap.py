@@ -114,30 +114,30 @@ def foamliu_pytorch(alpha: Array, size: Array | int, largest: int = 4) -> Array:
     return mmagic(alpha, size, size, largest=largest)
 
 
-def gfm(alpha: Array, size: int = 25) -> Array:
+def gfm(alpha: Array, size: Array | int = 25, largest: int = 25) -> Array:
     """Trimap of alpha [H, W, 1] that the glance decoder of GFM's TT learns: both sides eroded.
 
-    Source: JizhiziLi/GFM, core/util.py, gen_trimap_with_dilate.
+    `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_trimap_with_dilate.
     """
-    return mmagic(alpha, size, size, largest=size)
+    return mmagic(alpha, size, size, largest=largest)
 
 
-def gfm_foreground(alpha: Array, size: int = 50) -> Array:
+def gfm_foreground(alpha: Array, size: Array | int = 50, largest: int = 50) -> Array:
     """1 where alpha [H, W, 1] is 1 also after an erosion, else 0: what the glance decoder of GFM's
     FT learns. Alpha less this is left to the focus decoder.
 
-    Source: JizhiziLi/GFM, core/util.py, gen_erosion.
+    `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_erosion.
     """
-    return (~grow(alpha < 1, size, size)).astype(alpha.dtype)
+    return (~grow(alpha < 1, size, largest)).astype(alpha.dtype)
 
 
-def gfm_subject(alpha: Array, size: int = 50) -> Array:
+def gfm_subject(alpha: Array, size: Array | int = 50, largest: int = 50) -> Array:
     """0 where alpha [H, W, 1] is 0 also after a dilation, else 1: what the glance decoder of GFM's
     BT learns. This less alpha is left to the focus decoder.
 
-    Source: JizhiziLi/GFM, core/util.py, gen_dilate.
+    `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_dilate.
     """
-    return grow(alpha > 0, size, size).astype(alpha.dtype)
+    return grow(alpha > 0, size, largest).astype(alpha.dtype)
 
 
 def bgmv2(alpha: Array, times: Array | int = 10) -> Array:

@@ -13,7 +13,13 @@ from flax import linen as nn
 from matting_jax.choices import one_of
 
 # name: class, in the file of that name
-NETWORKS = {"modnet": "MODNet", "dim": "DIM", "gca": "GCA", "pp_matting": "PPMatting"}
+NETWORKS = {
+    "modnet": "MODNet",
+    "dim": "DIM",
+    "gca": "GCA",
+    "pp_matting": "PPMatting",
+    "gfm": "GFM",
+}
 # What a network may take, by its channels.
 CHANNELS = {"image": 3, "trimap": 1, "background": 3}
 

@@ -31,6 +31,16 @@ xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
+def torch_uniform(fan_in: int) -> Init:
+    """U(-b, b), b = 1 / sqrt(fan_in): PyTorch's default for kernels and biases alike."""
+    bound = fan_in**-0.5
+
+    def draw(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
 def is_cpu_form(form: str) -> bool:
     """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
@@ -45,11 +55,6 @@ def probability(logits: Array) -> Array:
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6); its derivative is 0 at 0 and at 6, as in PyTorch."""
     return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
-
-
-def probability(logits: Array) -> Array:
-    """Sigmoid in at least float32: near 1 bfloat16 has steps of 1/256."""
-    return nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
 
 
 class Conv(nn.Module):
@@ -68,6 +73,7 @@ class Conv(nn.Module):
     dtype: Dtype = None
     kernel_init: Init = he_uniform
     dilation: int = 1
+    bias_init: Init = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -75,7 +81,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
@@ -136,6 +142,27 @@ def behind_condition_backward(_, g: Array):
 
 
 behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
+
+
+def max_pool3(x: Array, form: str = "auto") -> Array:
+    """The largest of 3x3 places around every second one: [B, H, W, C] -> [B, H/2, W/2, C].
+
+    H and W even; what lies outside never wins. On CPU row by row and column by column, whose
+    gradient is several times faster.
+    """
+    if not is_cpu_form(form):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for axis in (2, 1):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (1, 0)
+        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
+        length = x.shape[axis]
+        before, centre, after = (
+            lax.slice_in_dim(padded, i, i + length - 1, 2, axis) for i in range(3)
+        )
+        x = jnp.where(before >= centre, before, centre)
+        x = jnp.where(x >= after, x, after)
+    return x
 
 
 class DepthwiseConv(nn.Module):

@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from matting_jax.image import trimap
+from matting_jax.image import rssn, trimap
 from matting_jax.image.colour import jitter
-from matting_jax.image.composite import composite
 from matting_jax.image.filters import blur3
 from matting_jax.image.geometry import downsample
 from matting_jax.losses import absolute, l2, mean
@@ -26,8 +25,9 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     """Composites, or photos with their alpha, and what the network should say of them.
 
     `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3], or `image` and `alpha`. `config.synthesis` holds the chances and
-    ranges of the augmentation. Returns inputs {image} and truth {alpha, trimap}, float32.
+    and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
+    and `alpha`. `config.synthesis` holds the chances and ranges of the augmentation. Returns inputs
+    {image} and truth {alpha, trimap}, float32.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
@@ -41,9 +41,11 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         if "image" in arrays:
             image = jitter(keys[0], arrays["image"], options.jitter)
         else:
+            reduction, composition = jax.random.split(keys[4])
+            arrays = rssn.denoise(reduction, arrays, options.rssn)
             foreground = jitter(keys[0], arrays["foreground"], options.jitter)
             background = jitter(keys[1], arrays["background"], options.jitter)
-            image = composite(foreground, alpha, background)
+            image, *_ = rssn.compose(composition, foreground, alpha, background, options.rssn)
         flip = jax.random.bernoulli(keys[2], options.flip)
         image = jnp.where(flip, image[:, ::-1], image)
         alpha = jnp.where(flip, alpha[:, ::-1], alpha)

@@ -210,3 +210,25 @@ def test_what_is_computed_once_is_the_same_with_its_gradient():
         np.testing.assert_array_equal(gradient(cotangent)[0], cotangent)
     x[0, 0, 0, 0] = np.nan
     assert np.all(np.isnan(layers.computed_once(x, "cpu")))
+
+
+def test_max_pooling_forms_agree_with_gradients():
+    x, cotangent = random((2, 8, 12, 5), 0), random((2, 4, 6, 5), 1)
+    results = []
+    for form in ("cpu", "lax"):
+        y, gradient = jax.vjp(lambda x, form=form: layers.max_pool3(x, form), x)
+        results.append((y, *gradient(cotangent)))
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
+    impulse = np.zeros((1, 9, 9, 1), np.float32)
+    impulse[0, 4, 4] = 1
+    kernel = random((3, 3, 1, 1), 0)
+    conv = layers.Conv(1, 3, use_bias=False, dilation=dilation)
+    y = conv.apply({"params": {"kernel": kernel}}, impulse)[0, ..., 0]
+    places = slice(4 - dilation, 5 + dilation, dilation)
+    np.testing.assert_allclose(y[places, places], kernel[::-1, ::-1, 0, 0], atol=1e-6)
+    assert np.count_nonzero(y) == 9

@@ -1,0 +1,91 @@
+"""DenseNet-121 (Huang et al., 2017) without its classifier, names as torchvision has them."""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from matting_jax.models.layers import Conv
+
+Array = jax.Array
+
+GROWTH = 32
+DEPTHS = (6, 12, 24, 16)  # layers of each block
+
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+class DenseLayer(nn.Module):
+    """x [B, H, W, C] -> the new features [B, H, W, 32]: a 1x1 and a 3x3 convolution, each after
+    normalisation and ReLU."""
+
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for i, (features, size) in enumerate(((4 * GROWTH, 1), (GROWTH, 3)), 1):
+            x = nn.relu(self.norm(name=f"norm{i}")(x))
+            x = Conv(features, size, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
+                     name=f"conv{i}")(x)  # fmt: skip
+        return x
+
+
+class DenseBlock(nn.Module):
+    """Layers that each take the features of all before: [B, H, W, C] to C + 32 * depth."""
+
+    depth: int
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for i in range(1, self.depth + 1):
+            new = DenseLayer(self.norm, self.dtype, name=f"denselayer{i}")(x)
+            x = jnp.concatenate([x, new], axis=-1)
+        return x
+
+
+class Transition(nn.Module):
+    """Half the features at half the size: [B, H, W, C] -> [B, H/2, W/2, C/2].
+
+    The mean of 2x2 places is taken before the 1x1 convolution, with which it commutes, at a quarter
+    of the multiply-adds.
+    """
+
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = nn.avg_pool(nn.relu(self.norm(name="norm")(x)), (2, 2), (2, 2))
+        return Conv(x.shape[-1] // 2, 1, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
+                    name="conv")(x)  # fmt: skip
+
+
+class DenseNet121(nn.Module):
+    """image [B, H, W, 3] -> a list of features at 1/2 of its size (64 channels), 1/4 (128),
+    1/8 (256), 1/16 (512) and once more 1/16 (1024).
+
+    As GFM uses it: without the max pooling after the first convolution, which halves the size once
+    more, and without the last normalisation. Source: pytorch/vision,
+    torchvision/models/densenet.py.
+    """
+
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> list[Array]:
+        x = Conv(64, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
+                 name="conv0")(x)  # fmt: skip
+        x = nn.relu(self.norm(name="norm0")(x))
+        taps = [x]
+        for i, depth in enumerate(DEPTHS, 1):
+            x = DenseBlock(depth, self.norm, self.dtype, name=f"denseblock{i}")(x)
+            if i < len(DEPTHS):
+                x = Transition(self.norm, self.dtype, name=f"transition{i}")(x)
+            taps.append(x)
+        return taps

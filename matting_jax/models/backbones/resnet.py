@@ -1,0 +1,103 @@
+"""ResNet (He et al., 2016) without its classifier, names and layers as torchvision has them."""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from matting_jax.models.layers import Conv, computed_once, max_pool3
+
+Array = jax.Array
+
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions plus the input, which a 1x1 convolution follows where shapes differ.
+
+    x [B, H, W, C] -> [B, H / stride, W / stride, features].
+    """
+
+    features: int
+    stride: int
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        y = conv(self, self.features, 3, self.stride, name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn2")(conv(self, self.features, 3, name="conv2")(y))
+        return nn.relu(y + shortcut(self, x, self.features))
+
+
+class Bottleneck(nn.Module):
+    """A 3x3 convolution between two of 1x1, to four times `features`, plus the input.
+
+    x [B, H, W, C] -> [B, H / stride, W / stride, 4 * features].
+    """
+
+    features: int
+    stride: int
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        y = nn.relu(self.norm(name="bn1")(conv(self, self.features, 1, name="conv1")(x)))
+        y = conv(self, self.features, 3, self.stride, name="conv2")(y)
+        y = nn.relu(self.norm(name="bn2")(y))
+        y = self.norm(name="bn3")(conv(self, 4 * self.features, 1, name="conv3")(y))
+        return nn.relu(y + shortcut(self, x, 4 * self.features))
+
+
+def conv(block: Any, features: int, size: int, stride: int = 1, *, name: str) -> Conv:
+    """A convolution of a ResNet, in the types of `block`."""
+    return Conv(features, size, stride, use_bias=False, dtype=block.dtype, kernel_init=he_fan_out,
+                name=name)  # fmt: skip
+
+
+def shortcut(block: Any, x: Array, features: int) -> Array:
+    """The input of `block` as it is added to its output of so many features."""
+    x = computed_once(x)
+    if block.stride == 1 and x.shape[-1] == features:
+        return x
+    x = conv(block, features, 1, block.stride, name="downsample_0")(x)
+    return block.norm(name="downsample_1")(x)
+
+
+# name: block, and how many of them in each of the four layers
+DEPTHS = {"resnet34": (BasicBlock, (3, 4, 6, 3)), "resnet101": (Bottleneck, (3, 4, 23, 3))}
+
+
+class ResNet(nn.Module):
+    """image [B, H, W, 3] -> a list of the stem's features at 1/2 of its size and those of the four
+    layers at 1/4 to 1/32.
+
+    Without `stem` it takes the features of another stem, and the first layer is of their size.
+    Source: pytorch/vision, torchvision/models/resnet.py.
+    """
+
+    kind: str
+    norm: Any
+    dtype: Any = None
+    stem: bool = True
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> list[Array]:
+        block, depths = DEPTHS[self.kind]
+        taps = []
+        if self.stem:
+            x = conv(self, 64, 7, 2, name="conv1")(x)
+            x = nn.relu(self.norm(name="bn1")(x))
+            taps.append(x)
+            x = max_pool3(x, self.form)
+        for layer, depth in enumerate(depths):
+            for i in range(depth):
+                stride = 2 if layer > 0 and i == 0 else 1
+                x = block(64 * 2**layer, stride, self.norm, self.dtype,
+                          name=f"layer{layer + 1}_{i}")(x)  # fmt: skip
+            taps.append(x)
+        return taps

@@ -1,0 +1,149 @@
+"""RSSN against the official code, and its chances."""
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from matting_jax.commandline import load_config
+from matting_jax.image import rssn
+from matting_jax.image.geometry import resize_smooth
+from matting_jax.tasks import modnet
+from tests.goldens import synth
+
+ROOT = Path(__file__).parents[2]
+OFF = dict(sharpness=0.0, noise=0.0, denoise=0.0, blur_sizes=(20, 30), noise_deviation=10.0)
+
+
+def options(**fields):
+    return ConfigDict({**OFF, **fields})
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(ROOT / "tests" / "goldens" / "gfm_losses.npz")
+
+
+@pytest.fixture(scope="module")
+def parts(golden):
+    """Foreground, alpha, and a background brought to their size as the official code does it."""
+    seed = int(golden["seed"])
+    alpha = golden["rssn/mask"][..., None] / np.float32(255)
+    foreground = np.rint(255 * synth.image(96, 80, 3, 1, seed + 8)[0]) / 255
+    background = np.rint(255 * synth.image(130, 120, 3, 1, seed + 9)[0]).astype(np.uint8)
+    background = resize_smooth(background, 96, 80)
+    return foreground.astype(np.float32), alpha, background.astype(np.float32)
+
+
+def test_resized_background_equals_official(golden, parts):
+    np.testing.assert_allclose(255 * parts[2][::2, ::2], golden["rssn/bg_resized"], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("comp", {}),
+        ("comp_blur20", dict(sharpness=1.0, blur_sizes=(20,))),
+        ("comp_blur30", dict(sharpness=1.0, blur_sizes=(30,))),
+    ],
+)
+def test_composites_equal_official(golden, parts, name, fields):
+    image, foreground, background = rssn.compose(jax.random.key(0), *parts, options(**fields))
+    # The official ones are bytes, cut off.
+    difference = 255 * np.asarray(image) - golden[f"rssn/{name}"]
+    assert -1e-3 < difference.min() and difference.max() < 1 + 1e-3
+    np.testing.assert_array_equal(foreground, parts[0])
+    if fields:
+        stored = golden[f"rssn/{name.replace('comp', 'bg')}"]
+        np.testing.assert_allclose(255 * background[::2, ::2], stored, atol=1e-3)
+
+
+def test_one_field_of_noise_is_added_to_all_and_saturates(parts):
+    foreground, alpha, background = parts
+    dark, light = np.zeros_like(foreground), np.ones_like(background)
+    on = options(noise=1.0)
+    key = jax.random.key(1)
+    image, noisy, other = rssn.compose(key, foreground, alpha, background, on)
+    middle = [(x > 0.2) & (x < 0.8) for x in (foreground, background)]
+    middle = middle[0] & middle[1]
+    added = [255 * (a - b)[middle] for a, b in ((noisy, foreground), (other, background))]
+    np.testing.assert_allclose(added[0], added[1], atol=1e-4)
+    assert np.std(added[0]) == pytest.approx(10, rel=0.05)
+    assert np.mean(added[0]) == pytest.approx(0, abs=0.3)
+    np.testing.assert_allclose(
+        image[middle], (alpha * noisy + (1 - alpha) * other)[middle], atol=1e-5
+    )
+    _, dark, light = rssn.compose(key, dark, alpha, light, on)
+    assert dark.min() == 0 and dark.max() < 0.5 and light.max() == 1 and light.min() > 0.5
+
+
+def test_chances_are_independent_and_met(parts):
+    """Of 400 samples: blurred, noisy, both or neither, each a quarter; sizes alike."""
+    small = [x[:32, :32] for x in parts]
+    on = options(sharpness=0.5, noise=0.5, blur_sizes=(3, 5))
+    keys = jax.random.split(jax.random.key(0), 400)
+    _, foreground, background = jax.jit(
+        lambda keys: jax.lax.map(lambda key: rssn.compose(key, *small, on), keys)
+    )(keys)
+    noisy = np.abs(foreground - small[0]).max((1, 2, 3)) > 0
+    # What the noise is, the foreground says.
+    background = background - (foreground - small[0])
+    distances = [
+        np.median(np.abs(background - plain), (1, 2, 3))
+        for plain in (small[2], *(rssn.box_blur(small[2], size) for size in (3, 5)))
+    ]
+    which = np.argmin(distances, 0)
+    assert np.mean(noisy) == pytest.approx(0.5, abs=0.08)
+    for size, share in enumerate((0.5, 0.25, 0.25)):
+        assert np.mean(which == size) == pytest.approx(share, abs=0.08)
+        assert np.mean(noisy[which == size]) == pytest.approx(0.5, abs=0.13)
+
+
+def test_chance_zero_leaves_all_as_it_is(parts):
+    image, foreground, background = rssn.compose(jax.random.key(0), *parts, options())
+    np.testing.assert_array_equal(foreground, parts[0])
+    np.testing.assert_array_equal(background, parts[2])
+    expected = parts[1] * parts[0] + (1 - parts[1]) * parts[2]
+    np.testing.assert_allclose(image, expected, atol=1e-6)
+
+
+def test_both_parts_are_denoised_or_neither():
+    rng = np.random.default_rng(0)
+    names = ("foreground", "background", "foreground_denoised", "background_denoised")
+    arrays = {name: rng.random((4, 4, 3)).astype(np.float32) for name in names}
+    chosen = []
+    for key in jax.random.split(jax.random.key(0), 40):
+        ours = rssn.denoise(key, arrays, options(denoise=0.5))
+        assert ours.keys() == set(names[:2])
+        same = [np.array_equal(ours[name], arrays[f"{name}_denoised"]) for name in names[:2]]
+        assert same[0] == same[1]
+        chosen.append(same[0])
+    assert 10 < sum(chosen) < 30
+    noisy = {name: arrays[name] for name in names[:2]}
+    for on, given in ((options(), arrays), (options(denoise=1.0), noisy)):
+        kept = rssn.denoise(jax.random.key(0), given, on)
+        assert kept.keys() == set(names[:2])
+        assert all(kept[name] is arrays[name] for name in kept)
+
+
+def test_other_networks_may_train_by_it():
+    """MODNet's composites change only where it is switched on, and then in the background."""
+    config = load_config(ROOT / "configs" / "modnet.py", "")
+    assert not any(config.synthesis.rssn[name] for name in ("sharpness", "noise", "denoise"))
+    config.synthesis.flip = 0.0
+    for name in config.synthesis.jitter:
+        config.synthesis.jitter[name] = 0.0
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    alpha = np.where(np.hypot(y - 32, x - 32) < 16, 255, 0).astype(np.uint8)[None, ..., None]
+    batch = {name: rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+             for name in ("foreground", "background")} | {"alpha": alpha}  # fmt: skip
+    key = jax.random.split(jax.random.key(0), 1)
+    plain, truth = modnet.synthesize(key, batch, config)
+    config.synthesis.rssn.sharpness = 1.0
+    blurred, same_truth = modnet.synthesize(key, batch, config)
+    jax.tree.map(np.testing.assert_array_equal, truth, same_truth)
+    inside = alpha[..., 0] == 255
+    np.testing.assert_array_equal(plain["image"][inside], blurred["image"][inside])
+    assert blurred["image"][~inside].std() < plain["image"][~inside].std() / 5
