@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.data import colours
 from matting_jax.data.lists import lay_under
 
 SIZES = {"cat": (40, 60), "dog": (24, 30), "fgull": (33, 32)}
@@ -62,8 +63,8 @@ def test_foregrounds_go_over_the_background_of_their_line(config, folder):
     expected = f"3 foregrounds over their backgrounds, {folder / 'pairs.txt'}"
     assert source.description == expected
     for record, name in enumerate(SIZES):
-        colours, alpha = source.foregrounds[record]
-        np.testing.assert_array_equal(colours, read(folder, "fg", name))
+        foreground, alpha = source.foregrounds[record]
+        np.testing.assert_array_equal(foreground, read(folder, "fg", name))
         np.testing.assert_array_equal(alpha, read(folder, "alpha", name))
     # The dog alone has a background that is not enlarged, so that its crops are slices of it.
     crops = [source.sample(1, np.random.default_rng(seed), config.data.crop) for seed in range(9)]
@@ -79,8 +80,6 @@ def test_foregrounds_go_over_the_background_of_their_line(config, folder):
 
 
 def test_colours_of_a_foreground_of_many_lines_are_estimated_once(config, folder, monkeypatch):
-    from matting_jax.data import colours
-
     made = []
     monkeypatch.setattr(colours, "_make", lambda image, alpha, target: made.append(image.stem))
     (folder / "twice.txt").write_text("train/fg/cat.png bg/tiny.png\ntrain/fg/cat.png bg/wide.png")
