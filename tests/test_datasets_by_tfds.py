@@ -8,20 +8,21 @@ import pytest
 import tensorflow_datasets as tfds
 
 from matting_jax.data import builders
-from tests.test_datasets_composition_1k import draw
+from tests import test_datasets_composition_1k, test_datasets_distinctions_646
 
 pytest.importorskip("dill")
 
 
 class Prepared(tfds.testing.DatasetBuilderTestCase):
-    """Composition-1k, as it is laid out by hand."""
+    """A part of a data set, as it is laid out by hand."""
 
     __test__ = False
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "composition_1k")
+    LAID_OUT = test_datasets_composition_1k
 
     @classmethod
     def setUpClass(cls):
-        cls.EXAMPLE_DIR = draw(Path(tempfile.mkdtemp()))
+        cls.EXAMPLE_DIR = cls.LAID_OUT.draw(Path(tempfile.mkdtemp()))
         super().setUpClass()
 
     @classmethod
@@ -30,16 +31,34 @@ class Prepared(tfds.testing.DatasetBuilderTestCase):
         shutil.rmtree(cls.EXAMPLE_DIR)
 
     def test_registered(self):
-        self.assertNotIn("composition_1k", tfds.list_builders(with_community_datasets=False))
+        known = tfds.list_builders(with_community_datasets=False)
+        self.assertNotIn(self.DATASET_CLASS.name, known)
 
 
-class ForegroundsTest(Prepared):
+class Composition1kForegroundsTest(Prepared):
     __test__ = True
     BUILDER_CONFIG_NAMES_TO_TEST = ["foregrounds"]
     SPLITS = {"train": 4}
 
 
-class CompositesTest(Prepared):
+class Composition1kCompositesTest(Prepared):
     __test__ = True
     BUILDER_CONFIG_NAMES_TO_TEST = ["composites"]
     SPLITS = {"test": 40}
+
+
+class PreparedDistinctions(Prepared):
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "distinctions_646")
+    LAID_OUT = test_datasets_distinctions_646
+
+
+class Distinctions646ForegroundsTest(PreparedDistinctions):
+    __test__ = True
+    BUILDER_CONFIG_NAMES_TO_TEST = ["foregrounds"]
+    SPLITS = {"train": 4}
+
+
+class Distinctions646CompositesTest(PreparedDistinctions):
+    __test__ = True
+    BUILDER_CONFIG_NAMES_TO_TEST = ["composites"]
+    SPLITS = {"test": 60}

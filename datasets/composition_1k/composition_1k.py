@@ -6,16 +6,15 @@ It is prepared from the files as their owners send them, in two parts:
 The training set has no backgrounds of its own: the papers take those of COCO.
 """
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
+
+from matting_jax.data.examples import check_sizes, composite_examples, foreground_examples
+from matting_jax.data.manual import VOC_ARCHIVE, manual_folder
 
 from . import files
-from .merge import lay_under, merge
 
 Example = tuple[int, dict[str, Any]]
 
@@ -33,9 +32,7 @@ class Composition1k(tfds.core.GeneratorBasedBuilder):
         "Ask the owners for Adobe's Deep Image Matting data set "
         "(https://sites.google.com/view/deepimagematting) and unpack it into the folder "
         "downloads/manual beside the prepared data, so that Combined_Dataset lies in it. For the "
-        "composites unpack "
-        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar there too, so "
-        "that VOCdevkit lies in it."
+        f"composites unpack {VOC_ARCHIVE} there too, so that VOCdevkit lies in it."
     )
     # The module is loaded by path, so TFDS cannot find this folder from the module's name.
     pkg_dir_path = tfds.core.Path(__file__).parent
@@ -58,13 +55,10 @@ class Composition1k(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The one split of the part; ValueError that names all that is missing."""
         instructions = self.MANUAL_DOWNLOAD_INSTRUCTIONS
-        try:
-            manual = dl_manager.manual_dir
-        except AssertionError as error:  # TFDS's way to say that the folder is empty
-            raise ValueError(" ".join(str(error).split())) from error
+        manual = manual_folder(dl_manager)
         if self.builder_config.name == "foregrounds":
             foregrounds = files.training_foregrounds(manual, instructions)
-            return {"train": self._generate_examples(_foregrounds(foregrounds))}
+            return {"train": self._generate_examples(foreground_examples(foregrounds))}
         composites = files.composites(manual, instructions)
         return {"test": self._generate_examples(_composites(composites))}
 
@@ -73,57 +67,11 @@ class Composition1k(tfds.core.GeneratorBasedBuilder):
         yield from enumerate(examples)
 
 
-def _foregrounds(foregrounds: list[files.Foreground]) -> Iterator[dict[str, Any]]:
-    for foreground in foregrounds:
-        _check_sizes(foreground.colours, foreground.alpha)
-        yield {
-            "foreground": foreground.colours,
-            "alpha": foreground.alpha,
-            "name": foreground.name,
-        }
-
-
 def _composites(
     composites: list[tuple[files.Foreground, list[files.Composite]]],
 ) -> Iterator[dict[str, Any]]:
-    for foreground, backgrounds in composites:
-        _check_sizes(foreground.colours, foreground.alpha)
-        colours = np.asarray(_opened(foreground.colours).convert("RGB"))
-        # Of alphas stored in colour the script reads the first channel.
-        alpha = np.asarray(_opened(foreground.alpha).convert("RGB"))[..., 0]
-        height, width = alpha.shape
-        alpha_file = _png(alpha)
-        for composite in backgrounds:
-            _check_sizes(foreground.alpha, composite.trimap)
-            background = lay_under(_opened(composite.background).convert("RGB"), width, height)
-            yield {
-                "image": _png(merge(colours, alpha, np.asarray(background))),
-                "alpha": alpha_file,
-                "trimap": composite.trimap,
-                "name": composite.name,
-            }
-
-
-def _check_sizes(path: files.Path, other: files.Path) -> None:
-    width, height = _size(path)
-    other_width, other_height = _size(other)
-    if (width, height) != (other_width, other_height):
-        raise ValueError(
-            f"{path} has {width} x {height} pixels, but {other} has {other_width} x "
-            f"{other_height}: restore both as they were sent."
-        )
-
-
-def _size(path: files.Path) -> tuple[int, int]:
-    with path.open("rb") as file, Image.open(file) as image:
-        return image.size
-
-
-def _opened(path: files.Path) -> Image.Image:
-    return Image.open(io.BytesIO(path.read_bytes()))
-
-
-def _png(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "png", compress_level=1)
-    return stream.getvalue()
+    for foreground, behind in composites:
+        images = composite_examples(foreground, [composite.background for composite in behind])
+        for composite, example in zip(behind, images, strict=True):
+            check_sizes(foreground.alpha, composite.trimap)
+            yield example | {"trimap": composite.trimap, "name": composite.name}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from matting_jax.data import builders, colours, folders
+from matting_jax.data import builders, colours, folders, lists
 from matting_jax.data.crops import check_crop, rule_of
 from matting_jax.data.images import read_alpha, read_image, read_rgba
 from matting_jax.data.trimaps import check_distance, from_alpha, read_trimap
@@ -49,16 +49,18 @@ class EvaluationImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Composites:
-    """Foregrounds to be put over backgrounds drawn at random.
+    """Foregrounds to be put over backgrounds drawn at random, or each over its own.
 
     foregrounds: (colours uint8 [H, W, 3], alpha uint8 [H, W]); backgrounds: uint8 [H, W, 3].
-    combine: None, or the chance that a second foreground lies behind the first.
+    combine: None, or the chance that a second foreground lies behind the first. paired: each
+    foreground has the background of the same number.
     """
 
     foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]
     backgrounds: Sequence[np.ndarray]
     description: str
     combine: float | None = None
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.foregrounds)
@@ -70,13 +72,13 @@ class Composites:
         return channels if self.combine is None else channels | {"foreground2": 3, "alpha2": 1}
 
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The foreground `record` and some background, cropped: uint8 [size, size, channels].
+        """The foreground `record` and a background, cropped: uint8 [size, size, channels].
 
         With `combine` a second foreground as well; where none was drawn, foreground2 is the first
         one and alpha2 is 0.
         """
-        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
-        layers = (*self.foregrounds[record], background, crop)
+        behind = record if self.paired else int(rng.integers(len(self.backgrounds)))
+        layers = (*self.foregrounds[record], self.backgrounds[behind], crop)
         if self.combine is None:
             return rule_of(crop).composite(rng, *layers)
         second = None
@@ -150,6 +152,8 @@ def _train_source(config, builders_folder: str | Path) -> Source:
         _check_photos(config)
         return _unlabelled(config)
     _check_combine(config)
+    if train.get("list"):
+        return _listed(config)
     elsewhere = bool(train.backgrounds or train.get("background_dataset"))
     if train.images and (train.foregrounds or train.backgrounds):
         raise ValueError(
@@ -201,6 +205,26 @@ def _train_source(config, builders_folder: str | Path) -> Source:
     return Composites(foregrounds, backgrounds, description, train.get("combine"))
 
 
+def _listed(config) -> Composites | Photos:
+    train, cache, workers = config.data.train, _cache(config), config.data.workers
+    others = ("foregrounds", "backgrounds", "images", "background_dataset")
+    given = [f"config.data.train.{name}" for name in others if train.get(name)]
+    if given:
+        raise ValueError(
+            f"Give either config.data.train.list or {' and '.join(given)}, not both."
+        )
+    found = lists.find_listed(train, "config.data.train", cache, workers, trimaps=False)
+    folders.accept([found], config.data.skip_bad)
+    pairs = [folders.Pair(item.foreground, item.alpha) for item in found.items]
+    if found.items[0].background is None:
+        _check_photos(config)
+        return Photos(Lazy(pairs, _read_pair), f"{len(pairs)} photos, {found.folder}")
+    description = f"{len(pairs)} foregrounds over their backgrounds, {found.folder}"
+    foregrounds = _foregrounds(pairs, config)
+    backgrounds = Lazy([item.background for item in found.items], read_image)
+    return Composites(foregrounds, backgrounds, description, train.get("combine"), paired=True)
+
+
 def _check_combine(config) -> None:
     combine = config.data.train.get("combine")
     if combine is None:
@@ -250,9 +274,9 @@ def evaluation_images(
 ) -> Sequence[EvaluationImage]:
     """What config.data.test names, read lazily.
 
-    Its trimaps come with it, from a folder trimap/ beside image/ and alpha/ or a feature of the
-    data set, or are made of alpha where there are none and config.data.test has a
-    `trimap_distance`. Raises ValueError when folders or files are missing or cannot be used.
+    Its trimaps come with it, from a folder trimap/ beside image/ and alpha/, a column of the list
+    or a feature of the data set, or are made of alpha where there are none and config.data.test has
+    a `trimap_distance`. Raises ValueError when folders or files are missing or cannot be used.
     """
     distance = config.data.test.get("trimap_distance")
     if distance is not None:
@@ -271,6 +295,8 @@ def evaluation_images(
 
 def _evaluation_images(config, builders_folder: str | Path) -> Sequence[EvaluationImage]:
     test = config.data.test
+    if test.get("list"):
+        return _listed_images(config)
     if test.images:
         found = folders.find_scored(
             test.images, "config.data.test.images", _cache(config), config.data.workers
@@ -291,6 +317,22 @@ def _evaluation_images(config, builders_folder: str | Path) -> Sequence[Evaluati
         return EvaluationImage(name, *pair, trimap)
 
     return Lazy(range(len(data)), read)
+
+
+def _listed_images(config) -> Sequence[EvaluationImage]:
+    test, cache, workers = config.data.test, _cache(config), config.data.workers
+    if test.images:
+        raise ValueError("Give either config.data.test.list or config.data.test.images, not both.")
+    found = lists.find_listed(test, "config.data.test", cache, workers, trimaps=True)
+    folders.accept([found], config.data.skip_bad)
+    named = list(zip(lists.names_of(found.items), found.items, strict=True))
+
+    def read(image: tuple[str, lists.Listed]) -> EvaluationImage:
+        name, item = image
+        trimap = item.trimap and read_trimap(item.trimap)
+        return EvaluationImage(name, *lists.read_listed(item), trimap)
+
+    return Lazy(named, read)
 
 
 def folder_images(photos: str, truths: str, trimaps: str = "") -> Sequence[EvaluationImage]:
@@ -320,7 +362,7 @@ def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
         )
     if config.data.foreground_colours == "as_is":
         return Lazy(pairs, _read_pair)
-    photos = [pair for pair in pairs if pair.alpha]
+    photos = list(dict.fromkeys(pair for pair in pairs if pair.alpha))
     cutouts = dict(
         zip(photos, colours.cut_out(photos, _cache(config), config.data.workers), strict=True)
     )

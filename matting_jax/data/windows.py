@@ -2,19 +2,29 @@
 
 `windows` are the sides of the windows, in pixels, each as likely as the others. Source: Xu et al.,
 2017, section 3.3, as open-mmlab/mmagic has it: datasets/transforms/crop.py, CropAroundUnknown.
+
+`small` says what becomes of images smaller than the window: "enlarge", the default, or "pad", as
+PP-Matting's are: with grey to `size`, below and on the right, and windows end where the image does.
+Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/transforms/transforms.py, Padding and RandomCrop.
 """
 
 import math
 
 import numpy as np
 
+from matting_jax.choices import one_of
 from matting_jax.data.around import wanted
 from matting_jax.data.bicubic import Box, resized_window
 from matting_jax.image.geometry import resize_bilinear
 
+SMALL = ("enlarge", "pad")
+# The published value is 127.5, which OpenCV rounds to the even byte.
+GREY = 128
+
 
 def check(crop) -> None:
-    """Raises ValueError when `crop.windows` cannot be followed."""
+    """Raises ValueError when `crop.windows` or `crop.small` cannot be followed."""
+    one_of(_small(crop), SMALL, "config.data.crop.small")
     if not crop.windows or min(crop.windows) < 1:
         raise ValueError(
             f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1."
@@ -31,20 +41,25 @@ def composite(
     """Cuts one window out of a foreground, its alpha and the background laid under them.
 
     The background is laid under as Adobe's script for Composition-1k does it. A foreground smaller
-    than the window is enlarged with it. All is resized between neighbouring pixels, without
-    antialiasing, but colours under alpha 0 do not count in the colours of the foreground.
+    than the window is enlarged or padded with it. All is resized between neighbouring pixels,
+    without antialiasing, but colours under alpha 0 do not count in the colours of the foreground.
     """
     side = int(rng.choice(crop.windows))
     height, width = alpha.shape
-    larger = _enlarged(height, width, side)
+    larger = _larger(height, width, side, crop)
     if larger != (height, width):
         background = _under(background, height, width, (0, 0, height, width))
-        background = _resized(background, *larger)
-        foreground, alpha = _resized_cutout(foreground, alpha, *larger)
-    top, left = _corner(rng, alpha, side, crop.around)
-    window = np.s_[top : top + side, left : left + side]
+        if _small(crop) == "pad":
+            foreground, background = (_padded(x, *larger, GREY) for x in (foreground, background))
+            alpha = _padded(alpha, *larger, 0)
+        else:
+            background = _resized(background, *larger)
+            foreground, alpha = _resized_cutout(foreground, alpha, *larger)
+    box = _box(rng, alpha, side, crop.around)
+    top, left, bottom, right = box
+    window = np.s_[top:bottom, left:right]
     if larger == (height, width):
-        background = _under(background, height, width, (top, left, top + side, left + side))
+        background = _under(background, height, width, box)
     else:
         background = background[window]
     foreground, alpha = _resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
@@ -61,38 +76,59 @@ def photo(
     """Cuts one window out of a photo and its alpha, as `composite` does; anywhere without one."""
     side = int(rng.choice(crop.windows))
     layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
-    larger = _enlarged(*image.shape[:2], side)
-    layers = {name: _resized(layer, *larger) for name, layer in layers.items()}
+    larger = _larger(*image.shape[:2], side, crop)
+    if _small(crop) == "pad":
+        values = {"image": GREY, "alpha": 0}
+        layers = {name: _padded(x, *larger, values[name]) for name, x in layers.items()}
+    else:
+        layers = {name: _resized(layer, *larger) for name, layer in layers.items()}
     solid = np.broadcast_to(np.uint8(255), larger)
-    top, left = _corner(rng, layers.get("alpha", solid), side, crop.around)
-    window = np.s_[top : top + side, left : left + side]
+    top, left, bottom, right = _box(rng, layers.get("alpha", solid), side, crop.around)
+    window = np.s_[top:bottom, left:right]
     cuts = {name: _resized(layer[window], crop.size, crop.size) for name, layer in layers.items()}
     return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
 
 
-def _enlarged(height: int, width: int, side: int) -> tuple[int, int]:
-    """The size at which a window of `side` fits into an image: its own, or just large enough."""
+def _small(crop) -> str:
+    return crop.get("small", "enlarge")
+
+
+def _larger(height: int, width: int, side: int, crop) -> tuple[int, int]:
+    """The size that an image is brought to before a window is cut: its own if it is large enough.
+
+    Enlarged, it just holds a window of `side`; padded, it holds one of `crop.size`.
+    """
+    if _small(crop) == "pad":
+        return max(height, crop.size), max(width, crop.size)
     ratio = max(side / height, side / width)
     if ratio <= 1:
         return height, width
     return max(int(height * ratio), side), max(int(width * ratio), side)
 
 
-def _corner(rng, alpha: np.ndarray, side: int, around: str) -> tuple[int, int]:
-    """The top left corner of a window around a wanted pixel, if need be pushed into the image."""
+def _box(rng, alpha: np.ndarray, side: int, around: str) -> Box:
+    """A window around a wanted pixel, if need be pushed into the image or cut down to it."""
+    height, width = alpha.shape
+    rows, columns = min(side, height), min(side, width)
+    top, left = _corner(rng, alpha, rows, columns, around)
+    return top, left, top + rows, left + columns
+
+
+def _corner(rng, alpha: np.ndarray, rows: int, columns: int, around: str) -> tuple[int, int]:
     height, width = alpha.shape
     pixels = wanted(alpha, around)
     if pixels is None:
         if around == "unknown":
             return 0, 0
-        return tuple(int(rng.integers(0, s - side, endpoint=True)) for s in (height, width))
-    half = side // 2
+        limits = height - rows, width - columns
+        return tuple(int(rng.integers(0, limit, endpoint=True)) for limit in limits)
+    above, before = rows // 2, columns // 2
     fitting = np.zeros_like(pixels)
-    inner = np.s_[half : height - half, half : width - half]
+    inner = np.s_[above : height - above, before : width - before]
     fitting[inner] = pixels[inner]
     candidates = np.flatnonzero(fitting if fitting.any() else pixels)
     row, column = divmod(int(rng.choice(candidates)), width)
-    return min(max(row - half, 0), height - side), min(max(column - half, 0), width - side)
+    return min(max(row - above, 0), height - rows), min(max(column - before, 0), width - columns)
 
 
 def _under(background: np.ndarray, height: int, width: int, box: Box) -> np.ndarray:
@@ -105,6 +141,12 @@ def _under(background: np.ndarray, height: int, width: int, box: Box) -> np.ndar
         return background[top:bottom, left:right]
     size = math.ceil(own_height * ratio), math.ceil(own_width * ratio)
     return resized_window(background, size, box, (bottom - top, right - left))
+
+
+def _padded(image: np.ndarray, height: int, width: int, value: int) -> np.ndarray:
+    missing = [(0, height - image.shape[0]), (0, width - image.shape[1])]
+    missing += [(0, 0)] * (image.ndim - 2)
+    return np.pad(image, missing, constant_values=value)
 
 
 def _resized_cutout(

@@ -26,6 +26,7 @@ def group(size=32, around="unknown", **fields):
         (dict(rescale=(48, 24)), "config.data.crop.rescale"),
         (dict(windows=()), "config.data.crop.windows"),
         (dict(windows=(32, 0)), "config.data.crop.windows"),
+        (dict(windows=(32,), small="padd"), "config.data.crop.small 'padd': did you mean 'pad'"),
         (dict(size=15, affine=AFFINE), "config.data.crop.size is 15, but must be at least 16"),
         (dict(affine=AFFINE | dict(scale=(0.0, 1.0))), "config.data.crop.affine.scale"),
         (dict(affine=AFFINE | dict(flip=2)), "config.data.crop.affine.flip is 2"),

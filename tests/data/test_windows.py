@@ -155,3 +155,48 @@ def test_photo_is_cut_around_its_unknown_pixels():
         for i in range(40)
     }
     assert len(corners) > 30
+
+
+def padding(size=32, windows=(32, 48, 64), around="anywhere"):
+    return ConfigDict(dict(size=size, windows=windows, around=around, small="pad"))
+
+
+def test_small_images_are_padded_below_and_on_the_right():
+    foreground, alpha = coordinates(20, 25), np.full((20, 25), 200, np.uint8)
+    background = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    for seed in range(6):
+        cut = composite(np.random.default_rng(seed), foreground, alpha, background, padding())
+        np.testing.assert_array_equal(cut["foreground"][:20, :25], foreground)
+        np.testing.assert_array_equal(cut["background"][:20, :25], background[:20, :25])
+        np.testing.assert_array_equal(cut["alpha"][:20, :25, 0], alpha)
+        image = photo(np.random.default_rng(seed), foreground, alpha, padding())
+        np.testing.assert_array_equal(image["image"], cut["foreground"])
+        np.testing.assert_array_equal(image["alpha"], cut["alpha"])
+        for name, value in {"foreground": 128, "background": 128, "alpha": 0}.items():
+            cut[name][:20, :25] = value
+            assert (cut[name] == value).all()
+
+
+def test_windows_of_padded_images_end_where_the_image_does():
+    """All 50 rows are in every crop of windows of 64, and 64 columns from anywhere."""
+    foreground, alpha = 2 * coordinates(50, 100), np.full((50, 100), 255, np.uint8)
+    rows = 2 * ((np.arange(32) + 0.5) * 50 / 32 - 0.5)
+    lefts = set()
+    for seed in range(300):
+        crop = padding(windows=(64,))
+        cut = composite(np.random.default_rng(seed), foreground, alpha, foreground, crop)
+        np.testing.assert_allclose(cut["foreground"][:, 0, 0], rows, atol=0.51)
+        np.testing.assert_array_equal(cut["background"], cut["foreground"])
+        columns = cut["foreground"][0, :, 1].astype(int)
+        np.testing.assert_allclose(columns - columns[0], 4 * np.arange(32), atol=1)
+        lefts.add((columns[0] - 1) // 2)
+    assert lefts == set(range(37))
+
+
+def test_windows_of_padded_images_lie_around_the_unknown_pixel():
+    alpha = opaque_but(40, 100, (30, 70))
+    crop = padding(windows=(64,), around="unknown")
+    cut = photo(np.random.default_rng(0), coordinates(40, 100), alpha, crop)
+    # Columns 36 to 99 of 100, two of which are one of the crop's.
+    np.testing.assert_allclose(cut["image"][0, :, 1], 36.5 + 2 * np.arange(32), atol=0.51)
+    assert cut["alpha"].min() < 255
