@@ -1,4 +1,4 @@
-"""Blurs: Gaussians of few taps and means of any size."""
+"""Blurs, Gaussians and means of any size, gradients, and Pillow's sharpening."""
 from __future__ import annotations
 
 import jax
@@ -50,6 +50,48 @@ def gaussian_blur(x: Array, size: Array | int) -> Array:
             return jax.lax.slice_in_dim(padded, reach + offset, reach + offset + length, axis=axis)
 
         x = taps[0] * x + sum(taps[i] * (at(-i) + at(i)) for i in range(1, reach + 1))
+    return x
+
+
+def gradient_length(x: Array, epsilon: float) -> Array:
+    """The length of the gradient of x [B, H, W, C] by Sobel's filters over 8, edges repeated.
+
+    `epsilon` is added to its square, so that it has a derivative everywhere.
+    """
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    across, along = x[:, :, 2:] - x[:, :, :-2], x[:, 2:] - x[:, :-2]
+    horizontal = (across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]) / 8
+    vertical = (along[:, :, :-2] + 2 * along[:, :, 1:-1] + along[:, :, 2:]) / 8
+    return jnp.sqrt(jnp.square(horizontal) + jnp.square(vertical) + epsilon)
+
+
+def sharpen(x: Array) -> Array:
+    """x [H, W, C] in [0, 1] by Pillow's `SHARPEN`, which leaves the outermost pixels."""
+    inner = x[1:-1, 1:-1]
+    rows = x[:-2] + x[1:-1] + x[2:]
+    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - inner
+    return x.at[1:-1, 1:-1].set(jnp.clip(2 * inner - around / 8, 0, 1))
+
+
+def box_blur(x: Array, size: Array | int, largest: int, mode: str) -> Array:
+    """Mean of x [H, W, C] over size x size places, edges padded by `mode` of `jnp.pad`.
+
+    `size` is an integer array (or int) from 1 to `largest`. An even square reaches size / 2 - 1
+    back and size / 2 forward, as kornia's `box_blur`.
+    """
+    reach = largest // 2
+    offset = jnp.arange(-reach, reach + 1)
+    size = jnp.asarray(size)
+    inside = (offset >= -((size - 1) // 2)) & (offset <= size // 2)
+    taps = inside.astype(x.dtype) / size
+    for axis in (0, 1):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (reach, reach)
+        padded, length = jnp.pad(x, sides, mode=mode), x.shape[axis]
+        shifted = [
+            jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(2 * reach + 1)
+        ]
+        x = sum(tap * y for tap, y in zip(taps, shifted, strict=True))
     return x
 
 

@@ -81,6 +81,18 @@ def resize(x: Array, height: int, width: int) -> Array:
     return x
 
 
+def crop_middle(x: Array, height: int, width: int) -> Array:
+    """The middle of x [B, H, W, C], [B, height, width, C]; neighbours are averaged where it lies
+    between pixels. kornia's `center_crop`."""
+    for axis, new in ((1, height), (2, width)):
+        first, between = divmod(x.shape[axis] - new, 2)
+        low = jax.lax.slice_in_dim(x, first, first + new, axis=axis)
+        if between:
+            low = (low + jax.lax.slice_in_dim(x, first + 1, first + 1 + new, axis=axis)) / 2
+        x = low
+    return x
+
+
 def enlarge_nearest(x: Array, factor: int) -> Array:
     """x [B, H, W, C] with each pixel `factor` times in both directions."""
     batch, height, width, channels = x.shape
