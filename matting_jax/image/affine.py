@@ -61,4 +61,5 @@ def pixels(image: Array, places: Array) -> Array:
     """The pixels of `image` [H, W, C] at integer places (x, y) [..., 2], 0 outside."""
     x, y = places[..., 0], places[..., 1]
     inside = (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
-    return jnp.where(inside[..., None], image[y, x], 0)  # JAX brings places outside to the edge
+    # JAX reads some pixel of the image for a place outside.
+    return jnp.where(inside[..., None], jnp.asarray(image)[y, x], 0)

@@ -52,7 +52,13 @@ def synthesize(
     and `background` [B, S, S, 3]. `config.synthesis` holds chances and ranges. Returns inputs
     {image, background, keys} and truth {alpha, foreground} of the size `view`. Where the official
     programs draw one shadow, blur, noise or affine for a batch, each sample has its own here.
+    Raises ValueError for photos without a background of their own.
     """
+    if "foreground" not in batch:
+        raise ValueError(
+            "bgmv2 learns from composites, whose background is known: give "
+            "config.data.train.foregrounds and config.data.train.backgrounds, not photos"
+        )
     options = config.synthesis
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, ...]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matting_jax.image import geometry
+from tests.goldens import synth
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 small = st.integers(1, 12)
@@ -119,3 +120,32 @@ def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, wi
         for new, old in zip(padded.shape, image.shape[:2], strict=False)
     )
     np.testing.assert_array_equal(padded, image[rows][:, columns])
+
+
+@pytest.mark.parametrize("size", [(5, 14), (12, 6), (3, 4), (9, 7), (20, 1), (1, 28), (10, 2)])
+def test_resize_and_its_gradient_equal_jax_image(size):
+    x = np.random.default_rng(0).random((2, 10, 7, 3)).astype(np.float32)
+    shape = (2, *size, 3)
+    cotangent = np.random.default_rng(1).random(shape).astype(np.float32)
+
+    def plain(x):
+        return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+    for ours, theirs in zip(
+        jax.tree.leaves(pull_back(lambda x: geometry.resize(x, *size), x, cotangent)),
+        jax.tree.leaves(pull_back(plain, x, cotangent)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(19, 28), (20, 29)])
+def test_middle_between_pixels_is_the_mean_of_neighbours(size):
+    golden = np.load(GOLDENS / "bgmv2_aug.npz")
+    middle = geometry.crop_middle(synth.image(28, 36, 3, 2, 5), *size)
+    np.testing.assert_allclose(middle, golden["center_crop_{}x{}".format(*size)], atol=2e-6)
+
+
+def test_middle_of_whole_pixels_is_cut_out():
+    x = np.random.default_rng(0).random((1, 8, 9, 2)).astype(np.float32)
+    np.testing.assert_array_equal(geometry.crop_middle(x, 4, 3), x[:, 2:6, 3:6])
