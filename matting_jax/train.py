@@ -76,7 +76,12 @@ def train(config: ConfigDict, workdir: Path) -> State:
     scored = len(images) if names_test_data(config) else 0
     console.print_start(config, model, mesh, source, scored, workdir, first_step)
 
-    step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
+    # A step of its own for each size: all are compiled once, none again.
+    views = [(view,) for view in task.views(config)] if hasattr(task, "views") else []
+    steps = [
+        parallel.pmap(train_step(config, model, task, optimizer, len(source), *view), mesh)
+        for view in views or [()]
+    ]
     writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and restored is None:
@@ -91,7 +96,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     with listening(job) as asked:
         for done in (bar := console.progress(first_step, config.steps)):
             batch = stretch.wait_for(batches)
-            state, terms = step(state, parallel.split(batch, mesh))
+            state, terms = steps[done % len(steps)](state, parallel.split(batch, mesh))
             if config.log_every:
                 stretch.add(terms)
             last.follow(done, batch, terms)
@@ -206,10 +211,12 @@ def train_step(
     task: ModuleType,
     optimizer: optax.GradientTransformation,
     epoch: int,
+    *view: tuple[int, int],
 ):
     """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`.
 
-    `epoch` is the number of training samples; tasks with a memory refresh it by that.
+    `epoch` is the number of training samples; tasks with a memory refresh it by that. `view`: one
+    of the task's `views`, where it has any.
     """
     seed = jax.random.key(config.seed)
     forward = getattr(task, "forward", apply)
@@ -225,7 +232,7 @@ def train_step(
 
         def gradients(statistics, part):
             keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(part["index"])
-            inputs, truth = task.synthesize(keys, part, config)
+            inputs, truth = task.synthesize(keys, part, config, *view)
 
             def loss(params):
                 params = {

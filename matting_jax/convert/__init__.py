@@ -102,13 +102,11 @@ def load_backbone(name: str, path: str | Path, variables: Variables, **keywords:
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     state_dict = names.backbone_tensors(read_state_dict(Path(path)))
     state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
-    shapes = {leaf: x for leaf, x in shapes.items() if names.is_backbone(leaf)}
-    flat = assign(
-        shapes,
-        lambda leaf: [names.backbone_name(leaf, state_dict)],
-        state_dict,
-        f"the backbone of {name}",
-    )
+    leaves = filter(names.is_backbone, shapes)
+    named = {leaf: names.backbone_name(leaf, state_dict) for leaf in leaves}
+    # A name of None: other files of the backbone hold this leaf, this one does not.
+    shapes = {leaf: shapes[leaf] for leaf, key in named.items() if key}
+    flat = assign(shapes, lambda leaf: [named[leaf]], state_dict, f"the backbone of {name}")
     return traverse_util.unflatten_dict(traverse_util.flatten_dict(variables) | flat)
 
 

@@ -24,6 +24,7 @@ ARRAY_PARTS = {
     "_codecs.encode": codecs.encode,
     "collections.OrderedDict": OrderedDict,
 }
+SCALAR = np.float64(0).__reduce__()[0]
 # Paddle keeps the names of its parameters beside those of the modules.
 NAME_TABLE = "StructuredToParameterName@@"
 
@@ -49,7 +50,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """{name: array} of a checkpoint file.
 
     No file can run code: those of PyTorch are read with `weights_only=True`, those of Paddle by an
-    unpickler that admits arrays alone. A state dict inside a dict under `state_dict` is found.
+    unpickler that admits arrays alone. A state dict inside a dict under `state_dict`, or under
+    `model_state` as DeepLabV3's, is found.
     Raises FileNotFoundError, ImportError without torch where it is needed, or ValueError for a file
     that holds no such dict.
     """
@@ -77,14 +79,18 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a file of PyTorch, as arrays."""
     torch = import_torch()
+    # A score kept beside the weights is a NumPy scalar, which can run nothing.
+    scalar = [SCALAR, np.dtype, np.dtypes.Float64DType]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(scalar):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, end-of-file and runtime errors alike
         raise ValueError(
             f"{path} is damaged, or holds more than weights, which is refused because reading it "
             f"could run code ({type(error).__name__})"
         ) from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if isinstance(content, dict):
+        content = content.get("state_dict", content.get("model_state", content))
     if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
         raise ValueError(f"{path} holds no dict of tensors")
     return {name: as_array(tensor) for name, tensor in content.items()}

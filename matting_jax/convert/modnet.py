@@ -9,15 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from matting_jax.convert.names import dotted
+from matting_jax.convert.names import dotted, torchvision_mobilenet
 
 PREFIX = "module."
 CONSTANTS = {}
-
-# Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
-TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
-TORCHVISION = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
-
 
 def official_names(path: tuple[str, ...]) -> list[str]:
     """The names of one Flax leaf in a file, the one that counts first."""
@@ -36,11 +31,7 @@ def is_backbone(path: tuple[str, ...]) -> bool:
 def backbone_name(path: tuple[str, ...], state_dict) -> str:
     """The name of a backbone leaf in `mobilenetv2_human_seg.ckpt` or torchvision's mobilenet_v2."""
     name = dotted(path).removeprefix("backbone.")
-    features, index, *rest = name.split(".")
-    if rest[0] != "conv" or "features.1.conv.0.0.weight" not in state_dict:
-        return name
-    positions = TORCHVISION_FIRST if index == "1" else TORCHVISION
-    return ".".join([features, index, "conv", positions[rest[1]], *rest[2:]])
+    return torchvision_mobilenet(name) if "features.1.conv.0.0.weight" in state_dict else name
 
 
 def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

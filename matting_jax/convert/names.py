@@ -9,6 +9,10 @@ PADDLE_LEAVES = {
     "kernel": "weight", "scale": "weight", "bias": "bias", "mean": "_mean", "var": "_variance",
 }  # fmt: skip
 
+# Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
+TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
+TORCHVISION = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
+
 
 def dotted(path: tuple[str, ...], leaves: Mapping[str, str] = LEAVES) -> str:
     """PyTorch's name of a Flax leaf: ("params", "features_1", "conv_0", "kernel") is
@@ -16,3 +20,13 @@ def dotted(path: tuple[str, ...], leaves: Mapping[str, str] = LEAVES) -> str:
     *modules, leaf = path[1:]
     modules = [re.sub(r"_(\d+)(?=_|$)", r".\1", module) for module in modules]
     return ".".join([*modules, leaves.get(leaf, leaf)])
+
+
+def torchvision_mobilenet(name: str) -> str:
+    """torchvision's name in MobileNetV2 for MODNet's: features.2.conv.3.weight is
+    features.2.conv.1.0.weight."""
+    features, index, *rest = name.split(".")
+    if rest[0] != "conv":
+        return name
+    positions = TORCHVISION_FIRST if index == "1" else TORCHVISION
+    return ".".join([features, index, "conv", positions[rest[1]], *rest[2:]])

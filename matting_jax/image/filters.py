@@ -115,6 +115,36 @@ def gradient_length(x: Array, epsilon: float) -> Array:
     return jnp.sqrt(jnp.square(horizontal) + jnp.square(vertical) + epsilon)
 
 
+def sharpen(x: Array) -> Array:
+    """x [H, W, C] in [0, 1] by Pillow's `SHARPEN`, which leaves the outermost pixels."""
+    inner = x[1:-1, 1:-1]
+    rows = x[:-2] + x[1:-1] + x[2:]
+    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - inner
+    return x.at[1:-1, 1:-1].set(jnp.clip(2 * inner - around / 8, 0, 1))
+
+
+def box_blur(x: Array, size: Array | int, largest: int, mode: str) -> Array:
+    """Mean of x [H, W, C] over size x size places, edges padded by `mode` of `jnp.pad`.
+
+    `size` is an integer array (or int) from 1 to `largest`. An even square reaches size / 2 - 1
+    back and size / 2 forward, as kornia's `box_blur`.
+    """
+    reach = largest // 2
+    offset = jnp.arange(-reach, reach + 1)
+    size = jnp.asarray(size)
+    inside = (offset >= -((size - 1) // 2)) & (offset <= size // 2)
+    taps = inside.astype(x.dtype) / size
+    for axis in (0, 1):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (reach, reach)
+        padded, length = jnp.pad(x, sides, mode=mode), x.shape[axis]
+        shifted = [
+            jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(2 * reach + 1)
+        ]
+        x = sum(tap * y for tap, y in zip(taps, shifted, strict=True))
+    return x
+
+
 def box_mean(x: Array, size: int) -> Array:
     """Mean of x [B, H, W, C] over size x size places, edges reflected without repeating.
 

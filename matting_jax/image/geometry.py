@@ -18,19 +18,24 @@ def upsample(x: Array, factor: int = 2) -> Array:
     neighbours: several times faster on CPU than `jax.image.resize`.
     """
     for axis in (1, 2):
-        size = x.shape[axis]
-        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
-        last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
-        before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
-        after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
-        phases = []
-        for phase in range(factor):
-            offset = (phase + 0.5) / factor - 0.5
-            neighbour = before if offset < 0 else after
-            phases.append((1 - abs(offset)) * x + abs(offset) * neighbour)
-        shape = (*x.shape[:axis], factor * size, *x.shape[axis + 1 :])
-        x = jnp.stack(phases, axis + 1).reshape(shape)
+        x = enlarge(x, factor, axis)
     return x
+
+
+def enlarge(x: Array, factor: int, axis: int) -> Array:
+    """`upsample` along one axis."""
+    size = x.shape[axis]
+    first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+    last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
+    phases = []
+    for phase in range(factor):
+        offset = (phase + 0.5) / factor - 0.5
+        neighbour = before if offset < 0 else after
+        phases.append((1 - abs(offset)) * x + abs(offset) * neighbour)
+    shape = (*x.shape[:axis], factor * size, *x.shape[axis + 1 :])
+    return jnp.stack(phases, axis + 1).reshape(shape)
 
 
 def downsample(x: Array, factor: int) -> Array:
@@ -42,9 +47,59 @@ def downsample(x: Array, factor: int) -> Array:
     if factor % 2 or x.shape[1] % factor or x.shape[2] % factor:
         raise ValueError(f"cannot reduce {x.shape[1]}x{x.shape[2]} by {factor}: "
                          "the factor must be even and divide both sides")
-    middle = factor // 2
-    x = (x[:, middle - 1 :: factor] + x[:, middle::factor]) / 2
-    return (x[:, :, middle - 1 :: factor] + x[:, :, middle::factor]) / 2
+    for axis in (1, 2):
+        x = reduce(x, factor, axis)
+    return x
+
+
+def reduce(x: Array, factor: int, axis: int) -> Array:
+    """`downsample` along one axis."""
+    middle, size = factor // 2, x.shape[axis]
+    before = jax.lax.slice_in_dim(x, middle - 1, size, factor, axis)
+    return (before + jax.lax.slice_in_dim(x, middle, size, factor, axis)) / 2
+
+
+def resize(x: Array, height: int, width: int) -> Array:
+    """Bilinear resize of x [B, H, W, C] to [B, height, width, C], larger or smaller.
+
+    PyTorch's `interpolate(size=(height, width), mode="bilinear")`; sizes that divide each other
+    cost least.
+    """
+    for axis, new in ((1, height), (2, width)):
+        old = x.shape[axis]
+        if new % old == 0:
+            x = x if new == old else enlarge(x, new // old, axis)
+        elif old % (2 * new) == 0:
+            x = reduce(x, old // new, axis)
+        else:
+            place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+            before = np.floor(place).astype(int)
+            after = np.minimum(before + 1, old - 1)
+            weight = np.expand_dims(place - before, tuple(range(1, x.ndim - axis)))
+            low, high = jnp.take(x, before, axis), jnp.take(x, after, axis)
+            x = low + (high - low) * jnp.asarray(weight, x.dtype)
+    return x
+
+
+def crop_middle(x: Array, height: int, width: int) -> Array:
+    """The middle of x [B, H, W, C], [B, height, width, C]; neighbours are averaged where it lies
+    between pixels. kornia's `center_crop`."""
+    for axis, new in ((1, height), (2, width)):
+        first, between = divmod(x.shape[axis] - new, 2)
+        low = jax.lax.slice_in_dim(x, first, first + new, axis=axis)
+        if between:
+            low = (low + jax.lax.slice_in_dim(x, first + 1, first + 1 + new, axis=axis)) / 2
+        x = low
+    return x
+
+
+def enlarge_nearest(x: Array, factor: int) -> Array:
+    """x [B, H, W, C] with each pixel `factor` times in both directions."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(
+        x[:, :, None, :, None], (batch, height, factor, width, factor, channels)
+    )
+    return x.reshape(batch, factor * height, factor * width, channels)
 
 
 def area_weights(old: int, new: int) -> sparse.csr_array:

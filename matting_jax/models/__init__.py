@@ -19,6 +19,7 @@ NETWORKS = {
     "gca": "GCA",
     "pp_matting": "PPMatting",
     "gfm": "GFM",
+    "bgmv2": "BGMv2",
 }
 # What a network may take, by its channels.
 CHANNELS = {"image": 3, "trimap": 1, "background": 3}

@@ -147,18 +147,19 @@ behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
 def max_pool3(x: Array, form: str = "auto") -> Array:
     """The largest of 3x3 places around every second one: [B, H, W, C] -> [B, H/2, W/2, C].
 
-    H and W even; what lies outside never wins. On CPU row by row and column by column, whose
-    gradient is several times faster.
+    Odd sides are halved upwards; what lies outside never wins. On CPU row by row and column by
+    column, whose gradient is several times faster.
     """
     if not is_cpu_form(form):
         return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     for axis in (2, 1):
-        sides = [(0, 0)] * x.ndim
-        sides[axis] = (1, 0)
-        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
         length = x.shape[axis]
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (1, length % 2)
+        padded = jnp.pad(x, sides, constant_values=-jnp.inf)
+        span = 2 * ((length - 1) // 2) + 1
         before, centre, after = (
-            lax.slice_in_dim(padded, i, i + length - 1, 2, axis) for i in range(3)
+            lax.slice_in_dim(padded, i, i + span, 2, axis) for i in range(3)
         )
         x = jnp.where(before >= centre, before, centre)
         x = jnp.where(x >= after, x, after)
@@ -332,7 +333,7 @@ class BatchNorm(nn.Module):
     `bias`. In training they are taken over the batch, over all devices of `axis_name` where it is
     given, and the running variance takes the `unbiased` one, as PyTorch's, or the biased one, as
     Paddle's and Flax's. `use_running_average` keeps and uses the running ones, scale and bias still
-    train.
+    train. `valid` [B], 0 or 1, says which of x count in the statistics; where none does, they stay.
     """
 
     use_running_average: bool
@@ -343,7 +344,7 @@ class BatchNorm(nn.Module):
     scale_init: Init = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, valid: Array | None = None) -> Array:
         channels = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
@@ -353,28 +354,36 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         y, batch_mean, batch_var, count = normalise(
-            x, scale, bias, mean.value, self.epsilon, self.axis_name
+            x, scale, bias, mean.value, valid, self.epsilon, self.axis_name
         )
         if not self.is_initializing():
             if self.unbiased:
                 batch_var = batch_var * (count / jnp.maximum(count - 1, 1))
-            mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-            var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
+            for running, new in ((mean, batch_mean), (var, batch_var)):
+                updated = self.momentum * running.value + (1 - self.momentum) * new
+                running.value = jnp.where(count > 0, updated, running.value)
         return y
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def normalise(
-    x: Array, scale: Array, bias: Array, origin: Array, epsilon: float, axis_name: str | None
+    x: Array,
+    scale: Array,
+    bias: Array,
+    origin: Array,
+    valid: Array | None,
+    epsilon: float,
+    axis_name: str | None,
 ):
-    """(x - mean) / sqrt(var + epsilon) * scale + bias, with the batch's mean and biased variance.
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, with the batch's mean and biased variance,
+    taken where `valid` [B] is 1.
 
     Sums are taken about `origin` [C], the running mean: about zero they would cancel where the mean
     is far above the deviation. Returns y like x [B, H, W, C] and, without gradient, mean [C],
     var [C] and the number of values in each. The own gradient reads x and its cotangent twice,
     where automatic differentiation reads them four times.
     """
-    return normalise_forward(x, scale, bias, origin, epsilon, axis_name)[0]
+    return normalise_forward(x, scale, bias, origin, valid, epsilon, axis_name)[0]
 
 
 def sum_devices(tree: Any, axis_name: str | None) -> Any:
@@ -382,22 +391,27 @@ def sum_devices(tree: Any, axis_name: str | None) -> Any:
     return tree if axis_name is None else lax.psum(tree, axis_name)
 
 
-def normalise_forward(x, scale, bias, origin, epsilon: float, axis_name: str | None):
+def normalise_forward(x, scale, bias, origin, valid, epsilon: float, axis_name: str | None):
     centred = x.astype(jnp.promote_types(x.dtype, jnp.float32)) - origin
-    sums = jnp.sum(centred, (0, 1, 2)), jnp.sum(centred * centred, (0, 1, 2))
+    counted, local = centred, x.size // x.shape[-1]
+    if valid is not None:
+        counted = jnp.where(valid[:, None, None, None] > 0, centred, 0)
+        local = jnp.sum(valid) * (local // x.shape[0])
+    sums = jnp.sum(counted, (0, 1, 2)), jnp.sum(counted * counted, (0, 1, 2))
     total, squares = sum_devices(sums, axis_name)
-    local = x.size // x.shape[-1]
     count = jnp.full((), sum_devices(local, axis_name), centred.dtype)
-    offset = total / count
-    var = jnp.maximum(squares / count - offset * offset, 0)
+    # One value at least, or nothing at all would be not a number.
+    some = count if valid is None else jnp.maximum(count, 1)
+    offset = total / some
+    var = jnp.maximum(squares / some - offset * offset, 0)
     inverse = lax.rsqrt(var + epsilon)
     factor = scale * inverse
     y = (centred * factor + (bias - offset * factor)).astype(x.dtype)
-    return (y, origin + offset, var, count), (x, scale, origin, offset, inverse, count)
+    return (y, origin + offset, var, count), (x, scale, origin, valid, offset, inverse, some)
 
 
 def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents):
-    x, scale, origin, offset, inverse, count = saved
+    x, scale, origin, valid, offset, inverse, count = saved
     centred = x.astype(offset.dtype) - origin
     g = cotangents[0].astype(offset.dtype)
     dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * centred, (0, 1, 2))
@@ -407,8 +421,12 @@ def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents)
     a = scale * inverse
     b = -a * inverse * all_scale / count
     c = -a * all_bias / count - b * offset
-    dx = (a * g + b * centred + c).astype(x.dtype)
-    return dx, dscale, dbias, jnp.zeros_like(origin)
+    by_statistics = b * centred + c
+    if valid is not None:
+        by_statistics = jnp.where(valid[:, None, None, None] > 0, by_statistics, 0)
+    dx = (a * g + by_statistics).astype(x.dtype)
+    unseen = None if valid is None else jnp.zeros_like(valid)
+    return dx, dscale, dbias, jnp.zeros_like(origin), unseen
 
 
 normalise.defvjp(normalise_forward, normalise_backward)

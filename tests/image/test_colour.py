@@ -6,12 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from matting_jax.image import colour
-from matting_jax.image.colour import distort, jitter, jitter_hsv, normalise, shift_hsv
+from matting_jax.image.colour import (
+    distort,
+    distort_hsv,
+    jitter,
+    jitter_hsv,
+    normalise,
+    shift_hsv,
+)
 from matting_jax.image.composite import composite
-from matting_jax.image.filters import blur3, gaussian_blur, gaussian_blur_of
+from matting_jax.image.filters import blur3, box_blur, gaussian_blur, gaussian_blur_of, sharpen
+from tests.goldens import synth
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
@@ -202,3 +211,39 @@ def test_hsv_jitter_leaves_what_no_alpha_shows():
     image, ranges = colours_of_all_kinds(), {"hue": 40, "saturation": 0.1, "value": 0.1}
     result = jitter_hsv(jax.random.key(0), image, np.zeros((6, 7, 1), np.float32), ranges)
     np.testing.assert_array_equal(result, image)
+
+
+AUGMENT = np.load(GOLDENS / "bgmv2_aug.npz")
+
+
+@pytest.mark.parametrize("size", [20, 21])
+def test_box_blur_equals_kornia(size):
+    x = synth.image(28, 36, 3, 2, 5)[..., :1]
+    for image, expected in zip(x, AUGMENT[f"box_blur_{size}"], strict=True):
+        blurred = box_blur(image, jnp.asarray(size), 39, "reflect")
+        np.testing.assert_allclose(blurred, expected, atol=2e-6)
+
+
+def test_changes_in_hsv_equal_kornia():
+    names = ("brightness", "contrast", "saturation", "hue")
+    amounts = np.stack([AUGMENT[f"jitter_{name}_factor"] for name in names], -1) - [1, 1, 1, 0]
+    for number in (0, 1):
+        order = AUGMENT[f"jitter_{number}_order"]
+        for image, amount, expected in zip(
+            synth.image(28, 36, 3, 2, 5), amounts, AUGMENT[f"jitter_{number}"], strict=True
+        ):
+            changed = distort_hsv(jnp.asarray(image), jnp.asarray(amount), jnp.asarray(order))
+            np.testing.assert_allclose(changed, expected, atol=5e-6)
+
+
+def test_sharpening_and_blur_of_a_box_are_pillows():
+    """Which rounds to bytes."""
+    image = np.rint(255 * synth.image(24, 30, 3, 1, 0)[0]).astype(np.uint8)
+    photo = Image.fromarray(image)
+    ours = sharpen(jnp.asarray(image / np.float32(255)))
+    theirs = np.asarray(photo.filter(ImageFilter.SHARPEN)) / 255
+    np.testing.assert_allclose(ours, theirs, atol=0.51 / 255)
+    for radius in (0, 1, 4):
+        ours = box_blur(image / np.float32(255), jnp.asarray(2 * radius + 1), 11, "edge")
+        theirs = np.asarray(photo.filter(ImageFilter.BoxBlur(radius))) / 255
+        np.testing.assert_allclose(ours, theirs, atol=1.01 / 255)

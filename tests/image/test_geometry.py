@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matting_jax.image import geometry
+from tests.goldens import synth
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 small = st.integers(1, 12)
@@ -145,3 +146,32 @@ def test_smooth_resize_blurs_by_what_it_reduces_and_no_more():
     np.testing.assert_allclose(enlarged[:, 0], [0.25, 0.25, 0.75, 0.75], atol=1e-12)
     bytes_ = np.full((6, 5, 3), 51, np.uint8)
     np.testing.assert_array_equal(geometry.resize_smooth(bytes_, 6, 5), np.full((6, 5, 3), 0.2))
+
+
+@pytest.mark.parametrize("size", [(5, 14), (12, 6), (3, 4), (9, 7), (20, 1), (1, 28), (10, 2)])
+def test_resize_and_its_gradient_equal_jax_image(size):
+    x = np.random.default_rng(0).random((2, 10, 7, 3)).astype(np.float32)
+    shape = (2, *size, 3)
+    cotangent = np.random.default_rng(1).random(shape).astype(np.float32)
+
+    def plain(x):
+        return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+    for ours, theirs in zip(
+        jax.tree.leaves(pull_back(lambda x: geometry.resize(x, *size), x, cotangent)),
+        jax.tree.leaves(pull_back(plain, x, cotangent)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(19, 28), (20, 29)])
+def test_middle_between_pixels_is_the_mean_of_neighbours(size):
+    golden = np.load(GOLDENS / "bgmv2_aug.npz")
+    middle = geometry.crop_middle(synth.image(28, 36, 3, 2, 5), *size)
+    np.testing.assert_allclose(middle, golden["center_crop_{}x{}".format(*size)], atol=2e-6)
+
+
+def test_middle_of_whole_pixels_is_cut_out():
+    x = np.random.default_rng(0).random((1, 8, 9, 2)).astype(np.float32)
+    np.testing.assert_array_equal(geometry.crop_middle(x, 4, 3), x[:, 2:6, 3:6])

@@ -1,4 +1,6 @@
 """The fast forms of layers are equal to the plain ones, forward and backward."""
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -232,3 +234,66 @@ def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
     places = slice(4 - dilation, 5 + dilation, dilation)
     np.testing.assert_allclose(y[places, places], kernel[::-1, ::-1, 0, 0], atol=1e-6)
     assert np.count_nonzero(y) == 9
+
+
+@pytest.mark.parametrize("axis_name", [None, "batch"])
+def test_statistics_of_the_valid_are_those_of_the_valid_alone(axis_name):
+    """With gradients, and over devices; what is not valid only passes through."""
+    x, cotangent = random((4, 3, 2, 5), 0) + 7, random((4, 3, 2, 5), 1)
+    valid = np.array([1, 0, 1, 1], np.float32)
+    params = {"scale": random((5,), 2), "bias": random((5,), 3)}
+    stats = {"mean": random((5,), 4), "var": np.square(random((5,), 5))}
+
+    def pull_back(x, cotangent, *valid, axis_name=None):
+        def apply(params, x):
+            norm = layers.BatchNorm(False, axis_name)
+            variables = {"params": params, "batch_stats": stats}
+            return norm.apply(variables, x, *valid, mutable=["batch_stats"])
+
+        y, gradient, updated = jax.vjp(apply, params, x, has_aux=True)
+        return y, *gradient(cotangent), updated
+
+    counted = valid == 1
+    expected = pull_back(x[counted], cotangent[counted])
+    cotangent[~counted] = 0
+    if axis_name is None:
+        y, dparams, dx, updated = pull_back(x, cotangent, valid)
+    else:
+        halves = [a.reshape(2, 2, *a.shape[1:]) for a in (x, cotangent, valid)]
+        apart = jax.vmap(partial(pull_back, axis_name=axis_name), axis_name=axis_name)(*halves)
+        y, dx = (a.reshape(x.shape) for a in (apart[0], apart[2]))
+        # A replicated parameter's gradient is the sum of the devices'.
+        dparams = jax.tree.map(lambda a: a.sum(0), apart[1])
+        updated = jax.tree.map(lambda a: a[0], apart[3])
+    np.testing.assert_array_equal(dx[~counted], 0)
+    for ours, theirs in zip(
+        jax.tree.leaves((y[counted], dparams, dx[counted], updated)),
+        jax.tree.leaves(expected),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+def test_nothing_valid_changes_no_statistics():
+    variables = layers.BatchNorm(True).init(jax.random.key(0), jnp.zeros((1, 1, 1, 5)))
+    norm, x = layers.BatchNorm(False), random((2, 3, 3, 5), 0)
+
+    def total(x):
+        y, updated = norm.apply(variables, x, np.zeros(2, np.float32), mutable=["batch_stats"])
+        return jnp.sum(0 * y), updated
+
+    gradient, updated = jax.grad(total, has_aux=True)(x)
+    np.testing.assert_array_equal(gradient, 0)
+    jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"], variables["batch_stats"])
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 9), (5, 8)])
+def test_forms_of_the_largest_of_nine_agree_with_gradients(size):
+    x = random((2, *size, 3), 0)
+    cotangent = random((2, -(-size[0] // 2), -(-size[1] // 2), 3), 1)
+    results = []
+    for form in ("cpu", "lax"):
+        y, gradient = jax.vjp(partial(layers.max_pool3, form=form), x)
+        results.append((y, *gradient(cotangent)))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)

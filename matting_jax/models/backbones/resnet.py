@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from matting_jax.models.layers import Conv, computed_once, max_pool3
+from matting_jax.models.layers import Conv, Init, computed_once, max_pool3
 
 Array = jax.Array
 
@@ -35,27 +35,37 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """A 3x3 convolution between two of 1x1, to four times `features`, plus the input.
 
-    x [B, H, W, C] -> [B, H / stride, W / stride, 4 * features].
+    x [B, H, W, C] -> [B, H / stride, W / stride, 4 * features]; `dilation` is that of the 3x3.
     """
 
     features: int
     stride: int
     norm: Any
     dtype: Any = None
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         y = nn.relu(self.norm(name="bn1")(conv(self, self.features, 1, name="conv1")(x)))
-        y = conv(self, self.features, 3, self.stride, name="conv2")(y)
+        y = conv(self, self.features, 3, self.stride, self.dilation, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.norm(name="bn3")(conv(self, 4 * self.features, 1, name="conv3")(y))
         return nn.relu(y + shortcut(self, x, 4 * self.features))
 
 
-def conv(block: Any, features: int, size: int, stride: int = 1, *, name: str) -> Conv:
+def conv(
+    block: Any,
+    features: int,
+    size: int,
+    stride: int = 1,
+    dilation: int = 1,
+    kernel_init: Init = he_fan_out,
+    *,
+    name: str,
+) -> Conv:
     """A convolution of a ResNet, in the types of `block`."""
-    return Conv(features, size, stride, use_bias=False, dtype=block.dtype, kernel_init=he_fan_out,
-                name=name)  # fmt: skip
+    return Conv(features, size, stride, use_bias=False, dtype=block.dtype, kernel_init=kernel_init,
+                dilation=dilation, name=name)  # fmt: skip
 
 
 def shortcut(block: Any, x: Array, features: int) -> Array:
@@ -68,14 +78,20 @@ def shortcut(block: Any, x: Array, features: int) -> Array:
 
 
 # name: block, and how many of them in each of the four layers
-DEPTHS = {"resnet34": (BasicBlock, (3, 4, 6, 3)), "resnet101": (Bottleneck, (3, 4, 23, 3))}
+DEPTHS = {
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
 
 
 class ResNet(nn.Module):
     """image [B, H, W, 3] -> a list of the stem's features at 1/2 of its size and those of the four
     layers at 1/4 to 1/32.
 
-    Without `stem` it takes the features of another stem, and the first layer is of their size.
+    Without `stem` it takes the features of another stem, and the first layer is of their size. With
+    `output_stride` 16 the last layer stays at 1/16, and its blocks after the first see twice as far
+    instead, as in DeepLabV3: for bottlenecks alone. `stem_init` draws the first kernel.
     Source: pytorch/vision, torchvision/models/resnet.py.
     """
 
@@ -84,20 +100,24 @@ class ResNet(nn.Module):
     dtype: Any = None
     stem: bool = True
     form: str = "auto"
+    output_stride: int = 32
+    stem_init: Init = he_fan_out
 
     @nn.compact
     def __call__(self, x: Array) -> list[Array]:
         block, depths = DEPTHS[self.kind]
         taps = []
         if self.stem:
-            x = conv(self, 64, 7, 2, name="conv1")(x)
+            x = conv(self, 64, 7, 2, kernel_init=self.stem_init, name="conv1")(x)
             x = nn.relu(self.norm(name="bn1")(x))
             taps.append(x)
             x = max_pool3(x, self.form)
         for layer, depth in enumerate(depths):
+            kept = self.output_stride == 16 and layer == 3
             for i in range(depth):
-                stride = 2 if layer > 0 and i == 0 else 1
-                x = block(64 * 2**layer, stride, self.norm, self.dtype,
+                stride = 2 if layer > 0 and i == 0 and not kept else 1
+                dilated = {"dilation": 2} if kept and i > 0 else {}
+                x = block(64 * 2**layer, stride, self.norm, self.dtype, **dilated,
                           name=f"layer{layer + 1}_{i}")(x)  # fmt: skip
             taps.append(x)
         return taps
