@@ -82,11 +82,11 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.task.alpha_weight = config.task.composition_weight = 0.0
         config.optimizer.module_rates.backbone = 0.0
     if variant == "sample":
-        config.steps, config.batch_size = 900, 4
-        config.optimizer.learning_rate = 3e-4
-        config.optimizer.schedule.name, config.optimizer.schedule.warmup_steps = "poly", 25
+        config.steps, config.batch_size = 600, 4
+        config.synthesis.trimap_kernel = (1, 9)
+        config.optimizer.learning_rate = 1e-4
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.size, config.data.crop.windows = 64, (64, 96, 128)
-        config.log_every, config.evaluate_every, config.save_every = 50, 300, 300
+        config.log_every, config.evaluate_every, config.save_every = 50, 200, 200
     return config
