@@ -1,7 +1,7 @@
 """Deep Image Matting, https://arxiv.org/abs/1703.03872.
 
-python launch.py --config configs/dim.py               the embedded sample, both parts: 20 min of CPU
-                                                       time, MAD where unknown 0.41 -> 0.36; slow,
+python launch.py --config configs/dim.py               the embedded sample: 20 min of CPU time,
+                                                       MAD where unknown 0.41 -> 0.36; slow,
                                                        since it begins without VGG-16's weights
 python launch.py --config configs/dim.py:encoder_decoder --config.init.backbone=vgg16.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
