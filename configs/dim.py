@@ -33,8 +33,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.accumulate = 1  # parts of a step's batch, one after the other: memory falls
     config.model = ConfigDict(dict(refine=True))  # False: the first stage alone
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
-    config.synchronise_statistics = True  # the network has none, as all of
-    config.freeze_statistics = False  # these two
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
     config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files or workdirs to start from
     config.init.model = ConfigDict()  # in what the checkpoint's network differs from `model`
