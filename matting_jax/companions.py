@@ -11,7 +11,6 @@ WAYS = {
     "trimap": "a grey image of the photo's size, black background, white foreground, grey (128) "
     "unknown. Paint it, or make it from the alpha of a network that needs none "
     "(docs/trimaps.md shows how)",
-    "background": "a photo of the same scene without its subject",
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from matting_jax.choices import one_of
-from matting_jax.data import read_alpha, read_exact_alpha, read_image
+from matting_jax.data import read_exact_alpha, read_image
 from matting_jax.data.folders import Compared, find_compared
+from matting_jax.data.trimaps import read_trimap
 from matting_jax.matter import as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
@@ -59,11 +59,6 @@ def read_case(files: Compared) -> Case:
         files.name,
         read_exact_alpha(files.prediction),
         read_exact_alpha(files.truth),
-        files.trimap and read_trimap(files.trimap),
+        files.trimap and as_float_trimap(read_trimap(files.trimap))[..., 0],
         files.photo and read_image(files.photo),
     )
-
-
-def read_trimap(file: Path) -> np.ndarray:
-    """A trimap as float32 [H, W]: 0 below 85, 1 from 170, else 0.5. ValueError as of read_alpha."""
-    return as_float_trimap(read_alpha(file))[..., 0]

@@ -1,6 +1,7 @@
 """What a training run says on the terminal."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,16 @@ def print_finished(workdir: Path, steps: int) -> None:
         print(f"{workdir} is finished after {steps} steps; to go on: --config.steps={2 * steps}")
 
 
-def print_end(workdir: Path) -> None:
-    """Where everything lies and what to type next."""
+def print_end(workdir: Path, needs: Sequence[str]) -> None:
+    """Where everything lies and what to type next; `needs` is what goes with each photo."""
     if jax.process_index():
         return
+    beside = "".join(f" --{name} {name.upper()}" for name in needs)
     print(
         f"checkpoints  {workdir}/checkpoints\n"
         f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
         f"previews     {workdir}/previews\n"
         f"next         python launch.py --mode evaluate --workdir {workdir}\n"
         f"             python launch.py --mode predict --workdir {workdir} "
-        "--input PHOTO --output DIR"
+        f"--input PHOTO{beside} --output DIR"
     )

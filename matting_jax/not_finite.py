@@ -43,8 +43,8 @@ class LastStep:
         raise FloatingPointError(
             f"step {self.step} is not finite: {found}; its batch is in {path}; the last checkpoint "
             f"kept is {'none' if kept is None else f'of step {kept}'}; try, in another workdir, a "
-            "lower --config.optimizer.learning_rate, --config.optimizer.clip_norm=1 or "
-            "--config.freeze_statistics"
+            "lower --config.optimizer.learning_rate, --config.optimizer.clip_norm=1 or, where the "
+            "network normalises, --config.freeze_statistics"
         )
 
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from matting_jax.choices import one_of
 from matting_jax.companions import find_companions
 from matting_jax.convert import load_checkpoint
-from matting_jax.data.images import count_frames, is_image, read_alpha, read_image
+from matting_jax.data.images import count_frames, is_image, read_image
+from matting_jax.data.trimaps import read_trimap
 from matting_jax.files import written_whole
 from matting_jax.foreground import METHODS
 from matting_jax.matter import Matter, size_of
@@ -26,7 +27,7 @@ from matting_jax.models import create_model, input_names
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
-READERS = {"trimap": read_alpha}
+READERS = {"trimap": read_trimap}
 
 logger = logging.getLogger("matting_jax")
 

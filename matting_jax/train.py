@@ -129,7 +129,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
         writer.close()
     if done < config.steps:
         raise Stopped(stop, done, config.steps)
-    console.print_end(workdir)
+    console.print_end(workdir, matter.needs)
     return state
 
 
@@ -146,16 +146,14 @@ def names_test_data(config: ConfigDict) -> bool:
 
 
 def training_model(config: ConfigDict) -> nn.Module:
-    """The network of `config` as it trains."""
-    return create_model(
-        config.name,
-        **config.model,
-        dtype={"float32": None, "bfloat16": jnp.bfloat16}[
-            one_of(config.compute_dtype, ("float32", "bfloat16"), "compute_dtype")
-        ],
-        axis_name=parallel.AXIS if config.synchronise_statistics else None,
-        frozen_statistics=config.freeze_statistics,
-    )
+    """The network of `config` as it trains; configs of networks without normalisation say nothing
+    of its statistics."""
+    dtypes = {"float32": None, "bfloat16": jnp.bfloat16}
+    keywords = {"dtype": dtypes[one_of(config.compute_dtype, dtypes, "compute_dtype")]}
+    if "synchronise_statistics" in config:
+        keywords["axis_name"] = parallel.AXIS if config.synchronise_statistics else None
+        keywords["frozen_statistics"] = config.freeze_statistics
+    return create_model(config.name, **config.model, **keywords)
 
 
 def variable_shapes(model: nn.Module, size: int) -> Any:

@@ -23,6 +23,7 @@ from matting_jax.convert import modnet as modnet_names
 from matting_jax.image.geometry import pad_to_multiple, upsample
 from matting_jax.models import modnet
 from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, instance_norm
+from matting_jax.models.spectral import SpectralConv
 from matting_jax.train import train
 from tests.goldens import synth
 
@@ -93,7 +94,8 @@ class Tiny(nn.Module):
 
 
 class TinyTrimap(nn.Module):
-    """A network that takes a trimap, and counts its steps in a collection of its own."""
+    """A network that takes a trimap, with statistics of two other names: the vectors of a spectral
+    normalisation, and the number of steps."""
 
     refine: bool = True
     dtype: Any = None
@@ -108,7 +110,7 @@ class TinyTrimap(nn.Module):
         if train and not self.is_initializing():
             count.value = count.value + 1
         x = jnp.concatenate([image, trimap], axis=-1)
-        x = nn.relu(Conv(4, 3, dtype=self.dtype, name="backbone")(x))
+        x = nn.relu(SpectralConv(4, 3, update=train, dtype=self.dtype, name="backbone")(x))
         coarse = nn.sigmoid(Conv(1, 1, dtype=self.dtype, name="decoder")(x))
         if not self.refine:
             return {"alpha": coarse}
@@ -261,6 +263,20 @@ def on_folders(config, folders, cache):
     config.data.cache = str(folders / "cache")
     config.compilation_cache = str(cache)
     return config
+
+
+def tiny_trimap_config(folders, cache):
+    """DIM's recipe for the tiny network that takes a trimap and counts its steps."""
+    config = load_config(ROOT / "configs" / "dim.py", "finetune")
+    config.name, config.steps, config.batch_size = "tiny_trimap", 4, 2
+    config.optimizer.learning_rate = 0.01
+    config.data.crop.size, config.data.crop.windows = 32, (32, 48, 56)
+    config.data.test.trimap_distance = 2
+    config.synthesis.trimap_kernel = (1, 5)
+    config.log_every = config.evaluate_every = 2
+    config.save_every, config.preview_images = 1, 2
+    config.allocator = False
+    return on_folders(config, folders, cache)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,14 @@ from matting_jax import parallel
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
 from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
-from tests.conftest import ROOT, on_folders, register_tiny, tiny_config, tiny_soc_config
+from tests.conftest import (
+    ROOT,
+    on_folders,
+    register_tiny,
+    tiny_config,
+    tiny_soc_config,
+    tiny_trimap_config,
+)
 
 STEPS = 3
 
@@ -105,6 +112,7 @@ def compare(name, parts, folder):
 
     if name == "tiny" and config.accumulate == 1:
         compare_adaptation(batch)
+        compare_trimaps(folder, batch)
         mesh = parallel.device_mesh(8)
         optimizer = create_optimizer(config, drawn["params"])
         config.synchronise_statistics = False
@@ -138,6 +146,20 @@ def compare_adaptation(batch):
         jax.tree.leaves(one["state"]["memory"]["params"]), jax.tree.leaves(drawn["params"]),
         strict=True)]  # fmt: skip
     assert any(changed)
+
+
+def compare_trimaps(folder, batch):
+    """A trimap network on eight devices: its spectral vectors, which follow from parameters that
+    each device holds, stay those of one."""
+    config = tiny_trimap_config(Path(folder), "")
+    config.batch_size = 16
+    model = training_model(config)
+    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    one = one_equals_eight(config, model, drawn, batch)
+    np.testing.assert_array_equal(one["state"]["counter"]["count"], [STEPS])
+    vectors = one["state"]["spectral"]["backbone"]
+    for vector, first in zip(vectors.values(), drawn["spectral"]["backbone"].values(), strict=True):
+        assert np.linalg.norm(vector) == pytest.approx(1) and not np.allclose(vector, first)
 
 
 @pytest.mark.parametrize(

@@ -5,32 +5,17 @@ import pytest
 from PIL import Image
 
 from matting_jax import previews
-from matting_jax.commandline import load_config
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import evaluation_images
 from matting_jax.matter import Matter
 from matting_jax.train import train, variables_of
-from tests.conftest import ROOT, compiled_quickly, on_folders
+from tests.conftest import compiled_quickly, tiny_trimap_config
 from tests.test_train import assert_same, scores_of
-
-
-def small_config(folders, cache):
-    """DIM's recipe for the tiny network that takes a trimap and counts its steps."""
-    config = load_config(ROOT / "configs" / "dim.py", "finetune")
-    config.name, config.steps, config.batch_size = "tiny_trimap", 4, 2
-    config.optimizer.learning_rate = 0.01
-    config.data.crop.size, config.data.crop.windows = 32, (32, 48, 56)
-    config.data.test.trimap_distance = 2
-    config.synthesis.trimap_kernel = (1, 5)
-    config.log_every = config.evaluate_every = 2
-    config.save_every, config.preview_images = 1, 2
-    config.allocator = False
-    return on_folders(config, folders, cache)
 
 
 @pytest.fixture
 def config(folders, compiled_once):
-    return small_config(folders, compiled_once)
+    return tiny_trimap_config(folders, compiled_once)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +23,7 @@ def whole(folders, compiled_once, tiny, tmp_path_factory):
     """(workdir, last state on the host) of a run of four steps."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     with compiled_quickly():
-        state = train(small_config(folders, compiled_once), workdir)
+        state = train(tiny_trimap_config(folders, compiled_once), workdir)
     return workdir, jax.device_get(state)
 
 
@@ -56,7 +41,7 @@ def test_statistics_of_any_name_are_trained_and_saved(whole):
     workdir, state = whole
     np.testing.assert_array_equal(state["counter"]["count"], [4])
     saved = load_checkpoint("tiny_trimap", workdir)
-    assert saved.keys() == {"params", "counter"}
+    assert saved.keys() == {"params", "counter", "spectral"}
     best = min(scores_of(workdir), key=lambda line: line["test_mad"])
     np.testing.assert_array_equal(saved["counter"]["count"], [best["step"]])
 

@@ -1,4 +1,14 @@
-"""Official checkpoints to Flax variables and back, exactly and completely."""
+"""Official checkpoints to Flax variables and back, exactly and completely.
+
+A network has a file of names, and one more for each other flavour (NAME_FLAVOUR.py):
+    PREFIX, which all names of a file may have; CONSTANTS {name: array}, which no leaf holds;
+    official_names(path): the names of one Flax leaf, the one that counts first;
+    check_names(state_dict), only where a wrong file deserves a sentence of its own: a ValueError;
+and for a file of its backbone alone
+    is_backbone(path): whether such a file holds this leaf;
+    backbone_name(path, state_dict): its name there;
+    backbone_tensors(state_dict): what is taken of the file, brought into the network's shapes.
+"""
 from __future__ import annotations
 
 import dataclasses

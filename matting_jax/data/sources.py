@@ -342,7 +342,7 @@ def folder_images(photos: str, truths: str, trimaps: str = "") -> Sequence[Evalu
     """
 
     def read(files: folders.Compared) -> EvaluationImage:
-        trimap = read_alpha(files.trimap) if files.trimap else None
+        trimap = files.trimap and read_trimap(files.trimap)
         return EvaluationImage(
             files.name, read_image(files.photo), read_alpha(files.truth), trimap
         )

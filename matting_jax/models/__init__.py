@@ -1,4 +1,12 @@
-"""The networks, one file each."""
+"""The networks, one file each.
+
+A network's file has its class, listed in `NETWORKS`, whose `__call__` names what it takes (see
+`CHANNELS`) and returns a dict with `alpha`, and its published test-time rule, on the host:
+    prepare(model, image, **options) -> inputs: image [H, W, 3] float32 in [0, 1], and by name what
+        else the network takes, a trimap as [H, W, 1], to inputs [1, h, w, C];
+    restore(model, alpha, height, width, **options): its alpha [1, h, w, 1] to [height, width].
+`options` are the config's `test_time`.
+"""
 from __future__ import annotations
 
 import dataclasses

@@ -9,11 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from matting_jax.image.colour import normalise
-from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.models import full_size
 from matting_jax.models.backbones.vgg16 import VGG16
 from matting_jax.models.layers import Conv, probability, xavier_normal
 from matting_jax.models.pooling import unpool
@@ -80,14 +79,12 @@ class DIM(nn.Module):
     image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown,
     1 foreground; H and W multiples of 32, else ValueError. Returns a dict: alpha [B, H, W, 1] in
     [0, 1], float32 (float64 for float64 input), and with `refine` coarse_alpha, what the first
-    stage said; without, alpha is that of the first stage. Nothing is normalised over a batch, so
-    `train`, `axis_name` and `frozen_statistics`, which every network takes, change nothing.
+    stage said; without, alpha is that of the first stage. Nothing is normalised over a batch:
+    `train`, which every network takes, changes nothing.
     """
 
     refine: bool = True
     dtype: Any = None
-    axis_name: str | None = None
-    frozen_statistics: bool = False
 
     @nn.compact
     def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
@@ -107,17 +104,5 @@ class DIM(nn.Module):
         return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
 
 
-def prepare(model: DIM, image: np.ndarray, trimap: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] and its trimap [H, W, 1], float32, as the inputs of `model`.
-
-    At full size, both reflected below and on the right up to multiples of 32.
-    """
-    return {
-        "image": pad_to_multiple(image, 32)[None],
-        "trimap": pad_to_multiple(trimap, 32)[None],
-    }
-
-
-def restore(model: DIM, alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] without what was padded: [height, width]."""
-    return alpha[0, :height, :width, 0]
+# The published test-time rule.
+prepare, restore = full_size.prepare, full_size.restore

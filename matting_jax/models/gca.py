@@ -10,11 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from matting_jax.image.colour import normalise
-from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.models import full_size
 from matting_jax.models.attention import GuidedContextualAttention
 from matting_jax.models.layers import BatchNorm, Conv
 from matting_jax.models.spectral import SpectralConv, SpectralConvTranspose
@@ -247,18 +246,5 @@ class GCA(nn.Module):
         return {"alpha": (jnp.tanh(z) + 1) / 2}
 
 
-def prepare(model: GCA, image: np.ndarray, trimap: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] and its trimap [H, W, 1] as the inputs of `model`: both
-    reflected below and on the right up to multiples of 32.
-
-    Source: the rule of the published figures, OriginScale in dataloader/data_generator.py.
-    """
-    return {
-        "image": pad_to_multiple(image, 32)[None],
-        "trimap": pad_to_multiple(trimap, 32)[None],
-    }
-
-
-def restore(model: GCA, alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] without the padding of `prepare`: [height, width]."""
-    return alpha[0, :height, :width, 0]
+# The published test-time rule.
+prepare, restore = full_size.prepare, full_size.restore
