@@ -37,8 +37,10 @@ class Matter:
         self.options = dict(test_time or {})
         self.variables = jax.device_put(dict(variables))
         self.sizes: set[tuple[int, ...]] = set()
+        # What the rule restores to the photo's size: the alpha, unless its file says otherwise.
+        result = getattr(self.rule, "RESULT", "alpha")
         # XLA leaves out what only the other heads need.
-        self.alpha = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)["alpha"])
+        self.result = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)[result])
         self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
 
     def __call__(
@@ -48,7 +50,8 @@ class Matter:
         trimap: np.ndarray | None = None,
         background: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1].
+        """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1]; of a
+        network that tells classes apart their probabilities [H, W, num_classes].
 
         Where the network takes one, a `trimap` [H, W], uint8 (below 85 background, from 170
         foreground, else unknown) or float in [0, 1] by the same thirds; known pixels are set from
@@ -56,9 +59,9 @@ class Matter:
         another shape, type or range, and for one that is missing or not taken.
         """
         images = self.images(photo, trimap, background)
-        alpha = np.asarray(self.alpha(self.variables, self.inputs(images)))
+        result = np.asarray(self.result(self.variables, self.inputs(images)))
         height, width = images["image"].shape[:2]
-        alpha = np.clip(self.rule.restore(self.model, alpha, height, width, **self.options), 0, 1)
+        alpha = np.clip(self.rule.restore(self.model, result, height, width, **self.options), 0, 1)
         if "trimap" in images:
             trimap = images["trimap"][..., 0]
             alpha = np.where(trimap == 0.5, alpha, trimap)

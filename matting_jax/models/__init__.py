@@ -13,7 +13,7 @@ from flax import linen as nn
 from matting_jax.choices import one_of
 
 # name: class, in the file of that name
-NETWORKS = {"modnet": "MODNet"}
+NETWORKS = {"modnet": "MODNet", "bisenet_v2": "BiSeNetV2"}
 # What a network may take, by its channels.
 CHANNELS = {"image": 3, "trimap": 1, "background": 3}
 

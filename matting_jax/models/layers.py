@@ -26,6 +26,7 @@ Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+he_normal_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def is_cpu_form(form: str) -> bool:
@@ -84,8 +85,9 @@ def pointwise(x: Array, kernel: Array) -> Array:
 class DepthwiseConv(nn.Module):
     """Depth-wise 3x3 convolution without bias, padded by its dilation, the atrous rate.
 
-    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), C]; parameter `kernel` [3, 3, 1, C],
-    as of `nn.Conv(feature_group_count=C)`. On CPU a sum of shifted images.
+    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), multiplier * C]; parameter `kernel`
+    [3, 3, 1, multiplier * C], as of `nn.Conv(feature_group_count=C)`: each channel is read by
+    `multiplier` neighbouring features. On CPU a sum of shifted images.
     """
 
     stride: int = 1
@@ -93,12 +95,15 @@ class DepthwiseConv(nn.Module):
     kernel_init: Init = he_uniform
     form: str = "auto"
     dilation: int = 1
+    multiplier: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
+        shape = (3, 3, 1, self.multiplier * x.shape[-1])
+        kernel = self.param("kernel", self.kernel_init, shape)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if is_cpu_form(self.form):
+            x = jnp.repeat(x, self.multiplier, axis=-1) if self.multiplier > 1 else x
             return depthwise_shift(x, kernel[:, :, 0], self.stride, self.dilation)
         return lax.conv_general_dilated(
             x,
@@ -256,11 +261,12 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     unbiased: bool = True
+    scale_init: Init = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
+        scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
