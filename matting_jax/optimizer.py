@@ -14,11 +14,12 @@ def learning_rate(config: Any) -> optax.Schedule:
     """The learning rate at each step, `config.optimizer.schedule` over `config.steps`.
 
     constant; step: times `step_factor` every `step_every` steps; poly: (1 - step / steps)^power;
-    cosine: to zero at the end. `warmup_steps` come first, linear from zero, and are part of
-    `config.steps`.
+    cosine: to zero at the end. `warmup_steps` come first, linear from zero, or with `warmup_from`
+    above 0 exponential from that share of the rate, and are part of `config.steps`.
     """
     options = config.optimizer.schedule
     peak, warmup = config.optimizer.learning_rate, options.warmup_steps
+    share = options.get("warmup_from", 0.0)
     rest = config.steps - warmup
     if rest <= 0:
         raise ValueError(f"warmup_steps ({warmup}) must be fewer than steps ({config.steps})")
@@ -35,7 +36,11 @@ def learning_rate(config: Any) -> optax.Schedule:
     after = schedules[one_of(options.name, schedules, "schedule")]()
     if warmup == 0:
         return after
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+    if share:
+        before = optax.exponential_decay(share * peak, warmup, 1 / share)
+    else:
+        before = optax.linear_schedule(0.0, peak, warmup)
+    return optax.join_schedules([before, after], [warmup])
 
 
 def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.GradientTransformation:

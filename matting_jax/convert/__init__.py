@@ -35,6 +35,8 @@ def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords:
     one tensor that differ warn: the one that the official loader keeps is taken.
     """
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
+    if hasattr(names, "check"):
+        names.check(state_dict)
     if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
         state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
     state_dict = {
@@ -101,10 +103,12 @@ def load_backbone(name: str, path: str | Path, variables: Variables, **keywords:
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     state_dict = names.backbone_tensors(read_state_dict(Path(path)))
     state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
-    shapes = {leaf: x for leaf, x in shapes.items() if names.is_backbone(leaf)}
+    leaves = [leaf for leaf in shapes if names.is_backbone(leaf)]
+    named = {leaf: names.backbone_name(leaf, state_dict) for leaf in leaves}
+    # A part without a name is one that such files may leave out.
     flat = assign(
-        shapes,
-        lambda leaf: [names.backbone_name(leaf, state_dict)],
+        {leaf: shapes[leaf] for leaf, key in named.items() if key},
+        lambda leaf: [named[leaf]],
         state_dict,
         f"the backbone of {name}",
     )

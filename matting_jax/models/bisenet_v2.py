@@ -30,6 +30,8 @@ STATISTICS = {
 }
 # The output that the test-time rule restores to the photo's size.
 RESULT = "logits"
+# What a config may name a learning rate for though only some variants have it.
+OPTIONAL_MODULES = ("bga", "aux2", "aux3", "aux4", "aux5_4")
 
 
 class Layers(NamedTuple):
@@ -259,9 +261,14 @@ class BiSeNetV2(nn.Module):
         one_of(self.statistics, STATISTICS, "statistics of bisenet_v2")
         height, width = image.shape[1:3]
         if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(f"BiSeNetV2 needs sides that are multiples of 32, got {height}x{width}")
-        if train and self.dropout and keys is None:
-            raise ValueError("BiSeNetV2 trains with dropout: pass keys=, or create it with dropout=0")
+            raise ValueError(
+                f"BiSeNetV2 needs sides that are multiples of 32, got {height}x{width}"
+            )
+        dropping = train and self.dropout > 0
+        if dropping and keys is None:
+            raise ValueError(
+                "BiSeNetV2 trains with dropout: pass keys=, or create it with dropout=0"
+            )
         layers = Layers(
             partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal_out),
             partial(DepthwiseConv, dtype=self.dtype, kernel_init=he_normal_out, form=self.form),
@@ -288,6 +295,8 @@ class BiSeNetV2(nn.Module):
         features = {"logits": both}
         if self.booster and (train or self.is_initializing()):
             features |= semantic
+        if dropping:
+            keys = jax.vmap(lambda key: jax.random.split(key, len(features)))(keys)
         outputs = {}
         for number, (name, x) in enumerate(features.items()):
             main = name == "logits"
@@ -300,9 +309,7 @@ class BiSeNetV2(nn.Module):
                 dropout=self.dropout,
                 name="head" if main else name,
             )
-            dropping = train and self.dropout
-            own = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys) if dropping else None
-            outputs[name] = head(x, own)
+            outputs[name] = head(x, keys[:, number] if dropping else None)
         return outputs
 
 

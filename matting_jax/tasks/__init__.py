@@ -6,6 +6,8 @@ A task's file has
 and, only where it needs them,
     check(config): a ValueError for a config that cannot be followed, before any data is read;
     forward(model, variables, inputs) -> outputs, updated statistics, in place of the plain one;
+    evaluate(matter, images, config, shown) -> scores, pictures: of the test data, with pictures by
+    name of the first `shown` images, in place of alpha's;
     remember(variables): what it keeps from step to step beside the network, saved with it, and then
     refresh(memory, variables, step, epoch, config): the memory for `step`, which `forward` takes
     as its last argument.

@@ -54,7 +54,7 @@ def test_test_time_rule_equals_official():
     matter = mj.Matter("modnet", variables(1), flavour="paddle")
     np.testing.assert_allclose(matter(photo), golden["alpha"][..., 0], atol=5e-4)
     assert matter.sizes == {tuple(golden["net_size"])}
-    network = matter.alpha(matter.variables, matter.inputs(photo))
+    network = matter.result(matter.variables, matter.inputs(photo))
     np.testing.assert_allclose(network[0, ::8, ::8], golden["alpha_net_s"], atol=5e-4)
 
 
