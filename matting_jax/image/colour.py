@@ -51,8 +51,8 @@ def jitter_bytes(key: Array, image: Array, ranges: Mapping[str, float]) -> Array
 
 
 def cut(x: Array) -> Array:
-    """x as bytes: without its fraction and within 0 to 255."""
-    return jnp.floor(jnp.clip(x, 0, 255))
+    """x as bytes: without its fraction and within 0 to 255; rounding takes no whole number down."""
+    return jnp.floor(jnp.clip(x + 1e-4, 0, 255))
 
 
 def grey(image: Array) -> Array:

@@ -119,3 +119,14 @@ def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, wi
         for new, old in zip(padded.shape, image.shape[:2], strict=False)
     )
     np.testing.assert_array_equal(padded, image[rows][:, columns])
+
+
+@pytest.mark.parametrize("size", [(7, 12), (30, 9), (1, 1), (13, 4)])
+def test_aligned_resize_equals_pytorch(size):
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(0).random((13, 10, 3), np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.tensor(image).permute(2, 0, 1)[None], size, mode="bilinear", align_corners=True
+    )
+    ours = geometry.resize_aligned(image, *size)
+    np.testing.assert_allclose(ours, expected[0].permute(1, 2, 0), atol=2e-6)
