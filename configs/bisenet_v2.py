@@ -5,12 +5,12 @@ python launch.py --config configs/bisenet_v2.py        trimaps on the embedded s
 python launch.py --config configs/bisenet_v2.py:trimap \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      trimaps on your own photos
-python launch.py --config configs/bisenet_v2.py:cityscapes --config.init.backbone=backbone_v2.pth
-                                                       the published recipe: 19 classes of Cityscapes
+python launch.py --config configs/bisenet_v2.py:cityscapes \\
+    --config.init.backbone=backbone_v2.pth             the published recipe for Cityscapes
 
-The published rate, 0.005, is for branches trained on ImageNet (backbone_v2.pth of CoinCheung/BiSeNet,
-or a whole checkpoint, whose heads are left out); from nothing take the paper's 0.05. Expected of
-Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf), between runs 73.1 to 75.1.
+The published rate, 0.005, is for branches trained on ImageNet: backbone_v2.pth of CoinCheung, or
+a whole checkpoint, whose heads are left out. From nothing take the paper's, 0.05. Expected on
+Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf); runs differ, 73.1 to 75.1.
 Its crops are 512 x 1024; here they are squares of about as many pixels.
 """
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     # "imagenet": the data whose mean and deviation normalise the image
     config.model.aggregation = "bga"  # or "sum", "concat"
     config.model.heads, config.model.booster = "official", True  # heads: or "paper"
-    config.model.channel_ratio = 0.25  # of the semantic branch's first stages to the detail branch's
+    config.model.channel_ratio = 0.25  # of the semantic to the detail branch, in its first stages
     config.model.dropout = 0.1
     config.compute_dtype = "float32"  # or "bfloat16", on accelerators
     config.synchronise_statistics = True  # batch statistics over all devices

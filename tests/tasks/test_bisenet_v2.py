@@ -1,4 +1,7 @@
 """BiSeNet V2's synthesis and evaluation."""
+import csv
+import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,12 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from PIL import Image
 
+from matting_jax import checkpoint, models
 from matting_jax.commandline import load_config
+from matting_jax.evaluate import evaluate
 from matting_jax.image import trimap
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.metrics.segmentation import confusion
+from matting_jax.models import bisenet_v2
+from matting_jax.models.layers import Conv
+from matting_jax.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
+from matting_jax.train import train
+from tests.conftest import compiled_quickly, on_folders, register
 
 CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
 
@@ -27,6 +39,7 @@ def still(config):
 def trimaps():
     """A synthesis of trimaps without jitter, with its config."""
     config = still(load_config(CONFIG, ""))
+    config.synthesis.trimap_kernel = (3, 5)
     return config, jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
 
 
@@ -176,3 +189,82 @@ def test_trimaps_are_scored_at_the_size_that_the_network_sees():
     unknown = hits[1] / (matrix[1].sum() + matrix[:, 1].sum() - hits[1] + 1)
     assert scores["iou_unknown"] == pytest.approx(unknown)
     assert list(scores) == ["miou", "iou_background", "iou_unknown", "iou_foreground"]
+
+
+class TinyClasses(nn.Module):
+    """A network with BiSeNetV2's face and two of its modules, which compiles in a second."""
+
+    num_classes: int = 3
+    statistics: str = "imagenet"
+    dropout: float = 0.25
+    dtype: object = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image, keys=None, *, train=False):
+        x = nn.relu(Conv(8, 3, 4, name="detail")(image))
+        if train:
+            x = bisenet_v2.drop(keys, x, self.dropout)
+        logits = Conv(self.num_classes, 1, name="head")(x)
+        outputs = {"logits": bisenet_v2.upsample(logits, 4)}
+        return outputs | {"aux2": outputs["logits"] / 2} if train else outputs
+
+
+@pytest.fixture(scope="module")
+def run(folders, compiled_once, tmp_path_factory):
+    """(workdir, config) of a run of six steps on trimaps, scored after every second."""
+    register("tiny_classes", TinyClasses, bisenet_v2.prepare, bisenet_v2.restore)
+    network = sys.modules["matting_jax.models.tiny_classes"]
+    network.RESULT, network.OPTIONAL_MODULES = "logits", (*bisenet_v2.OPTIONAL_MODULES, "segment")
+    config = on_folders(load_config(CONFIG, ""), folders, compiled_once)
+    config.name = "tiny_classes"
+    config.model = dict(num_classes=3, statistics="imagenet", dropout=0.25)
+    config.steps, config.batch_size, config.allocator = 6, 2, False
+    config.optimizer.schedule.warmup_steps = 1
+    config.data.train.dataset = config.data.test.dataset = ""
+    config.data.crop.size, config.test_time.short_side = 32, 32
+    config.data.crop.rescale = (40, 60)
+    config.log_every = config.evaluate_every = 2
+    workdir = tmp_path_factory.mktemp("classes") / "run"
+    with compiled_quickly():
+        train(config, workdir)
+    yield workdir, config
+    del models.NETWORKS["tiny_classes"]
+
+
+def scores_of(workdir):
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["test_miou"] for line in lines if "test_miou" in line}
+
+
+def test_run_keeps_the_checkpoint_of_the_largest_mean_iou(run):
+    workdir, _ = run
+    scores = scores_of(workdir)
+    assert [*scores] == [0, 2, 4, 6] and len(set(scores.values())) > 1
+    found, damaged = checkpoint.scores(checkpoint.open_checkpoints(workdir, reading=True))
+    assert not damaged
+    assert min(found.values()) == pytest.approx(1 - max(list(scores.values())[1:]))
+
+
+def test_run_is_evaluated_by_its_mean_iou_with_pictures(run, capsys):
+    workdir, config = run
+    means = evaluate(config, workdir)
+    folder = workdir / "evaluation" / "best"
+    assert means["miou"] == pytest.approx(max(list(scores_of(workdir).values())[1:]))
+    assert means["miou"] == pytest.approx(
+        np.mean([means[f"iou_{name}"] for name in task.TRIMAP_CLASSES])
+    )
+    with (folder / "scores.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["miou"]) == means["miou"]
+    assert Image.open(folder / "preview.png").size[0] == 3 * 192
+    assert f"miou {means['miou']:.4f}" in capsys.readouterr().out
+    assert evaluate(config, workdir, overwrite=True) == means
+
+
+def test_classes_are_no_alphas(run, tmp_path):
+    workdir, config = run
+    with pytest.raises(ValueError, match="--save keeps alphas, but tiny_classes makes none"):
+        evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
+    with pytest.raises(ValueError, match="tiny_classes makes no alpha but tells classes apart"):
+        predict(config, workdir, "photos", str(tmp_path / "alphas"))
