@@ -61,29 +61,30 @@ def ohem_cross_entropy(
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """-log of the probability of its label at each pixel, float32 [B, H, W]; nan where that is no
-    class. logits [B, H, W, C], labels integers [B, H, W]."""
-    logits, classes = logits.astype(jnp.float32), jnp.arange(logits.shape[-1])
-    chosen = labels[..., None] == classes
+    """-log of the probability of its label at each pixel, at least float32 [B, H, W]; nan where
+    that is no class. logits [B, H, W, C], labels integers [B, H, W]."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    chosen = labels[..., None] == jnp.arange(logits.shape[-1])
     losses = jax.nn.logsumexp(logits, -1) - jnp.sum(jnp.where(chosen, logits, 0), -1)
     return jnp.where(jnp.any(chosen, -1), losses, jnp.nan)
 
 
 def kth_largest(x: Array, k: Array, axis_name: str | None = None) -> Array:
-    """The k-th largest, from 1 on, of all values of float32 x on all devices; none below 0.
+    """The k-th largest, from 1 on, of all values of x on all devices: floats, none below 0.
 
     Bit by bit from the highest, because floats from 0 on are ordered as their bits are: it takes
     counting alone, where sorting would first have to gather all values on each device.
     """
-    bits = lax.bitcast_convert_type(x, jnp.int32)
+    places = 8 * x.dtype.itemsize - 1  # all but the sign
+    bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{places + 1}"))
+    one = jnp.ones((), bits.dtype)
 
-    def add_bit(i: int, found: Array) -> Array:
-        larger = found | (jnp.int32(1) << (30 - i))
+    def add_bit(i: Array, found: Array) -> Array:
+        larger = found | (one << (places - 1 - i).astype(bits.dtype))
         enough = total((bits >= larger).astype(jnp.int32), axis_name) >= k
         return jnp.where(enough, larger, found)
 
-    found = lax.fori_loop(0, 31, add_bit, jnp.int32(0))
-    return lax.bitcast_convert_type(found, jnp.float32)
+    return lax.bitcast_convert_type(lax.fori_loop(0, places, add_bit, one - one), x.dtype)
 
 
 def total(x: Array, axis_name: str | None = None) -> Array:

@@ -30,13 +30,19 @@ TRIMAP_CLASSES = ("background", "unknown", "foreground")
 
 
 def check(config: Any) -> None:
-    """Raise ValueError where `config` asks for labels or an evaluation that do not exist."""
+    """Raise ValueError where `config` asks for what no training is."""
     one_of(config.task.labels, LABELS, "task.labels")
     one_of(config.task.evaluation, WAYS, "task.evaluation")
     if config.task.labels == "trimap" and config.model.num_classes != len(TRIMAP_CLASSES):
         raise ValueError(
             f"a trimap has 3 classes, but model.num_classes is {config.model.num_classes}: "
             "set --config.model.num_classes=3"
+        )
+    if config.batch_size // config.accumulate < 2 and not config.freeze_statistics:
+        raise ValueError(
+            "the context embedding normalises one value a photo over the batch, which takes at "
+            f"least 2, but batch_size is {config.batch_size} in {config.accumulate} parts: set "
+            "--config.batch_size=2, or --config.freeze_statistics"
         )
 
 

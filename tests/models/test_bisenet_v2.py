@@ -1,5 +1,6 @@
 """BiSeNet V2 against the official code."""
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matting_jax.commandline import load_config
 from matting_jax.cost import multiply_adds
 from matting_jax.models import bisenet_v2
 from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, he_normal_out
+from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import bisenet_v2 as task
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
@@ -173,6 +175,37 @@ def test_channel_ratio_narrows_the_first_two_stages_alone(ratio, channels):
     rest = [name for name in branch if name not in ("S1S2", "S3_0", "S3_1", "S4_0")]
     assert rest == ["S4_1", "S5_4_0", "S5_4_1", "S5_4_2", "S5_4_3", "S5_5"]
     assert all(branch[name] == official["params"]["segment"][name] for name in rest)
+
+
+def test_four_groups_of_parameters_train_at_their_own_rate_and_decay():
+    """As many tensors in each as the official optimizer has; also without what a variant lacks."""
+    config = load_config(CONFIG, "cityscapes")
+    config.optimizer.schedule.update(dict(name="constant", warmup_steps=0))
+    for keywords in ({}, {"booster": False}, {"aggregation": "sum"}):
+        _, shapes = shapes_of(**keywords)
+        ones = jax.tree.map(lambda x: np.ones(1, np.float32), shapes["params"])
+        optimizer = create_optimizer(config, [*ones, *bisenet_v2.OPTIONAL_MODULES])
+        updates, _ = optimizer.update(ones, optimizer.init(ones), ones)
+        groups = Counter(f"{x[0] / -0.005:.4f}" for x in jax.tree.leaves(updates))
+        if not keywords:
+            assert groups == {"1.0005": 54, "1.0000": 106, "10.0050": 14, "10.0000": 23}
+
+
+def test_sum_is_a_concatenation_whose_halves_the_head_weighs_alike():
+    image = synth.image(32, 64, 3, 1, 0)
+    logits = {}
+    for aggregation in ("sum", "concat"):
+        model = mj.create_model("bisenet_v2", aggregation=aggregation, booster=False)
+        if aggregation == "sum":
+            with compiled_quickly():
+                variables = jax.jit(model.init)(jax.random.key(0), image)
+        else:
+            head = variables["params"]["head"]["conv"]["conv"]
+            head["kernel"] = jnp.concatenate([head["kernel"]] * 2, axis=2)
+        with compiled_quickly():
+            logits[aggregation] = jax.jit(model.apply)(variables, image)["logits"]
+    np.testing.assert_allclose(logits["sum"], logits["concat"], atol=1e-5)
+    assert np.std(logits["sum"]) > 0.01
 
 
 def test_initialisation_is_the_official_one():

@@ -1,6 +1,7 @@
 """BiSeNet V2's synthesis and evaluation."""
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +23,9 @@ from matting_jax.models import bisenet_v2
 from matting_jax.models.layers import Conv
 from matting_jax.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
-from matting_jax.train import train
+from matting_jax.train import initial_variables, train, training_model
 from tests.conftest import compiled_quickly, on_folders, register
+from tests.test_parallel import one_equals_eight
 
 CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
 
@@ -132,6 +134,8 @@ def test_each_sample_depends_on_its_own_key_alone():
         ("task.labels", "trimaps", "did you mean 'trimap'"),
         ("task.evaluation", "ms", "did you mean 'msf'"),
         ("model.num_classes", 19, "set --config.model.num_classes=3"),
+        ("batch_size", 1, "at least 2, but batch_size is 1 in 1 parts"),
+        ("accumulate", 16, "at least 2, but batch_size is 16 in 16 parts"),
     ],
 )
 def test_config_that_cannot_be_followed_is_refused(field, value, sentence):
@@ -211,17 +215,28 @@ class TinyClasses(nn.Module):
         return outputs | {"aux2": outputs["logits"] / 2} if train else outputs
 
 
-@pytest.fixture(scope="module")
-def run(folders, compiled_once, tmp_path_factory):
-    """(workdir, config) of a run of six steps on trimaps, scored after every second."""
+def register_tiny_classes():
+    """Make `tiny_classes` a network like those of the library."""
     register("tiny_classes", TinyClasses, bisenet_v2.prepare, bisenet_v2.restore)
     network = sys.modules["matting_jax.models.tiny_classes"]
     network.RESULT, network.OPTIONAL_MODULES = "logits", (*bisenet_v2.OPTIONAL_MODULES, "segment")
-    config = on_folders(load_config(CONFIG, ""), folders, compiled_once)
+
+
+def tiny_classes_config():
+    """configs/bisenet_v2.py for the tiny network and few steps."""
+    config = load_config(CONFIG, "")
     config.name = "tiny_classes"
     config.model = dict(num_classes=3, statistics="imagenet", dropout=0.25)
     config.steps, config.batch_size, config.allocator = 6, 2, False
     config.optimizer.schedule.warmup_steps = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(folders, compiled_once, tmp_path_factory):
+    """(workdir, config) of a run of six steps on trimaps, scored after every second."""
+    register_tiny_classes()
+    config = on_folders(tiny_classes_config(), folders, compiled_once)
     config.data.train.dataset = config.data.test.dataset = ""
     config.data.crop.size, config.test_time.short_side = 32, 32
     config.data.crop.rescale = (40, 60)
@@ -268,3 +283,27 @@ def test_classes_are_no_alphas(run, tmp_path):
         evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
     with pytest.raises(ValueError, match="tiny_classes makes no alpha but tells classes apart"):
         predict(config, workdir, "photos", str(tmp_path / "alphas"))
+
+
+def compare_devices():
+    """On eight devices the same features are dropped and the same pixels are hard as on one."""
+    register_tiny_classes()
+    jax.config.update("jax_enable_x64", True)
+    config = tiny_classes_config()
+    config.optimizer.module_rates = dict(head=10.0)
+    model = training_model(config)
+    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
+    batch["index"] = np.arange(16, dtype=np.int32)
+    one = one_equals_eight(config, model, drawn, batch)
+    assert not np.array_equal(one["state"]["params"]["head"]["kernel"],
+                              drawn["params"]["head"]["kernel"])  # fmt: skip
+
+
+def test_eight_devices_train_as_one(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    subprocess.run([sys.executable, "-m", "tests.tasks.test_bisenet_v2"], check=True)
+
+
+if __name__ == "__main__":
+    compare_devices()
