@@ -1,7 +1,6 @@
 """BiSeNet V2, https://arxiv.org/abs/2004.02147.
 
-python launch.py --config configs/bisenet_v2.py        trimaps on the embedded sample: two cores,
-                                                       TODO
+python launch.py --config configs/bisenet_v2.py        trimaps on the embedded sample
 python launch.py --config configs/bisenet_v2.py:trimap \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      trimaps on your own photos

@@ -118,9 +118,7 @@ def evaluate(
     """The mean IoU over the pixels of all `images` and that of each class; pictures of the first
     `shown` images.
 
-    Images have `image` uint8 [H, W, 3], and `label` uint8 [H, W] or, where labels are trimaps,
-    `alpha`, of which one is made with the kernel in the middle of those in training, at the size
-    that the network sees. `config.task.evaluation` is one of the published ways.
+    `images` as `photo_and_label` takes them; `config.task.evaluation` is one of the published ways.
     """
     classes, matrix, pictures = config.model.num_classes, 0, []
     margin, _ = STATISTICS[matter.model.statistics]
@@ -129,15 +127,7 @@ def evaluate(
         return np.asarray(matter.result(matter.variables, {"image": image[None]}))[0]
 
     for image in images:
-        photo = image.image.astype(np.float32) / 255
-        if config.task.labels == "trimap":
-            size = network_size(*photo.shape[:2], config.test_time.short_side)
-            photo = resize_bilinear(photo, *size)
-            alpha = resize_bilinear(image.alpha[..., None].astype(np.float32) / 255, *size)
-            kernel = sum(config.synthesis.trimap_kernel) // 2
-            label = np.asarray(trimap_label(trimap.gca(alpha, kernel, kernel, kernel)))
-        else:
-            label = image.label
+        photo, label = photo_and_label(image, config)
         way = WAYS[config.task.evaluation]
         prediction = way(classify, photo, config.task.window, margin).argmax(-1)
         matrix += confusion(prediction, label, classes)
@@ -152,3 +142,20 @@ def evaluate(
     names = TRIMAP_CLASSES if config.task.labels == "trimap" else range(classes)
     each = zip(names, class_iou(matrix).tolist(), strict=True)
     return {"miou": mean_iou(matrix), **{f"iou_{name}": iou for name, iou in each}}, pictures
+
+
+def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What the network is shown of a test image, float32 [h, w, 3], and the classes there, [h, w].
+
+    `image` has `image` uint8 [H, W, 3] and `label` uint8 [H, W], of the same size; or, where labels
+    are trimaps, `alpha` uint8 [H, W]: both are brought to the size that the network sees, and the
+    trimap is made with the kernel in the middle of those in training.
+    """
+    photo = image.image.astype(np.float32) / 255
+    if config.task.labels != "trimap":
+        return photo, image.label
+    size = network_size(*photo.shape[:2], config.test_time.short_side)
+    alpha = resize_bilinear(image.alpha[..., None].astype(np.float32) / 255, *size)
+    kernel = sum(config.synthesis.trimap_kernel) // 2
+    label = trimap_label(trimap.gca(alpha, kernel, kernel, kernel))
+    return resize_bilinear(photo, *size), np.asarray(label)
