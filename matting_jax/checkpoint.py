@@ -15,9 +15,13 @@ from matting_jax.damaged import in_short, none_readable, set_aside
 
 # What says nothing about the files.
 NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
-METRIC = "mad"  # what the best checkpoint has least of, on the test data
 
 logger = logging.getLogger("matting_jax")
+
+
+def shortfall(metrics: dict[str, float]) -> float:
+    """What the best checkpoint has least of: MAD, or for classes what the mean IoU lacks of 1."""
+    return metrics["mad"] if "mad" in metrics else 1 - metrics["miou"]
 
 
 def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointManager:
@@ -27,7 +31,7 @@ def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointM
     a run that writes is not disturbed.
     """
     best = managers.BestN(
-        get_metric_fn=lambda metrics: metrics[METRIC],
+        get_metric_fn=shortfall,
         reverse=True,
         n=1,
         keep_checkpoints_without_metrics=False,
@@ -35,7 +39,7 @@ def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointM
     options = ocp.CheckpointManagerOptions(
         preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(2), best]),
         # Without best_fn Orbax writes no metrics, and the next process knows of no best.
-        best_fn=lambda metrics: metrics[METRIC],
+        best_fn=shortfall,
         best_mode="min",
         read_only=reading,
         cleanup_tmp_directories=not reading,
@@ -127,19 +131,19 @@ def read_variables(folder: Path) -> dict[str, Any]:
 
 
 def best_first(steps: Iterable[int], found: dict[int, float]) -> list[int]:
-    """All steps: the one with the least MAD of those in `found`, then from the newest on."""
+    """All steps: the one with the least shortfall of those in `found`, then from the newest on."""
     best = min(reversed(found), key=found.get, default=None)  # of equals the newest, as Orbax keeps
     return sorted(steps, key=lambda step: (step != best, -step))
 
 
 def scores(checkpoints: ocp.CheckpointManager) -> tuple[dict[int, float], dict[int, str]]:
-    """{step: MAD} of those evaluated, and {step: reason} of those whose score cannot be read."""
+    """{step: shortfall} of those evaluated, {step: reason} of those whose score cannot be read."""
     found, damaged = {}, {}
     for step in checkpoints.all_steps():
         try:
             metrics = checkpoints.metrics(step)
             if metrics is not None:
-                found[step] = float(metrics[METRIC])
+                found[step] = float(shortfall(metrics))
         except Exception as error:
             damaged[step] = in_short(error)
     return found, damaged

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from matting_jax import previews
 from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
+from matting_jax.files import folder_written_whole
 from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.models import create_model, input_names
-from matting_jax.scores import Case
+from matting_jax.scores import Case, write_csv
+from matting_jax.tasks import task_file
 
 
 def evaluate(
@@ -34,8 +38,8 @@ def evaluate(
 
     In its place on `folders`: photos, truths and, for networks that need them, trimaps.
     Results as `measure` writes them, with `save` also the alphas, into the folder `output`, by
-    default WORKDIR/evaluation/NAME. Returns the means. Raises FileExistsError rather than overwrite
-    anything.
+    default WORKDIR/evaluation/NAME. A task that has scores of its own writes these, a table of one
+    line, with pictures. Returns the means. Raises FileExistsError rather than overwrite anything.
     """
     one_of(convention, CONVENTIONS, "--convention")
     name = Path(checkpoint).stem if checkpoint else "best"
@@ -47,6 +51,13 @@ def evaluate(
     images = folder_images(**folders) if folders else evaluation_images(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
+    title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
+    task = task_file(config.task.name)
+    if hasattr(task, "evaluate"):
+        if save:
+            raise ValueError(f"--save keeps alphas, but {config.name} makes none: leave it out")
+        scores, pictures = task.evaluate(matter, images, config, config.preview_images)
+        return write_scores(scores, pictures, folder, title)
     cases = (
         partial(
             Case,
@@ -58,8 +69,19 @@ def evaluate(
         )
         for image, alpha in predictions(matter, images)
     )
-    title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     return measure(cases, len(images), folder, title, convention, save=save)
+
+
+def write_scores(
+    scores: dict[str, float], pictures: Sequence[Mapping[str, np.ndarray]], folder: Path, title: str
+) -> dict[str, float]:
+    """Write scores.csv and, of some images, preview.png into `folder`; `scores`, printed."""
+    with folder_written_whole(folder) as partly:
+        write_csv(partly / "scores.csv", [{"name": title, **scores}])
+        if pictures:
+            Image.fromarray(previews.grid(pictures)).save(partly / "preview.png")
+    print(title, *(f"{name} {value:.4f}" for name, value in scores.items()), sep="\n")
+    return scores
 
 
 def predictions(

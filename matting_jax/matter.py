@@ -37,6 +37,8 @@ class Matter:
         self.options = dict(test_time or {})
         self.variables = jax.device_put(dict(variables))
         self.sizes: set[tuple[int, ...]] = set()
+        # What the rule restores to the photo's size: the alpha, unless its file says otherwise.
+        self.result = getattr(self.rule, "RESULT", "alpha")
         # XLA leaves out what only the other heads need.
         self.head = jax.jit(
             lambda variables, inputs, name: model.apply(variables, **inputs)[name],
@@ -51,7 +53,8 @@ class Matter:
         trimap: np.ndarray | None = None,
         background: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1].
+        """Alpha [H, W] float32 in [0, 1] of a photo [H, W, 3], uint8 or float in [0, 1]; of a
+        network that tells classes apart their probabilities [H, W, num_classes].
 
         Where the network takes one, a `trimap` [H, W], uint8 (below 85 background, from 170
         foreground, else unknown) or float in [0, 1] by the same thirds; known pixels are set from
@@ -108,7 +111,7 @@ class Matter:
         each head that its `restore` takes.
         """
         if not hasattr(self.rule, "passes"):
-            return np.asarray(self.head(self.variables, self.inputs(images), "alpha"))
+            return np.asarray(self.head(self.variables, self.inputs(images), self.result))
         passes = self.rule.passes(self.model, **images, **self.options)
         return {
             head: np.asarray(self.head(self.variables, self.logged(inputs), head))

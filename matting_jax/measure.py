@@ -29,7 +29,7 @@ from matting_jax.scores import (
 )
 
 T = TypeVar("T")
-RESULTS = {"scores.csv", "index.html", "tiles", "alphas"}
+RESULTS = {"scores.csv", "index.html", "tiles", "alphas", "preview.png"}
 # Starting a process takes as long as measuring some ten large images.
 IMAGES_A_PROCESS = 10
 

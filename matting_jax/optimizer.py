@@ -18,9 +18,10 @@ def learning_rate(config: Any) -> optax.Schedule:
     """The learning rate at each step, `config.optimizer.schedule` over `config.steps`.
 
     constant; step: times `step_factor` every `step_every` steps; poly: (1 - step / steps)^power;
-    cosine: to zero at the end. `warmup_steps` come first, linear from zero, and are part of
-    `config.steps`. With `first_step` 1 all this is one step ahead: the first step's rate is that of
-    the warm-up's second, and the last step's that of the end.
+    cosine: to zero at the end. `warmup_steps` come first, linear from zero, or with `warmup_from`
+    above 0 exponential from that share of the rate, and are part of `config.steps`. With
+    `first_step` 1 all this is one step ahead: the first step's rate is that of the warm-up's
+    second, and the last step's that of the end.
     """
     options = config.optimizer.schedule
     peak, warmup = config.optimizer.learning_rate, options.warmup_steps
@@ -39,7 +40,12 @@ def learning_rate(config: Any) -> optax.Schedule:
     }
     schedule = schedules[one_of(options.name, schedules, "schedule")]()
     if warmup:
-        begin = optax.linear_schedule(0.0, peak, warmup)
+        share = options.get("warmup_from", 0.0)
+        begin = (
+            optax.exponential_decay(share * peak, warmup, 1 / share)
+            if share
+            else optax.linear_schedule(0.0, peak, warmup)
+        )
         schedule = optax.join_schedules([begin, schedule], [warmup])
     return lambda step: schedule(step + options.first_step)
 

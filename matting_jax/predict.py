@@ -23,7 +23,7 @@ from matting_jax.data.trimaps import read_trimap
 from matting_jax.files import written_whole
 from matting_jax.foreground import METHODS
 from matting_jax.matter import Matter, size_of
-from matting_jax.models import create_model, input_names
+from matting_jax.models import create_model, input_names, network_file
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -55,6 +55,11 @@ def predict(
     """
     if not photos or not output:
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")
+    if getattr(network_file(config.name), "RESULT", "alpha") != "alpha":
+        raise ValueError(
+            f"{config.name} makes no alpha but tells classes apart: its library form, "
+            f'mj.Matter("{config.name}", ...), gives the probability of each'
+        )
     one_of(foreground, FOREGROUNDS, "--foreground")
     one_of(str(bits), BITS, "--bits")
     root, paths = find_photos(photos, Path(output))

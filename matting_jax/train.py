@@ -29,7 +29,7 @@ from matting_jax.data import (
 )
 from matting_jax.evaluate import beside, predictions
 from matting_jax.matter import Matter, as_float_trimap
-from matting_jax.models import create_model, example_inputs
+from matting_jax.models import create_model, example_inputs, network_file
 from matting_jax.not_finite import LastStep
 from matting_jax.optimizer import create_optimizer
 from matting_jax.scores import mean_scores, score
@@ -60,7 +60,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
     source = parallel.first_process_first(lambda: train_source(config))
     images = parallel.first_process_first(lambda: shown_images(config, source))
     shapes = variable_shapes(model, config.data.crop.size)
-    optimizer = create_optimizer(config, shapes["params"])
+    modules = [*shapes["params"], *getattr(network_file(config.name), "OPTIONAL_MODULES", ())]
+    optimizer = create_optimizer(config, modules)
     begin = partial(initial_state, config, optimizer=optimizer, task=task)
 
     if jax.process_index() == 0:
@@ -286,7 +287,20 @@ def variables_of(state: State) -> dict[str, Any]:
 def report(
     writer: Writer | None, step: int, matter: Matter, images: Any, config: ConfigDict
 ) -> dict[str, float]:
-    """Scores of the network on the test data, written with a preview of the first images.
+    """Scores of the network on the test data, written with a preview of the first images."""
+    evaluate = getattr(task_file(config.task.name), "evaluate", score_alphas)
+    scores, pictures = evaluate(matter, images, config, config.preview_images if writer else 0)
+    if writer and scores:
+        writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
+    if writer and pictures:
+        writer.preview(step, previews.grid(pictures))
+    return scores
+
+
+def score_alphas(
+    matter: Matter, images: Any, config: ConfigDict, shown: int
+) -> tuple[dict[str, float], list[dict[str, np.ndarray]]]:
+    """Mean scores of the alphas of `images`, and pictures of the first `shown`.
 
     Over the unknown region where the network takes a trimap. Images without alpha are shown but
     not scored.
@@ -298,15 +312,10 @@ def report(
             truth = image.alpha.astype(np.float32) / 255
             trimap = as_float_trimap(given["trimap"])[..., 0] if "trimap" in given else None
             rows.append(score(image.name, alpha, truth, trimap))
-        if writer and len(pictures) < config.preview_images:
+        if len(pictures) < shown:
             heads = matter.heads(image.image, **given)
             pictures.append(previews.row(image.image, given, heads, alpha, truth))
-    scores = mean_scores(rows) if rows else {}
-    if writer and scores:
-        writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
-    if writer and pictures:
-        writer.preview(step, previews.grid(pictures))
-    return scores
+    return mean_scores(rows) if rows else {}, pictures
 
 
 def is_due(done: int, every: int, config: ConfigDict) -> bool:

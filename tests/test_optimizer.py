@@ -58,6 +58,18 @@ def test_schedule_may_begin_one_step_ahead(name, warmup):
         assert float(ahead(0)) == pytest.approx(0.2 / warmup)
 
 
+def test_exponential_warm_up_and_poly_are_bisenets():
+    """The rates of the published 150,000 iterations, 1000 of them warm-up from a tenth."""
+    config = config_of("poly", steps=150_000, rate=1.0, warmup=1000)
+    config.optimizer.schedule.warmup_from = 0.1
+    expected = {
+        0: 0.1, 1: 0.10023052, 250: 0.17782794, 500: 0.31622777, 999: 0.99770006, 1000: 1.0,
+        1001: 0.99999396, 50_000: 0.69844523, 100_000: 0.37428753, 149_999: 2.2086778e-05,
+    }  # fmt: skip
+    rates = {step: float(learning_rate(config)(step)) for step in expected}
+    assert rates == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.parametrize("name, end", [("poly", 0), ("cosine", 0), ("constant", 0.2)])
 def test_schedule_begins_at_the_peak_and_ends_where_its_name_says(name, end):
     rate = learning_rate(config_of(name, steps=40))

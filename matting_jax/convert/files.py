@@ -51,7 +51,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
     No file can run code: those of PyTorch are read with `weights_only=True`, those of Paddle by an
     unpickler that admits arrays alone. A state dict inside a dict under `state_dict`, or under
-    `model_state` as DeepLabV3's, is found.
+    `model_state` as DeepLabV3's, is found, and so are those of several modules under their names.
     Raises FileNotFoundError, ImportError without torch where it is needed, or ValueError for a file
     that holds no such dict.
     """
@@ -90,10 +90,19 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             f"could run code ({type(error).__name__})"
         ) from error
     if isinstance(content, dict):
-        content = content.get("state_dict", content.get("model_state", content))
+        content = joined(content.get("state_dict", content.get("model_state", content)))
     if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
         raise ValueError(f"{path} holds no dict of tensors")
     return {name: as_array(tensor) for name, tensor in content.items()}
+
+
+def joined(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """`content` with the state dict of each module in it taken apart, its names after the module's:
+    {"a": {"b": x}} is {"a.b": x}."""
+    flat = {}
+    for name, x in content.items():
+        flat |= {f"{name}.{key}": y for key, y in x.items()} if isinstance(x, dict) else {name: x}
+    return flat
 
 
 class NotAnArray(Exception):

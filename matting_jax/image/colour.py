@@ -10,6 +10,7 @@ from jax import lax
 
 Array = jax.Array
 GREY = (0.299, 0.587, 0.114)  # of Pillow's "L"
+BISENET_GREY = 74  # of 255
 # Mean and deviation of ImageNet's colours in [0, 1], RGB.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -37,6 +38,28 @@ def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
     if hue:
         image = dm_pix.random_hue(keys[3], image, hue)
     return jnp.clip(image, 0, 1)
+
+
+def jitter_bytes(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
+    """`image` [H, W, 3] in [0, 1] with random brightness, contrast and saturation, in this order,
+    cut down to bytes after each.
+
+    `ranges` holds for each how far its factor may go, from 1 - r to 1 + r. Contrast is about one
+    grey for all images, saturation about the mean of each pixel's colours.
+    Source: CoinCheung/BiSeNet, lib/data/transform_cv2.py, ColorJitter.
+    """
+    reach = jnp.array([ranges[name] for name in ("brightness", "contrast", "saturation")])
+    brightness, contrast, saturation = 1 + reach * jax.random.uniform(key, (3,), minval=-1)
+    x = jnp.rint(255 * image)
+    x = cut(brightness * x)
+    x = cut(BISENET_GREY + contrast * (x - BISENET_GREY))
+    colours = jnp.sum(x, axis=-1, keepdims=True)
+    return cut((3 * saturation * x + (1 - saturation) * colours) / 3) / 255
+
+
+def cut(x: Array) -> Array:
+    """x as bytes: without its fraction and within 0 to 255; rounding takes no whole number down."""
+    return jnp.floor(jnp.clip(x + 1e-4, 0, 255))
 
 
 def grey(image: Array) -> Array:

@@ -174,6 +174,14 @@ def enlarge_aligned(x: Array, height: int, width: int) -> Array:
     return x
 
 
+def resize_aligned(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`image` [H, W, C] float32 to [height, width, C] on the host, corners upon corners.
+
+    PyTorch's `interpolate(mode="bilinear", align_corners=True)`.
+    """
+    return resize_by(aligned_weights, image, height, width)
+
+
 def aligned_weights(old: int, new: int) -> np.ndarray:
     """[new, old] matrix whose row i lies between the samples next to i (old - 1) / (new - 1)."""
     place = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
@@ -192,7 +200,10 @@ def pool_area(x: Array, size: int) -> Array:
 
 
 def resize_by(
-    weights: Callable[[int, int], sparse.csr_array], image: np.ndarray, height: int, width: int
+    weights: Callable[[int, int], sparse.csr_array | np.ndarray],
+    image: np.ndarray,
+    height: int,
+    width: int,
 ) -> np.ndarray:
     """`image` [H, W, C] to [height, width, C], rows and columns apart by matrices of `weights`."""
     rows = weights(image.shape[0], height) @ image.reshape(image.shape[0], -1)

@@ -28,6 +28,7 @@ NETWORKS = {
     "pp_matting": "PPMatting",
     "gfm": "GFM",
     "bgmv2": "BGMv2",
+    "bisenet_v2": "BiSeNetV2",
 }
 # What a network may take, by its channels.
 CHANNELS = {"image": 3, "trimap": 1, "background": 3}

@@ -29,6 +29,7 @@ he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 # Flax's own cuts the tails off.
 xavier_normal = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+he_normal_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def torch_uniform(fan_in: int) -> Init:
@@ -169,8 +170,9 @@ def max_pool3(x: Array, form: str = "auto") -> Array:
 class DepthwiseConv(nn.Module):
     """Depth-wise 3x3 convolution without bias, padded by its dilation, the atrous rate.
 
-    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), C]; parameter `kernel` [3, 3, 1, C],
-    as of `nn.Conv(feature_group_count=C)`. On CPU a sum of shifted images.
+    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), multiplier * C]; parameter `kernel`
+    [3, 3, 1, multiplier * C], as of `nn.Conv(feature_group_count=C)`: each channel is read by
+    `multiplier` neighbouring features. On CPU a sum of shifted images.
     """
 
     stride: int = 1
@@ -178,12 +180,15 @@ class DepthwiseConv(nn.Module):
     kernel_init: Init = he_uniform
     form: str = "auto"
     dilation: int = 1
+    multiplier: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
+        shape = (3, 3, 1, self.multiplier * x.shape[-1])
+        kernel = self.param("kernel", self.kernel_init, shape)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if is_cpu_form(self.form):
+            x = jnp.repeat(x, self.multiplier, axis=-1) if self.multiplier > 1 else x
             return depthwise_shift(x, kernel[:, :, 0], self.stride, self.dilation)
         return lax.conv_general_dilated(
             x,

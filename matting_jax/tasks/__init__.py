@@ -8,6 +8,8 @@ and, only where it needs them,
     views(config): the sizes (height, width) between which training changes from step to step, of
     which `synthesize` takes one as its last argument;
     forward(model, variables, inputs) -> outputs, updated statistics, in place of the plain one;
+    evaluate(matter, images, config, shown) -> scores, pictures: of the test data, with pictures by
+    name of the first `shown` images, in place of alpha's;
     remember(variables): what it keeps from step to step beside the network, saved with it, and then
     refresh(memory, variables, step, epoch, config): the memory for `step`, which `forward` takes
     as its last argument.

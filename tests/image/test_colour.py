@@ -247,3 +247,35 @@ def test_sharpening_and_blur_of_a_box_are_pillows():
         ours = box_blur(image / np.float32(255), jnp.asarray(2 * radius + 1), 11, "edge")
         theirs = np.asarray(photo.filter(ImageFilter.BoxBlur(radius))) / 255
         np.testing.assert_allclose(ours, theirs, atol=1.01 / 255)
+
+
+def bisenet_bytes(image, brightness, contrast, saturation):
+    """BiSeNet's jitter of an image in bytes, by tables and a matrix."""
+    levels = np.arange(256)
+    for table in (levels * brightness, 74 + (levels - 74) * contrast):
+        image = np.clip(table, 0, 255).astype(np.uint8)[image]
+    matrix = np.full((3, 3), 1 - saturation) + 3 * saturation * np.eye(3)
+    return np.clip(image @ matrix / 3 + 1e-6, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "all"])
+def test_jitter_of_bytes_is_bisenets_at_the_drawn_factors(name):
+    names = ("brightness", "contrast", "saturation")
+    ranges = {other: 0.4 * (name in (other, "all")) for other in names}
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for seed in range(4):
+        key = jax.random.key(seed)
+        factors = 1 + np.array(list(ranges.values())) * jax.random.uniform(key, (3,), minval=-1)
+        ours = colour.jitter_bytes(key, image.astype(np.float32) / 255, ranges)
+        expected = bisenet_bytes(image, *np.asarray(factors, np.float64))
+        difference = np.abs(255 * np.asarray(ours) - expected)
+        # A product close to a whole number falls to either side of it, and its byte with it.
+        assert difference.max() < 2.5 and (difference > 1e-3).mean() < 3e-3
+
+
+def test_jitter_of_bytes_without_ranges_keeps_every_byte():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    none = dict.fromkeys(("brightness", "contrast", "saturation"), 0.0)
+    ours = colour.jitter_bytes(jax.random.key(0), image.astype(np.float32) / 255, none)
+    np.testing.assert_array_equal(np.rint(255 * np.asarray(ours)), image)
+    np.testing.assert_allclose(255 * np.asarray(ours), image, atol=1e-4)

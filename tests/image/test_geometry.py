@@ -175,3 +175,14 @@ def test_middle_between_pixels_is_the_mean_of_neighbours(size):
 def test_middle_of_whole_pixels_is_cut_out():
     x = np.random.default_rng(0).random((1, 8, 9, 2)).astype(np.float32)
     np.testing.assert_array_equal(geometry.crop_middle(x, 4, 3), x[:, 2:6, 3:6])
+
+
+@pytest.mark.parametrize("size", [(7, 12), (30, 9), (1, 1), (13, 4)])
+def test_aligned_resize_equals_pytorch(size):
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(0).random((13, 10, 3), np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.tensor(image).permute(2, 0, 1)[None], size, mode="bilinear", align_corners=True
+    )
+    ours = geometry.resize_aligned(image, *size)
+    np.testing.assert_allclose(ours, expected[0].permute(1, 2, 0), atol=2e-6)

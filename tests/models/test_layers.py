@@ -37,6 +37,20 @@ def test_depthwise_forms_agree_with_gradients(stride, dilation, size):
         assert shift.shape == plain.shape and relative(shift, plain) < 2e-6
 
 
+@pytest.mark.parametrize("form", ["cpu", "lax"])
+def test_neighbouring_features_read_one_channel(form):
+    """Feature o reads channel o / multiplier, as in the grouped convolutions of PyTorch."""
+    x, kernel = random((1, 6, 6, 2), 0), random((3, 3, 1, 6), 1)
+    conv = layers.DepthwiseConv(2, form=form, multiplier=3)
+    y = conv.apply({"params": {"kernel": kernel}}, x)
+    for feature in range(6):
+        channel = feature // 3
+        alone = layers.Conv(1, 3, 2, use_bias=False)
+        weights = {"kernel": kernel[..., feature : feature + 1]}
+        expected = alone.apply({"params": weights}, x[..., channel : channel + 1])
+        np.testing.assert_allclose(y[..., feature : feature + 1], expected, atol=1e-5)
+
+
 def test_atrous_taps_are_the_rate_apart():
     x = random((1, 9, 8, 2), 0)
     kernel = random((3, 3, 1, 2), 1)

@@ -231,7 +231,7 @@ def test_test_time_rule_equals_official(pipeline):
 
     with compiled_quickly():
         bytes_ = golden["resized_rgb_u8"][None] / np.float32(255)
-        alpha = matter.alpha(matter.variables, {"image": bytes_})
+        alpha = matter.head(matter.variables, {"image": bytes_}, "alpha")
         np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
         restored = pp_matting.restore(matter.model, golden["alpha_net"], 150, 230, max_short=128)
         np.testing.assert_allclose(restored, golden["alpha"][0, ..., 0], atol=1e-5)

@@ -1,0 +1,340 @@
+"""BiSeNet V2 (Yu et al., IJCV 2021): the class of every pixel from the photo alone.
+
+Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py, whose checkpoints are the ones in use; where it
+departs from the paper, arXiv 2004.02147, so does this.
+"""
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from scipy.special import softmax
+
+from matting_jax.choices import one_of
+from matting_jax.image.geometry import resize_bilinear, upsample
+from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, he_normal_out
+
+Array = jax.Array
+AGGREGATIONS = ("bga", "sum", "concat")
+HEADS = ("official", "paper")
+# Mean and standard deviation of red, green and blue in the data that a checkpoint was trained on.
+STATISTICS = {
+    "cityscapes": ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
+    "coco": ((0.46962251, 0.4464104, 0.40718787), (0.27469736, 0.27012361, 0.28515933)),
+    "ade20k": ((0.49343230, 0.46819794, 0.43106043), (0.25680755, 0.25506608, 0.27422913)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+# The output that the test-time rule restores to the photo's size.
+RESULT = "logits"
+# What a config may name a learning rate for though only some variants have it.
+OPTIONAL_MODULES = ("bga", "aux2", "aux3", "aux4", "aux5_4")
+
+
+class Layers(NamedTuple):
+    """What the network is made of, each a layer that lacks its sizes and its name."""
+
+    conv: Any
+    depthwise: Any
+    norm: Any
+
+
+class ConvNormRelu(nn.Module):
+    """Convolution without bias, batch normalisation, ReLU."""
+
+    features: int
+    layers: Layers
+    kernel_size: int = 3
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = self.layers.conv(self.features, self.kernel_size, self.stride, name="conv")(x)
+        return nn.relu(self.layers.norm(name="bn")(x))
+
+
+class DetailBranch(nn.Module):
+    """Wide and shallow: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
+
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for stage, features, blocks in (("S1", 64, 2), ("S2", 64, 3), ("S3", 128, 3)):
+            for block in range(blocks):
+                stride = 2 if block == 0 else 1
+                name = f"{stage}_{block}"
+                x = ConvNormRelu(features, self.layers, stride=stride, name=name)(x)
+        return x
+
+
+class StemBlock(nn.Module):
+    """Two ways of reducing side by side: image [B, H, W, 3] -> [B, H/4, W/4, features]."""
+
+    features: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        block = partial(ConvNormRelu, layers=self.layers)
+        x = block(self.features, stride=2, name="conv")(x)
+        left = block(self.features // 2, kernel_size=1, name="left_0")(x)
+        left = block(self.features, stride=2, name="left_1")(left)
+        right = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return block(self.features, name="fuse")(jnp.concatenate([left, right], axis=-1))
+
+
+class GatherExpansion(nn.Module):
+    """A gathering 3x3 convolution, then depth-wise ones on six times the channels.
+
+    x [B, H, W, C] -> [B, H, W, C], or with `features` at half the size, [B, H/2, W/2, features].
+    Its last normalisation starts at 0, so that training starts from the shortcut.
+    """
+
+    layers: Layers
+    features: int | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        conv, depthwise, norm = self.layers
+        features = x.shape[-1] if self.features is None else self.features
+        y = ConvNormRelu(x.shape[-1], self.layers, name="conv1")(x)
+        if self.features is None:
+            y = depthwise(multiplier=6, name="dwconv_0")(y)
+            y = nn.relu(norm(name="dwconv_1")(y))
+        else:
+            y = depthwise(2, multiplier=6, name="dwconv1_0")(y)
+            y = norm(name="dwconv1_1")(y)
+            y = depthwise(name="dwconv2_0")(y)
+            y = nn.relu(norm(name="dwconv2_1")(y))
+            x = norm(name="shortcut_1")(depthwise(2, name="shortcut_0")(x))
+            x = norm(name="shortcut_3")(conv(features, 1, name="shortcut_2")(x))
+        y = conv(features, 1, name="conv2_0")(y)
+        return nn.relu(x + norm(scale_init=nn.initializers.zeros, name="conv2_1")(y))
+
+
+class ContextEmbedding(nn.Module):
+    """x [B, h, w, C] plus what the whole image holds."""
+
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        block = partial(ConvNormRelu, x.shape[-1], self.layers)
+        context = self.layers.norm(name="bn")(jnp.mean(x, (1, 2), keepdims=True))
+        return block(name="conv_last")(x + block(kernel_size=1, name="conv_gap")(context))
+
+
+class SemanticBranch(nn.Module):
+    """Narrow and deep: image [B, H, W, 3] -> features at 1/4, 1/8, 1/16 and 1/32 of its size.
+
+    Returns a dict by the names of the heads that read them, `aux2`, `aux3`, `aux4` and `aux5_4`,
+    and `context` [B, H/32, W/32, 128] beside the last of them.
+    """
+
+    layers: Layers
+    channel_ratio: float = 0.25
+
+    @nn.compact
+    def __call__(self, x: Array) -> dict[str, Array]:
+        first, second = (self.channel_ratio * features for features in (64, 128))
+        if first % 2 or first < 2:
+            raise ValueError(
+                f"channel_ratio {self.channel_ratio} makes {first:g} of 64 channels: "
+                "take one that leaves an even number, 1/2, 1/4, 1/8 or 1/16"
+            )
+        features = {"aux2": StemBlock(int(first), self.layers, name="S1S2")(x)}
+        x = features["aux2"]
+        stages = (("S3", "aux3", int(second), 2), ("S4", "aux4", 64, 2), ("S5_4", "aux5_4", 128, 4))
+        for stage, head, width, blocks in stages:
+            x = GatherExpansion(self.layers, width, name=f"{stage}_0")(x)
+            for block in range(1, blocks):
+                x = GatherExpansion(self.layers, name=f"{stage}_{block}")(x)
+            features[head] = x
+        return features | {"context": ContextEmbedding(self.layers, name="S5_5")(x)}
+
+
+class GuidedAggregation(nn.Module):
+    """Each branch weighs the other, at the size of both.
+
+    detail [B, H/8, W/8, C], semantic [B, H/32, W/32, C] -> [B, H/8, W/8, C].
+    """
+
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, detail: Array, semantic: Array) -> Array:
+        conv, depthwise, norm = self.layers
+        channels = detail.shape[-1]
+
+        def separable(x: Array, name: str) -> Array:
+            x = norm(name=f"{name}_1")(depthwise(name=f"{name}_0")(x))
+            return conv(channels, 1, name=f"{name}_2")(x)
+
+        left1, right2 = separable(detail, "left1"), separable(semantic, "right2")
+        left2 = norm(name="left2_1")(conv(channels, 3, 2, name="left2_0")(detail))
+        # Zeros beyond the border count in the mean.
+        left2 = nn.avg_pool(left2, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        right1 = norm(name="right1_1")(conv(channels, name="right1_0")(semantic))
+        left = left1 * enlarge(nn.sigmoid(right1), 4)
+        right = enlarge(left2 * nn.sigmoid(right2), 4)
+        return nn.relu(norm(name="conv_1")(conv(channels, name="conv_0")(left + right)))
+
+
+class SegmentHead(nn.Module):
+    """x [B, h, w, C] -> logits [B, factor * h, factor * w, classes] in at least float32.
+
+    A `booster` has one convolution more, at twice the size, with as many features as one place of x
+    becomes pixels. `dropout` drops features of the first; `keys`: one key a sample, or None.
+    """
+
+    classes: int
+    features: int
+    factor: int
+    layers: Layers
+    booster: bool = False
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Array, keys: Array | None) -> Array:
+        x = ConvNormRelu(self.features, self.layers, name="conv")(x)
+        if keys is not None:
+            x = drop(keys, x, self.dropout)
+        factor = self.factor
+        if self.booster:
+            x, factor = enlarge(x, 2), factor // 2
+            x = ConvNormRelu(self.factor**2, self.layers, name="conv_out_0_1")(x)
+        logits = self.layers.conv(self.classes, 1, use_bias=True, name="conv_out_1")(x)
+        return upsample(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), factor)
+
+
+def enlarge(x: Array, factor: int) -> Array:
+    """x [B, H, W, C] with every place repeated, [B, factor * H, factor * W, C]."""
+    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
+
+
+def drop(keys: Array, x: Array, rate: float) -> Array:
+    """x [B, H, W, C] with a share `rate` of it set to 0 and the rest scaled up.
+
+    One key a sample, so that a sample loses the same however many devices share its batch.
+    """
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), 0)
+
+
+class BiSeNetV2(nn.Module):
+    """The logits of each class at every pixel of one photo.
+
+    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
+    Returns a dict: `logits` [B, H, W, num_classes] and, in training, those of the `booster` heads,
+    `aux2`, `aux3`, `aux4` and `aux5_4`, float32 (float64 for float64 input). `statistics` names the
+    data by whose mean and deviation the image is normalised. What the paper ablates: `aggregation`
+    "bga", or "sum" or "concat" of both branches, the semantic one enlarged; the booster heads;
+    `channel_ratio`, its lambda: the channels of the first two stages of the semantic branch by
+    those of the detail branch. `heads` "paper" leaves out the second convolution of the booster
+    heads. In training `dropout` needs `keys`, one random key a sample. `train` takes batch
+    statistics unless `frozen_statistics`, over all devices of `axis_name`; `form` is that of the
+    convolutions, see `layers`.
+    """
+
+    num_classes: int = 19
+    statistics: str = "cityscapes"
+    aggregation: str = "bga"
+    heads: str = "official"
+    booster: bool = True
+    channel_ratio: float = 0.25
+    dropout: float = 0.1
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(
+        self, image: Array, keys: Array | None = None, *, train: bool = False
+    ) -> dict[str, Array]:
+        one_of(self.aggregation, AGGREGATIONS, "aggregation of bisenet_v2")
+        one_of(self.heads, HEADS, "heads of bisenet_v2")
+        one_of(self.statistics, STATISTICS, "statistics of bisenet_v2")
+        height, width = image.shape[1:3]
+        if height % 32 or width % 32 or 0 in (height, width):
+            raise ValueError(
+                f"BiSeNetV2 needs sides that are multiples of 32, got {height}x{width}"
+            )
+        dropping = train and self.dropout > 0
+        if dropping and keys is None:
+            raise ValueError(
+                "BiSeNetV2 trains with dropout: pass keys=, or create it with dropout=0"
+            )
+        layers = Layers(
+            partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal_out),
+            partial(DepthwiseConv, dtype=self.dtype, kernel_init=he_normal_out, form=self.form),
+            partial(
+                BatchNorm,
+                use_running_average=not train or self.frozen_statistics,
+                axis_name=self.axis_name,
+            ),
+        )
+        mean, deviation = (jnp.asarray(x, image.dtype) for x in STATISTICS[self.statistics])
+        x = (image - mean) / deviation
+        if self.dtype is not None:
+            x = x.astype(self.dtype)
+        detail = DetailBranch(layers, name="detail")(x)
+        semantic = SemanticBranch(layers, self.channel_ratio, name="segment")(x)
+        context = semantic.pop("context")
+        if self.aggregation == "bga":
+            both = GuidedAggregation(layers, name="bga")(detail, context)
+        elif self.aggregation == "sum":
+            both = detail + upsample(context, 4)
+        else:
+            both = jnp.concatenate([detail, upsample(context, 4)], axis=-1)
+
+        features = {"logits": both}
+        if self.booster and (train or self.is_initializing()):
+            features |= semantic
+        if dropping:
+            keys = jax.vmap(lambda key: jax.random.split(key, len(features)))(keys)
+        outputs = {}
+        for number, (name, x) in enumerate(features.items()):
+            main = name == "logits"
+            head = SegmentHead(
+                self.num_classes,
+                1024 if main else 128,
+                height // x.shape[1],
+                layers,
+                booster=not main and self.heads == "official",
+                dropout=self.dropout,
+                name="head" if main else name,
+            )
+            outputs[name] = head(x, keys[:, number] if dropping else None)
+        return outputs
+
+
+def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int]:
+    """The size that the network gets of a photo of height x width: both sides rounded up to
+    multiples of 32, where `short_side` is above 0 once the short side is brought to it.
+
+    Sources: CoinCheung/BiSeNet, tools/demo.py; lib/data, whose ADE20K has a short side of 640.
+    """
+    if short_side:
+        scale = short_side / min(height, width)
+        height, width = round(scale * height), round(scale * width)
+    return -(-height // 32) * 32, -(-width // 32) * 32
+
+
+def prepare(
+    model: BiSeNetV2, image: np.ndarray, *, short_side: int = 0
+) -> dict[str, np.ndarray]:
+    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, resized by `network_size`."""
+    return {"image": resize_bilinear(image, *network_size(*image.shape[:2], short_side))[None]}
+
+
+def restore(
+    model: BiSeNetV2, logits: np.ndarray, height: int, width: int, *, short_side: int = 0
+) -> np.ndarray:
+    """Probabilities of the classes at the photo's size, float32 [height, width, num_classes], from
+    the network's logits [1, h, w, num_classes], which are resized before."""
+    return softmax(resize_bilinear(logits[0], height, width), axis=-1)

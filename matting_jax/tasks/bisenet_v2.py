@@ -1,0 +1,161 @@
+"""What BiSeNet V2 learns: the class of every pixel, or which of a trimap's three kinds it is.
+
+Source: CoinCheung/BiSeNet, tools/train_amp.py, lib/data/transform_cv2.py, lib/ohem_ce_loss.py.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from matting_jax import previews
+from matting_jax.choices import one_of
+from matting_jax.image import trimap
+from matting_jax.image.colour import jitter_bytes
+from matting_jax.image.composite import composite
+from matting_jax.image.geometry import resize_bilinear
+from matting_jax.losses import ohem_cross_entropy
+from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, mean_iou
+from matting_jax.models.bisenet_v2 import STATISTICS, network_size
+from matting_jax.tasks import each_sample
+
+Array = jax.Array
+Arrays = dict[str, Array]
+
+LABELS = ("given", "trimap")
+TRIMAP_CLASSES = ("background", "unknown", "foreground")
+
+
+def check(config: Any) -> None:
+    """Raise ValueError where `config` asks for what no training is."""
+    one_of(config.task.labels, LABELS, "task.labels")
+    one_of(config.task.evaluation, WAYS, "task.evaluation")
+    if config.task.labels == "trimap" and config.model.num_classes != len(TRIMAP_CLASSES):
+        raise ValueError(
+            f"a trimap has 3 classes, but model.num_classes is {config.model.num_classes}: "
+            "set --config.model.num_classes=3"
+        )
+    if config.batch_size // config.accumulate < 2 and not config.freeze_statistics:
+        raise ValueError(
+            "the context embedding normalises one value a photo over the batch, which takes at "
+            f"least 2, but batch_size is {config.batch_size} in {config.accumulate} parts: set "
+            "--config.batch_size=2, or --config.freeze_statistics"
+        )
+
+
+def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
+    """Augmented photos and the class of each of their pixels.
+
+    `keys`: one random key a sample. `batch`, uint8: `image` [B, H, W, 3] and `label` [B, H, W, 1],
+    255 where there is none; for `config.task.labels` "trimap" `image` and `alpha` [B, H, W, 1], or
+    `foreground`, `alpha` and `background`. `config.synthesis` holds the chances and ranges of the
+    augmentation. Returns inputs {image, keys} and truth {label}, int32 [B, H, W]; `keys` are those
+    of the network's dropout.
+    """
+    options = config.synthesis
+    smallest, largest = options.trimap_kernel
+
+    def sample(key: Array, arrays: Arrays) -> tuple[Array, Array]:
+        keys = jax.random.split(key, 3)
+        floats = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
+        if "image" in arrays:
+            image = floats["image"]
+        else:
+            image = composite(floats["foreground"], floats["alpha"], floats["background"])
+        if config.task.labels == "trimap":
+            sizes = jax.random.randint(keys[0], (2,), smallest, largest + 1)
+            label = trimap_label(trimap.gca(floats["alpha"], *sizes, largest))
+        else:
+            label = arrays["label"][..., 0].astype(jnp.int32)
+        flip = jax.random.bernoulli(keys[1], options.flip)
+        image = jnp.where(flip, image[:, ::-1], image)
+        label = jnp.where(flip, label[:, ::-1], label)
+        return jitter_bytes(keys[2], image, options.jitter), label
+
+    keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
+    arrays = {name: x for name, x in batch.items() if name != "index"}
+    image, label = each_sample(sample, keys[:, 0], arrays)
+    return {"image": image, "keys": keys[:, 1]}, {"label": label}
+
+
+def trimap_label(trimap: Array) -> Array:
+    """The classes 0, 1 and 2 of a trimap [H, W, 1], which is 0, 0.5 and 1; int32 [H, W]."""
+    return (2 * trimap[..., 0]).astype(jnp.int32)
+
+
+def loss(
+    outputs: Arrays,
+    inputs: Arrays,
+    truth: Arrays,
+    config: Any,
+    axis_name: str | None = None,
+) -> tuple[Array, Mapping[str, Array]]:
+    """The sum of the cross-entropies of all heads, each over its own hard pixels.
+
+    `outputs`: logits [B, H, W, C] of each head; a term bears its name. `truth`: `label`. Hard
+    pixels are those of all devices of `axis_name`.
+    """
+    options = config.task
+    terms = {
+        name: ohem_cross_entropy(
+            logits,
+            truth["label"],
+            options.hard_probability,
+            options.hard_least,
+            axis_name=axis_name,
+        )
+        for name, logits in outputs.items()
+    }
+    return sum(terms.values()), terms
+
+
+def evaluate(
+    matter: Any, images: Sequence[Any], config: Any, shown: int
+) -> tuple[dict[str, float], list[dict[str, np.ndarray]]]:
+    """The mean IoU over the pixels of all `images` and that of each class; pictures of the first
+    `shown` images.
+
+    `images` as `photo_and_label` takes them; `config.task.evaluation` is one of the published ways.
+    """
+    classes, matrix, pictures = config.model.num_classes, 0, []
+    margin, _ = STATISTICS[matter.model.statistics]
+
+    def classify(image: np.ndarray) -> np.ndarray:
+        return np.asarray(matter.head(matter.variables, {"image": image[None]}, "logits"))[0]
+
+    for image in images:
+        photo, label = photo_and_label(image, config)
+        way = WAYS[config.task.evaluation]
+        prediction = way(classify, photo, config.task.window, margin).argmax(-1)
+        matrix += confusion(prediction, label, classes)
+        if len(pictures) < shown:
+            pictures.append(
+                {
+                    "photo": photo,
+                    "prediction": previews.colours_of_classes(prediction, classes),
+                    "truth": previews.colours_of_classes(label, classes),
+                }
+            )
+    names = TRIMAP_CLASSES if config.task.labels == "trimap" else range(classes)
+    each = zip(names, class_iou(matrix).tolist(), strict=True)
+    return {"miou": mean_iou(matrix), **{f"iou_{name}": iou for name, iou in each}}, pictures
+
+
+def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What the network is shown of a test image, float32 [h, w, 3], and the classes there, [h, w].
+
+    `image` has `image` uint8 [H, W, 3] and `label` uint8 [H, W], of the same size; or, where labels
+    are trimaps, `alpha` uint8 [H, W]: both are brought to the size that the network sees, and the
+    trimap is made with the kernel in the middle of those in training.
+    """
+    photo = image.image.astype(np.float32) / 255
+    if config.task.labels != "trimap":
+        return photo, image.label
+    size = network_size(*photo.shape[:2], config.test_time.short_side)
+    alpha = resize_bilinear(image.alpha[..., None].astype(np.float32) / 255, *size)
+    kernel = sum(config.synthesis.trimap_kernel) // 2
+    label = trimap_label(trimap.gca(alpha, kernel, kernel, kernel))
+    return resize_bilinear(photo, *size), np.asarray(label)

@@ -1,0 +1,124 @@
+"""Mean IoU by hand, and the ways of looking at an image against PyTorch."""
+import math
+
+import numpy as np
+import pytest
+
+from matting_jax.metrics import segmentation
+
+MARGIN = (0.3, 0.4, 0.5)
+
+
+def test_confusion_and_iou_are_those_counted_by_hand():
+    label = np.array([[0, 0, 0, 1], [1, 1, 2, 255]])
+    prediction = np.array([[0, 0, 1, 1], [1, 2, 2, 0]])
+    matrix = segmentation.confusion(prediction, label, 4)
+    np.testing.assert_array_equal(
+        matrix, [[2, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    )
+    # Hits by union and one more pixel: 2 of 3, 2 of 4, 1 of 2, none of a class that is nowhere.
+    expected = [2 / 4, 2 / 5, 1 / 3, 0]
+    np.testing.assert_allclose(segmentation.class_iou(matrix), expected)
+    assert segmentation.mean_iou(matrix) == pytest.approx(np.mean(expected))
+
+
+def test_confusion_adds_up_over_images():
+    rng = np.random.default_rng(0)
+    label, prediction = rng.integers(0, 5, (2, 3, 16, 16))
+    each = [segmentation.confusion(*pair, 5) for pair in zip(prediction, label, strict=True)]
+    np.testing.assert_array_equal(sum(each), segmentation.confusion(prediction, label, 5))
+    for i in range(5):
+        for j in range(5):
+            assert sum(each)[i, j] == np.sum((label == i) & (prediction == j))
+
+
+def test_label_that_is_no_class_is_refused():
+    with pytest.raises(ValueError, match="labels hold 0 to 3, but there are 3 classes"):
+        segmentation.confusion(np.zeros((1, 2), int), np.array([[0, 3]]), 3)
+    with pytest.raises(ValueError, match="shape"):
+        segmentation.confusion(np.zeros((1, 2), int), np.zeros((2, 1), int), 3)
+
+
+def network(image):
+    """Logits that depend on the colours, and on the place within what is seen."""
+    height, width = image.shape[:2]
+    assert height % 32 == width % 32 == 0
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([8 * image[..., 0], 8 * image[..., 1] * image[..., 2], y / 40, x / 50], -1)
+
+
+class OfficialWays:
+    """The published ways of looking, in PyTorch on [1, C, H, W] normalised images."""
+
+    def __init__(self, torch, deviation=0.2):
+        self.torch, self.deviation = torch, deviation
+        self.margin = torch.tensor(MARGIN)[None, :, None, None]
+
+    def normalised(self, image):
+        image = self.torch.tensor(image).permute(2, 0, 1)[None]
+        return (image - self.margin) / self.deviation
+
+    def logits(self, image):
+        image = (image * self.deviation + self.margin)[0].permute(1, 2, 0).numpy()
+        return self.torch.tensor(network(image)).permute(2, 0, 1)[None]
+
+    def resize(self, x, size):
+        return self.torch.nn.functional.interpolate(
+            x, size, mode="bilinear", align_corners=True
+        )
+
+    def whole(self, image, scales, flip):
+        size, total = image.shape[2:], 0
+        for scale in scales:
+            sides = [math.ceil(int(scale * side) / 32) * 32 for side in size]
+            scaled = self.resize(image, sides)
+            total = total + self.resize(self.logits(scaled), size).softmax(1)
+            if flip:
+                turned = self.logits(scaled.flip(3)).flip(3)
+                total = total + self.resize(turned, size).softmax(1)
+        return total
+
+    def windows(self, image, window, scales, flip):
+        size, total = image.shape[2:], 0
+        for scale in scales:
+            scaled = self.resize(image, [int(side * scale) for side in size])
+            height, width = scaled.shape[2:]
+            if window < height and window < width:
+                padded, top, left = scaled, 0, 0
+            else:
+                padded = self.torch.zeros(1, 3, max(window, height), max(window, width))
+                top, left = (padded.shape[2] - height) // 2, (padded.shape[3] - width) // 2
+                padded[:, :, top : top + height, left : left + width] = scaled
+            score = self.torch.zeros(1, 4, *padded.shape[2:])
+            step = math.ceil(window * 2 / 3)
+            rows, columns = (math.ceil((side - window) / step) + 1 for side in padded.shape[2:])
+            for i in range(rows):
+                for j in range(columns):
+                    bottom = min(padded.shape[2], step * i + window)
+                    right = min(padded.shape[3], step * j + window)
+                    place = np.s_[:, :, bottom - window : bottom, right - window : right]
+                    part = self.logits(padded[place]).softmax(1)
+                    if flip:
+                        part = part + self.logits(padded[place].flip(3)).flip(3).softmax(1)
+                        part = part.exp()
+                    score[place] += part
+            score = score[:, :, top : top + height, left : left + width]
+            total = total + self.resize(score, size)
+        return total
+
+
+@pytest.mark.parametrize("size", [(50, 140), (96, 120), (70, 64)])
+@pytest.mark.parametrize("way", segmentation.WAYS)
+def test_ways_of_looking_are_the_published_ones(way, size):
+    """Windows inside the image, at its border, and larger than a side of it."""
+    official = OfficialWays(pytest.importorskip("torch"))
+    image = np.random.default_rng(0).random((*size, 3), np.float32)
+    x = official.normalised(image)
+    expected = {
+        "ss": lambda: official.whole(x, (1.0,), False),
+        "ssc": lambda: official.windows(x, 64, (1.0,), False),
+        "msf": lambda: official.whole(x, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), True),
+        "mscf": lambda: official.windows(x, 64, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), True),
+    }[way]()
+    ours = segmentation.WAYS[way](network, image, 64, MARGIN)
+    np.testing.assert_allclose(ours, expected[0].permute(1, 2, 0), rtol=2e-4, atol=2e-4)

@@ -1,0 +1,306 @@
+"""BiSeNet V2 against the official code."""
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import matting_jax as mj
+from matting_jax.commandline import load_config
+from matting_jax.cost import multiply_adds
+from matting_jax.models import bisenet_v2
+from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, he_normal_out
+from matting_jax.optimizer import create_optimizer
+from matting_jax.tasks import bisenet_v2 as task
+from tests.conftest import compiled_quickly
+from tests.goldens import synth
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
+AUX = ("aux2", "aux3", "aux4", "aux5_4")
+
+
+def official_tensors(golden, manifest, seed):
+    """The checkpoint of a golden, whose activations are kept near 1; see goldens/README.md."""
+    tensors = synth.state_dict(str(GOLDENS / manifest), seed)
+    for name, power in json.loads((GOLDENS / "bisenet_v2_scale.json").read_text()):
+        tensors[name] = tensors[name] * np.float32(2.0**power)
+    biases = {key.removeprefix("ckpt/"): golden[key] for key in golden if key.startswith("ckpt/")}
+    return tensors | biases
+
+
+def captured(name):
+    """Where a feature of a golden lies among the network's intermediates, and its slice there."""
+    path, places = {
+        "stem": ("segment S1S2", np.s_[:, ::2, ::2]),
+        "s3": ("segment S3_1", np.s_[..., ::2]),
+        "s5_4": ("segment S5_4_3", np.s_[..., ::4]),
+        "s5_5": ("segment S5_5", np.s_[..., ::4]),
+        "detail": ("detail", np.s_[..., ::8]),
+        "bga": ("bga", np.s_[..., ::8]),
+        "bga_right1": ("bga right1_1", np.s_[..., ::8]),
+    }[name]
+    return path.split(), places
+
+
+def compare(golden, model, variables, image):
+    """The logits and features of `golden` with those of `model`, which returns its outputs."""
+
+    @jax.jit
+    def forward(variables, image):
+        return model.apply(variables, image=image, capture_intermediates=True)
+
+    with compiled_quickly():
+        outputs, intermediates = forward(variables, image)
+    for name in ("stem", "s3", "s5_4", "s5_5", "detail", "bga", "bga_right1"):
+        path, places = captured(name)
+        tree = intermediates["intermediates"]
+        for part in path:
+            tree = tree[part]
+        feature = tree["__call__"][0][places]
+        np.testing.assert_allclose(feature, golden[name], atol=1e-4, err_msg=name)
+    assert list(outputs) == ["logits"]
+    return np.asarray(outputs["logits"])
+
+
+def check_classes(logits, classes):
+    """The class of most logits is the golden's wherever it leads by more than rounding."""
+    best, second = np.moveaxis(np.sort(logits, axis=-1)[..., :-3:-1], -1, 0)
+    clear = best - second > 1e-3
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(logits.argmax(-1)[clear], classes[clear])
+
+
+@pytest.mark.parametrize("form", ["cpu", "lax"])
+def test_forward_equals_official(form):
+    golden = np.load(GOLDENS / "bisenet_v2_64x96_s0.npz")
+    variables = mj.from_state_dict(
+        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 0)
+    )
+    model = mj.create_model("bisenet_v2", form=form)
+    logits = compare(golden, model, variables, synth.image(64, 96, 3, 1, 0))
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-4)
+    check_classes(logits, golden["pred"])
+
+
+def test_three_classes_equal_official():
+    golden = np.load(GOLDENS / "bisenet_v2_c3_64x64_s3.npz")
+    tensors = official_tensors(golden, "bisenet_v2_c3.json", 3)
+    variables = mj.from_state_dict("bisenet_v2", tensors, num_classes=3)
+    model = mj.create_model("bisenet_v2", num_classes=3)
+    logits = compare(golden, model, variables, synth.image(64, 64, 3, 1, 3))
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-4)
+    check_classes(logits, golden["pred"])
+
+
+def test_test_time_rule_equals_official_demo():
+    golden = np.load(GOLDENS / "bisenet_v2_demo_70x100_s1.npz")
+    variables = mj.from_state_dict(
+        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 1)
+    )
+    photo = synth.image(70, 100, 3, 1, 1)[0]
+    matter = mj.Matter("bisenet_v2", variables)
+    image = matter.inputs({"image": photo})["image"]
+    assert image.shape == (1, 96, 128, 3)
+    mean, deviation = map(np.float32, bisenet_v2.STATISTICS["cityscapes"])
+    normalised = (image - mean) / deviation
+    np.testing.assert_allclose(normalised[:, ::2, ::2], golden["resized_input"], atol=1e-5)
+    with compiled_quickly():
+        logits = np.asarray(matter.head(matter.variables, {"image": image}, "logits"))
+        np.testing.assert_allclose(logits[:, ::4, ::4], golden["logits"], atol=1e-4)
+        probabilities = matter(photo)
+    expected = np.exp(golden["logits_demo"][0].astype(np.float64))
+    expected /= expected.sum(-1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert probabilities.dtype == np.float32
+    check_classes(np.log(probabilities[None]), golden["pred_demo"])
+
+
+@pytest.mark.parametrize(
+    "photo, short_side, network",
+    [
+        ((70, 100), 0, (96, 128)),
+        ((1024, 2048), 0, (1024, 2048)),
+        ((1, 33), 0, (32, 64)),
+        ((480, 640), 640, (640, 864)),
+        ((1000, 500), 96, (192, 96)),
+        ((1, 1), 96, (96, 96)),
+    ],
+)
+def test_network_size_is_rounded_up_after_the_short_side_is_set(photo, short_side, network):
+    assert bisenet_v2.network_size(*photo, short_side) == network
+    assert bisenet_v2.network_size(*photo[::-1], short_side) == network[::-1]
+
+
+def count(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def shapes_of(**keywords):
+    model = mj.create_model("bisenet_v2", **keywords)
+    return model, jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+
+
+@pytest.mark.parametrize(
+    "classes, parameters, inference", [(19, 5_231_487, 3_358_627), (3, 5_193_263, 3_342_227)]
+)
+def test_parameters_are_as_many_as_the_official(classes, parameters, inference):
+    _, shapes = shapes_of(num_classes=classes)
+    assert count(shapes["params"]) == parameters
+    _, without = shapes_of(num_classes=classes, booster=False)
+    assert count(without["params"]) == inference
+    sizes = {name: count(shapes["params"][name]) for name in ("detail", "segment", "bga")}
+    assert sizes == {"detail": 519_232, "segment": 1_159_504, "bga": 478_720}
+
+
+def test_prediction_costs_what_the_official_network_does():
+    """12.30 G multiply-adds at 512 x 512, in the form that is written as the network is."""
+    model, shapes = shapes_of(form="lax")
+    image = jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32)
+    cost = multiply_adds(lambda v, x: model.apply(v, image=x)["logits"], shapes, image)
+    assert cost / 1e9 == pytest.approx(12.30, abs=0.01)
+
+
+@pytest.mark.parametrize("ratio, channels", [(0.5, (32, 64)), (0.125, (8, 16)), (1 / 16, (4, 8))])
+def test_channel_ratio_narrows_the_first_two_stages_alone(ratio, channels):
+    _, shapes = shapes_of(channel_ratio=ratio)
+    branch = shapes["params"]["segment"]
+    widths = [branch[stage]["conv1"]["conv"]["kernel"].shape[2] for stage in ("S3_0", "S4_0")]
+    assert tuple(widths) == channels
+    _, official = shapes_of()
+    rest = [name for name in branch if name not in ("S1S2", "S3_0", "S3_1", "S4_0")]
+    assert rest == ["S4_1", "S5_4_0", "S5_4_1", "S5_4_2", "S5_4_3", "S5_5"]
+    assert all(branch[name] == official["params"]["segment"][name] for name in rest)
+
+
+def test_four_groups_of_parameters_train_at_their_own_rate_and_decay():
+    """As many tensors in each as the official optimizer has; also without what a variant lacks."""
+    config = load_config(CONFIG, "cityscapes")
+    config.optimizer.schedule.update(dict(name="constant", warmup_steps=0))
+    for keywords in ({}, {"booster": False}, {"aggregation": "sum"}):
+        _, shapes = shapes_of(**keywords)
+        ones = jax.tree.map(lambda x: np.ones(1, np.float32), shapes["params"])
+        optimizer = create_optimizer(config, [*ones, *bisenet_v2.OPTIONAL_MODULES])
+        updates, _ = optimizer.update(ones, optimizer.init(ones), ones)
+        groups = Counter(f"{x[0] / -0.005:.4f}" for x in jax.tree.leaves(updates))
+        if not keywords:
+            assert groups == {"1.0005": 54, "1.0000": 106, "10.0050": 14, "10.0000": 23}
+
+
+def test_sum_is_a_concatenation_whose_halves_the_head_weighs_alike():
+    image = synth.image(32, 64, 3, 1, 0)
+    logits = {}
+    for aggregation in ("sum", "concat"):
+        model = mj.create_model("bisenet_v2", aggregation=aggregation, booster=False)
+        if aggregation == "sum":
+            with compiled_quickly():
+                variables = jax.jit(model.init)(jax.random.key(0), image)
+        else:
+            head = variables["params"]["head"]["conv"]["conv"]
+            head["kernel"] = jnp.concatenate([head["kernel"]] * 2, axis=2)
+        with compiled_quickly():
+            logits[aggregation] = jax.jit(model.apply)(variables, image)["logits"]
+    bound = 1e-4 * np.abs(logits["sum"]).max()
+    np.testing.assert_allclose(logits["sum"], logits["concat"], atol=bound)
+    assert np.std(logits["sum"]) > 100 * bound
+
+
+def test_initialisation_is_the_official_one():
+    """Each block starts as its shortcut; kernels are normal with variance 2 / fan_out."""
+    block = bisenet_v2.GatherExpansion(official_layers())
+    x = synth.image(8, 8, 16, 1, 0)
+    variables = block.init(jax.random.key(0), x)
+    np.testing.assert_allclose(block.apply(variables, x), x, atol=1e-6)
+    kernel = variables["params"]["dwconv_0"]["kernel"]
+    assert kernel.shape == (3, 3, 1, 96)
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 96)), rel=0.1)
+    assert np.abs(kernel).max() > 2.4 * np.std(kernel)  # not cut off at two deviations
+
+
+def official_layers():
+    return bisenet_v2.Layers(
+        partial(Conv, use_bias=False, kernel_init=he_normal_out),
+        partial(DepthwiseConv, kernel_init=he_normal_out),
+        partial(BatchNorm, use_running_average=True),
+    )
+
+
+def test_dropped_features_belong_to_the_sample_and_keep_the_mean():
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = np.ones((3, 16, 16, 64), np.float32)
+    dropped = np.asarray(bisenet_v2.drop(keys, x, 0.25))
+    assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+    assert (dropped == 0).mean() == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_array_equal(bisenet_v2.drop(keys[::-1], x, 0.25), dropped[::-1])
+
+
+def test_wrong_use_is_answered_in_a_sentence():
+    def init(size=64, train=False, **keywords):
+        model = mj.create_model("bisenet_v2", **keywords)
+        image = jnp.zeros((1, size, size, 3))
+        jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=train))
+
+    with pytest.raises(ValueError, match="multiples of 32, got 48x48"):
+        init(48)
+    with pytest.raises(ValueError, match="pass keys="):
+        init(train=True)
+    with pytest.raises(ValueError, match="channel_ratio 0.3 makes 19.2 of 64 channels"):
+        init(channel_ratio=0.3)
+    for keywords in ({"aggregation": "bgaa"}, {"heads": "papers"}, {"statistics": "cityscape"}):
+        with pytest.raises(ValueError, match="did you mean"):
+            init(**keywords)
+
+
+@pytest.fixture(scope="module")
+def official_step():
+    """One training step of ours without dropout from the golden's weights."""
+    golden = np.load(GOLDENS / "bisenet_v2_train_64x64_s2.npz")
+    variables = mj.from_state_dict(
+        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 2)
+    )
+    image = synth.image(64, 64, 3, 4, 2)
+    config = load_config(CONFIG, "cityscapes")
+    model = mj.create_model("bisenet_v2", dropout=0.0)
+
+    def loss(params, batch_stats):
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            image=image, train=True, mutable=["batch_stats"],
+        )  # fmt: skip
+        total, terms = task.loss(outputs, {}, {"label": golden["labels"]}, config)
+        return total, (outputs, updated["batch_stats"], terms)
+
+    with compiled_quickly():
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+        (total, aux), grads = step(variables["params"], variables["batch_stats"])
+    outputs, batch_stats, terms = jax.device_get(aux)
+    variables = {"params": jax.device_get(grads), "batch_stats": batch_stats}
+    return golden, outputs, total, terms, mj.to_state_dict("bisenet_v2", variables)
+
+
+def test_outputs_and_losses_of_a_training_step_equal_official(official_step):
+    golden, outputs, total, terms, _ = official_step
+    assert outputs.keys() == {"logits", *AUX}
+    for name, logits in outputs.items():
+        bound = 1e-4 * np.abs(golden[name]).max()
+        np.testing.assert_allclose(logits[:, ::4, ::4], golden[name], atol=bound, err_msg=name)
+        assert float(terms[name]) == pytest.approx(float(golden[f"loss/{name}"]), rel=1e-4)
+    assert float(total) == pytest.approx(float(golden["loss/total"]), rel=1e-4)
+
+
+def test_gradients_and_statistics_of_a_training_step_equal_official(official_step):
+    """Noise of 3e-7 in the image turns some ReLU and moves gradients by up to 1.4 %."""
+    golden, _, _, _, tensors = official_step
+    gradients = [key for key in golden if key.startswith("grad/")]
+    statistics = [key for key in golden if "running" in key]
+    assert (len(gradients), len(statistics)) == (4, 6)
+    for key in gradients:
+        bound = 2e-2 * np.abs(golden[key]).max()
+        ours = tensors[key.removeprefix("grad/")]
+        np.testing.assert_allclose(ours, golden[key], atol=bound, err_msg=key)
+    for key in statistics:
+        np.testing.assert_allclose(tensors[key], golden[key], rtol=1e-4, atol=1e-5, err_msg=key)

@@ -1,0 +1,309 @@
+"""BiSeNet V2's synthesis and evaluation."""
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from PIL import Image
+
+from matting_jax import checkpoint, models
+from matting_jax.commandline import load_config
+from matting_jax.evaluate import evaluate
+from matting_jax.image import trimap
+from matting_jax.image.geometry import resize_bilinear
+from matting_jax.metrics.segmentation import confusion
+from matting_jax.models import bisenet_v2
+from matting_jax.models.layers import Conv
+from matting_jax.predict import predict
+from matting_jax.tasks import bisenet_v2 as task
+from matting_jax.train import initial_variables, train, training_model
+from tests.conftest import compiled_quickly, on_folders, register
+from tests.test_parallel import one_equals_eight
+
+CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
+
+
+def still(config):
+    """`config` without jitter."""
+    for name in config.synthesis.jitter:
+        config.synthesis.jitter[name] = 0.0
+    return config
+
+
+@pytest.fixture(scope="module")
+def trimaps():
+    """A synthesis of trimaps without jitter, with its config."""
+    config = still(load_config(CONFIG, ""))
+    config.synthesis.trimap_kernel = (3, 5)
+    return config, jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
+
+
+def cutouts(size=64):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    alpha = np.rint(255 * np.clip((20 - np.hypot(y - 32, x - 26)) / 3, 0, 1)).astype(np.uint8)
+    return {
+        "foreground": rng.integers(0, 256, (6, size, size, 3), dtype=np.uint8),
+        "alpha": np.broadcast_to(alpha[..., None], (6, size, size, 1)),
+        "background": rng.integers(0, 256, (6, size, size, 3), dtype=np.uint8),
+    }
+
+
+def test_labels_are_trimaps_of_drawn_sizes_and_turn_with_their_composites(trimaps):
+    config, synthesize = trimaps
+    batch = cutouts()
+    inputs, truth = synthesize(jax.random.split(jax.random.key(0), 6), batch)
+    alpha = batch["alpha"][0] / np.float32(255)
+    smallest, largest = config.synthesis.trimap_kernel
+    sizes = range(smallest, largest + 1)
+    maps = {
+        (a, b): np.asarray(2 * trimap.gca(jnp.asarray(alpha), a, b, largest)[..., 0], np.int32)
+        for a in sizes
+        for b in sizes
+    }
+    flips, found = [], set()
+    for i in range(6):
+        image = (alpha * batch["foreground"][i] + (1 - alpha) * batch["background"][i]) / 255
+        flip = not np.allclose(inputs["image"][i], image, atol=1 / 255)
+        flips.append(flip)
+        step = -1 if flip else 1
+        np.testing.assert_allclose(inputs["image"][i][:, ::step], image, atol=0.51 / 255)
+        label = np.asarray(truth["label"][i][:, ::step])
+        drawn = [size for size, other in maps.items() if np.array_equal(label, other)]
+        assert drawn
+        found.update(drawn[:1])
+    assert 0 < sum(flips) < 6 and len(found) > 2
+
+
+def test_photos_with_alpha_need_no_composition(trimaps):
+    batch = cutouts()
+    keys = jax.random.split(jax.random.key(0), 6)
+    _, expected = trimaps[1](keys, batch)
+    photos = {"image": batch["foreground"], "alpha": batch["alpha"]}
+    inputs, truth = task.synthesize(keys, photos, trimaps[0])
+    np.testing.assert_array_equal(truth["label"], expected["label"])
+    for image, photo in zip(inputs["image"], batch["foreground"] / np.float32(255), strict=True):
+        assert any(np.allclose(image[:, ::step], photo, atol=1e-6) for step in (1, -1))
+
+
+def test_given_classes_turn_with_their_photos_and_keep_the_ignored():
+    config = still(load_config(CONFIG, "cityscapes"))
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": rng.integers(0, 256, (4, 8, 10, 3), dtype=np.uint8),
+        "label": rng.choice(np.array([0, 7, 18, 255], np.uint8), (4, 8, 10, 1)),
+        "index": np.arange(4),
+    }
+    keys = jax.random.split(jax.random.key(1), 4)
+    inputs, truth = task.synthesize(keys, batch, config)
+    turned = []
+    for i in range(4):
+        step = -1 if np.allclose(inputs["image"][i][:, ::-1], batch["image"][i] / 255) else 1
+        np.testing.assert_allclose(inputs["image"][i][:, ::step], batch["image"][i] / 255, 1e-6)
+        np.testing.assert_array_equal(truth["label"][i][:, ::step], batch["label"][i, ..., 0])
+        turned.append(step)
+    assert set(turned) == {1, -1}
+
+
+def test_each_sample_depends_on_its_own_key_alone():
+    config, batch = load_config(CONFIG, ""), cutouts()
+    synthesize = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
+    keys = jax.random.split(jax.random.key(0), 6)
+    order = np.array([2, 0, 5, 3, 1, 4])
+    first = synthesize(keys, batch)
+    again = synthesize(keys[order], {name: x[order] for name, x in batch.items()})
+    for inputs, _ in (first, again):
+        inputs["keys"] = jax.random.key_data(inputs["keys"])
+    before, after = jax.tree.leaves(first), jax.tree.leaves(again)
+    for x, y in zip(before, after, strict=True):
+        np.testing.assert_array_equal(x[order], y)
+    drawn = np.concatenate([first[0]["keys"], jax.random.key_data(keys)])
+    assert len(np.unique(drawn, axis=0)) == 12
+
+
+@pytest.mark.parametrize(
+    "field, value, sentence",
+    [
+        ("task.labels", "trimaps", "did you mean 'trimap'"),
+        ("task.evaluation", "ms", "did you mean 'msf'"),
+        ("model.num_classes", 19, "set --config.model.num_classes=3"),
+        ("batch_size", 1, "at least 2, but batch_size is 1 in 1 parts"),
+        ("accumulate", 16, "at least 2, but batch_size is 16 in 16 parts"),
+    ],
+)
+def test_config_that_cannot_be_followed_is_refused(field, value, sentence):
+    config = load_config(CONFIG, "trimap")
+    task.check(config)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=sentence):
+        task.check(config)
+
+
+def matter_of(channels, statistics="cityscapes"):
+    """A network whose logits are the image's first channels, a hundredfold."""
+    def logits(variables, inputs):
+        return 100 * inputs["image"][..., :channels]
+
+    return SimpleNamespace(
+        variables={}, result=logits, model=SimpleNamespace(statistics=statistics)
+    )
+
+
+def test_mean_iou_of_given_classes_is_that_of_all_pixels_together():
+    config = load_config(CONFIG, "cityscapes")
+    config.model.num_classes = 3
+    rng = np.random.default_rng(0)
+    matrix, images = 0, []
+    for i in range(3):
+        image = rng.integers(0, 256, (64, 32, 3), dtype=np.uint8)
+        label = rng.choice(np.array([0, 1, 2, 255], np.uint8), (64, 32), p=(0.7, 0.1, 0.1, 0.1))
+        images.append(SimpleNamespace(name=str(i), image=image, label=label))
+        matrix += confusion(image.argmax(-1), label, 3)
+    scores, pictures = task.evaluate(matter_of(3), images, config, 2)
+    hits = np.diag(matrix)
+    ious = [hits[i] / (matrix[i].sum() + matrix[:, i].sum() - hits[i] + 1) for i in range(3)]
+    assert scores == pytest.approx(
+        {"miou": np.mean(ious), **{f"iou_{i}": iou for i, iou in enumerate(ious)}}
+    )
+    assert len(pictures) == 2
+    np.testing.assert_array_equal(pictures[1]["prediction"][..., 0], images[1].image.argmax(-1) / 2)
+
+
+def test_trimaps_are_scored_at_the_size_that_the_network_sees():
+    config = load_config(CONFIG, "")
+    config.test_time.short_side = 64
+    alpha = cutouts()["alpha"][0, ..., 0]
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    large = SimpleNamespace(
+        image=image.repeat(2, 0).repeat(2, 1), alpha=alpha.repeat(2, 0).repeat(2, 1)
+    )
+    seen = resize_bilinear(np.float32(large.alpha[..., None]) / 255, 64, 64)
+    truth = np.asarray(2 * trimap.gca(jnp.asarray(seen), 6, 6)[..., 0], int)
+    matrix = confusion(image.argmax(-1), truth, 3)
+    scores, _ = task.evaluate(matter_of(3), [large], config, 0)
+    hits = np.diag(matrix)
+    unknown = hits[1] / (matrix[1].sum() + matrix[:, 1].sum() - hits[1] + 1)
+    assert scores["iou_unknown"] == pytest.approx(unknown)
+    assert list(scores) == ["miou", "iou_background", "iou_unknown", "iou_foreground"]
+
+
+class TinyClasses(nn.Module):
+    """A network with BiSeNetV2's face and two of its modules, which compiles in a second."""
+
+    num_classes: int = 3
+    statistics: str = "imagenet"
+    dropout: float = 0.25
+    dtype: object = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image, keys=None, *, train=False):
+        x = nn.relu(Conv(8, 3, 4, name="detail")(image))
+        if train:
+            x = bisenet_v2.drop(keys, x, self.dropout)
+        logits = Conv(self.num_classes, 1, name="head")(x)
+        outputs = {"logits": bisenet_v2.upsample(logits, 4)}
+        return outputs | {"aux2": outputs["logits"] / 2} if train else outputs
+
+
+def register_tiny_classes():
+    """Make `tiny_classes` a network like those of the library."""
+    register("tiny_classes", TinyClasses, bisenet_v2.prepare, bisenet_v2.restore)
+    network = sys.modules["matting_jax.models.tiny_classes"]
+    network.RESULT, network.OPTIONAL_MODULES = "logits", (*bisenet_v2.OPTIONAL_MODULES, "segment")
+
+
+def tiny_classes_config():
+    """configs/bisenet_v2.py for the tiny network and few steps."""
+    config = load_config(CONFIG, "")
+    config.name = "tiny_classes"
+    config.model = dict(num_classes=3, statistics="imagenet", dropout=0.25)
+    config.steps, config.batch_size, config.allocator = 6, 2, False
+    config.optimizer.schedule.warmup_steps = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(folders, compiled_once, tmp_path_factory):
+    """(workdir, config) of a run of six steps on trimaps, scored after every second."""
+    register_tiny_classes()
+    config = on_folders(tiny_classes_config(), folders, compiled_once)
+    config.data.train.dataset = config.data.test.dataset = ""
+    config.data.crop.size, config.test_time.short_side = 32, 32
+    config.data.crop.rescale = (40, 60)
+    config.log_every = config.evaluate_every = 2
+    workdir = tmp_path_factory.mktemp("classes") / "run"
+    with compiled_quickly():
+        train(config, workdir)
+    yield workdir, config
+    del models.NETWORKS["tiny_classes"]
+
+
+def scores_of(workdir):
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["test_miou"] for line in lines if "test_miou" in line}
+
+
+def test_run_keeps_the_checkpoint_of_the_largest_mean_iou(run):
+    workdir, _ = run
+    scores = scores_of(workdir)
+    assert [*scores] == [0, 2, 4, 6] and len(set(scores.values())) > 1
+    found, damaged = checkpoint.scores(checkpoint.open_checkpoints(workdir, reading=True))
+    assert not damaged
+    assert min(found.values()) == pytest.approx(1 - max(list(scores.values())[1:]))
+
+
+def test_run_is_evaluated_by_its_mean_iou_with_pictures(run, capsys):
+    workdir, config = run
+    means = evaluate(config, workdir)
+    folder = workdir / "evaluation" / "best"
+    assert means["miou"] == pytest.approx(max(list(scores_of(workdir).values())[1:]))
+    assert means["miou"] == pytest.approx(
+        np.mean([means[f"iou_{name}"] for name in task.TRIMAP_CLASSES])
+    )
+    with (folder / "scores.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["miou"]) == means["miou"]
+    assert Image.open(folder / "preview.png").size[0] == 3 * 192
+    assert f"miou {means['miou']:.4f}" in capsys.readouterr().out
+    assert evaluate(config, workdir, overwrite=True) == means
+
+
+def test_classes_are_no_alphas(run, tmp_path):
+    workdir, config = run
+    with pytest.raises(ValueError, match="--save keeps alphas, but tiny_classes makes none"):
+        evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
+    with pytest.raises(ValueError, match="tiny_classes makes no alpha but tells classes apart"):
+        predict(config, workdir, "photos", str(tmp_path / "alphas"))
+
+
+def compare_devices():
+    """On eight devices the same features are dropped and the same pixels are hard as on one."""
+    register_tiny_classes()
+    jax.config.update("jax_enable_x64", True)
+    config = tiny_classes_config()
+    config.optimizer.module_rates = dict(head=10.0)
+    model = training_model(config)
+    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
+    batch["index"] = np.arange(16, dtype=np.int32)
+    one = one_equals_eight(config, model, drawn, batch)
+    assert not np.array_equal(one["state"]["params"]["head"]["kernel"],
+                              drawn["params"]["head"]["kernel"])  # fmt: skip
+
+
+def test_eight_devices_train_as_one(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    subprocess.run([sys.executable, "-m", "tests.tasks.test_bisenet_v2"], check=True)
+
+
+if __name__ == "__main__":
+    compare_devices()
