@@ -191,6 +191,13 @@ def compiled_once(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def freed_after_each_file():
+    """Forgets what XLA compiled for a file, which adds up to gigabytes over all files."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tiny():
     register_tiny()
