@@ -90,7 +90,9 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             f"could run code ({type(error).__name__})"
         ) from error
     if isinstance(content, dict):
-        content = joined(content.get("state_dict", content.get("model_state", content)))
+        content = content.get("state_dict", content.get("model_state", content))
+    if isinstance(content, dict):
+        content = joined(content)
     if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
         raise ValueError(f"{path} holds no dict of tensors")
     return {name: as_array(tensor) for name, tensor in content.items()}
