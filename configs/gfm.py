@@ -57,7 +57,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.clip_norm = 0.0  # above 0: the largest norm of all gradients together
     config.optimizer.clip_moving = 0.0  # above 0: the largest norm by its moving mean, as GCA's
     config.optimizer.schedule = ConfigDict(dict(name="constant", warmup_steps=0))
-    config.optimizer.schedule.step_every = 1000  # step
+    config.optimizer.schedule.first_step = 0  # 1: the warm-up's first step does not rest
+    config.optimizer.schedule.step_every = 0  # step
     config.optimizer.schedule.step_factor = 0.1  # step
     config.optimizer.schedule.power = 0.9  # poly
     config.optimizer.module_rates = ConfigDict(dict(backbone=1.0, glance=1.0, focus=1.0))
