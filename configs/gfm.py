@@ -35,7 +35,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
-    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files to start from
+    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files or workdirs to start from
+    config.init.model = ConfigDict()  # in what the checkpoint's network differs from `model`
 
     # Weights of the released trainer, for rosta rim 1 each; 0 leaves out.
     config.task = ConfigDict(dict(name="gfm", glance_weight=0.25, focus_weight=0.25))
