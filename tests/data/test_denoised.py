@@ -1,4 +1,4 @@
-"""Denoised copies beside the training images reach the batch, cropped as what they are copies of."""
+"""Denoised copies beside the training images reach the batch, cropped as the images themselves."""
 import shutil
 
 import numpy as np
