@@ -73,7 +73,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     # Backgrounds of another data set than the foregrounds.
     config.data.train.background_dataset, config.data.train.background_split = "", "train"
     config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
-    config.data.crop = ConfigDict(dict(size=320, windows=(640, 960, 1280), around="unknown"))
+    config.data.crop = ConfigDict(dict(size=320, corners=(640, 960, 1280), around="unknown"))
     # strategy: or "resize"; scales: of the photo for glance and focus; exact: hybrid as released,
     # with its rounding
     config.test_time = ConfigDict(dict(strategy="hybrid", scales=(1 / 3, 1 / 2), exact=False))
