@@ -1,19 +1,18 @@
 """GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
 
 python launch.py --config configs/gfm.py               the embedded sample, on two cores
-python launch.py --config configs/gfm.py:am2k_ori \\
-    --config.data.train.images=DIR --config.data.test.images=DIR \\
-    --config.init.backbone=resnet34.pth                ORI-Track: AM-2k's photos
-python launch.py --config configs/gfm.py:am2k_comp_rssn \\
-    --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
-    --config.data.test.images=DIR ...                  COMP-Track: AM-2k over BG-20k by RSSN
-python launch.py --config configs/gfm.py:am2k_comp_coco \\
-    --config.data.train.foregrounds=DIR ...            COMP-Track: AM-2k over COCO
+python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
+python launch.py --config configs/gfm.py:am2k_comp_rssn
+                                                       COMP-Track: AM-2k over BG-20k by RSSN
+python launch.py --config configs/gfm.py:am2k_comp_coco
+                                                       COMP-Track: AM-2k over COCO
 
-The last three start from torchvision's file of the backbone (--config.init.backbone=FILE).
-AM-2k has 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5,
-batches of 32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition
-route with --config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
+The last three start from torchvision's file of the backbone (--config.init.backbone=FILE), and look
+for the data sets of docs/data.md in --config.data.directory=DIR, or take folders of your own
+(--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
+1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5, batches of
+32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition route with
+--config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
 --config.model.pyramid_pooling=False and --config.model.bridge_block=False.
 """
 from ml_collections import ConfigDict
@@ -88,14 +87,19 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant.startswith("am2k"):
         # 25 pixels of a photo whose windows of 640 to 1280 become 320
         config.synthesis.trimap_kernel = (6, 12)
+        config.data.test.dataset, config.data.test.split = "am2k/validation", "validation"
     if variant == "am2k_ori":
         config.steps = 28_125  # 500 epochs
+        config.data.train.dataset = "am2k/photos"
     if variant == "am2k_comp_rssn":
         config.synthesis.rssn.sharpness = config.synthesis.rssn.noise = 0.5
         config.synthesis.rssn.denoise = 0.5
         # 20 to 60 pixels of the photo
         config.synthesis.rssn.blur_sizes = (7, 10, 13, 17, 20)
+        config.data.train.dataset = "am2k/foregrounds_denoised"
+        config.data.train.background_dataset = "bg20k/denoised"
     if variant == "am2k_comp_coco":
+        config.data.train.dataset = "am2k/foregrounds"
         config.data.train.background_dataset = "coco/2017"
     if variant == "sample":
         config.steps, config.batch_size = 1000, 4

@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.commandline import load_config
 from matting_jax.data import builders
 from matting_jax.foreground import multilevel
+from tests.conftest import ROOT
 
 # Below the manual folder: names of photos and the folders with their suffixes. The second photo of
 # each is the larger one, and files of no image lie beside.
@@ -130,6 +132,20 @@ def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(pre
             np.testing.assert_array_equal(colours, multilevel(np.asarray(Image.open(path)), mask))
     quiet = sorted((prepared / "downloads/manual/BG-20k/train_denoise").glob("*.png"))
     np.testing.assert_array_equal(source.denoised.backgrounds[1], np.asarray(Image.open(quiet[1])))
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels"),
+    [("am2k_ori", {"image", "alpha"}),
+     ("am2k_comp_rssn", {"foreground", "alpha", "background", "foreground_denoised",
+                         "background_denoised"})],
+)  # fmt: skip
+def test_gfms_tracks_find_their_data(prepared, variant, channels):
+    config = load_config(ROOT / "configs" / "gfm.py", variant)
+    config.data.directory = str(prepared)
+    source = data.train_source(config)
+    assert len(source) == 3 and source.channels.keys() == channels
+    assert [image.name for image in data.evaluation_images(config)] == ["m_4d", "m_5e"]
 
 
 def test_owners_trimaps_are_those_of_the_test_images(prepared):
