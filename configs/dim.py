@@ -40,6 +40,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.task = ConfigDict(dict(name="dim", alpha_weight=0.5, composition_weight=0.5))
     config.task.refinement_weight = 1.0  # 0 leaves a loss out
     config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(1, 29)))  # px
+    # RSSN, GFM's composition route: chances of a blurred background, of noise, of denoised copies.
+    config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
+    config.synthesis.rssn.blur_sizes = (20, 30, 40, 50, 60)  # px
+    config.synthesis.rssn.noise_deviation = 10.0  # of 255
 
     config.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-5))
     config.optimizer.momentum = 0.9  # sgd

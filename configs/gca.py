@@ -40,6 +40,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synthesis = ConfigDict(dict(trimap_kernel=(1, 29)))  # px
     # hue: degrees; saturation, value: the less the foreground has, the further they move
     config.synthesis.jitter = ConfigDict(dict(hue=40, saturation=0.1, value=0.1))
+    # RSSN, GFM's composition route: chances of a blurred background, of noise, of denoised copies.
+    config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
+    config.synthesis.rssn.blur_sizes = (20, 30, 40, 50, 60)  # px
+    config.synthesis.rssn.noise_deviation = 10.0  # of 255
 
     config.optimizer = ConfigDict(dict(name="adam", learning_rate=4e-4))
     config.optimizer.momentum = 0.9  # sgd

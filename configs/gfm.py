@@ -1,19 +1,18 @@
 """GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
 
 python launch.py --config configs/gfm.py               the embedded sample, on two cores
-python launch.py --config configs/gfm.py:am2k_ori \\
-    --config.data.train.images=DIR --config.data.test.images=DIR \\
-    --config.init.backbone=resnet34.pth                ORI-Track: AM-2k's photos
-python launch.py --config configs/gfm.py:am2k_comp_rssn \\
-    --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
-    --config.data.test.images=DIR ...                  COMP-Track: AM-2k over BG-20k by RSSN
-python launch.py --config configs/gfm.py:am2k_comp_coco \\
-    --config.data.train.foregrounds=DIR ...            COMP-Track: AM-2k over COCO
+python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
+python launch.py --config configs/gfm.py:am2k_comp_rssn
+                                                       COMP-Track: AM-2k over BG-20k by RSSN
+python launch.py --config configs/gfm.py:am2k_comp_coco
+                                                       COMP-Track: AM-2k over COCO
 
-The last three start from torchvision's file of the backbone (--config.init.backbone=FILE).
-AM-2k has 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5,
-batches of 32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition
-route with --config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
+The last three start from torchvision's file of the backbone (--config.init.backbone=FILE), and look
+for the data sets of docs/data.md in --config.data.directory=DIR, or take folders of your own
+(--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
+1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5, batches of
+32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition route with
+--config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
 --config.model.pyramid_pooling=False and --config.model.bridge_block=False.
 """
 from ml_collections import ConfigDict
@@ -35,7 +34,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synchronise_statistics = True  # batch statistics over all devices
     config.freeze_statistics = False  # for fine-tuning: keep the running statistics
     config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
-    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files to start from
+    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files or workdirs to start from
+    config.init.model = ConfigDict()  # in what the checkpoint's network differs from `model`
 
     # Weights of the released trainer, for rosta rim 1 each; 0 leaves out.
     config.task = ConfigDict(dict(name="gfm", glance_weight=0.25, focus_weight=0.25))
@@ -58,7 +58,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.clip_moving = 0.0  # above 0: the largest norm by its moving mean, as GCA's
     config.optimizer.schedule = ConfigDict(dict(name="constant", warmup_steps=0))
     config.optimizer.schedule.first_step = 0  # 1: the warm-up's first step does not rest
-    config.optimizer.schedule.step_every = 1000  # step
+    config.optimizer.schedule.step_every = 0  # step
     config.optimizer.schedule.step_factor = 0.1  # step
     config.optimizer.schedule.power = 0.9  # poly
     config.optimizer.module_rates = ConfigDict(dict(backbone=1.0, glance=1.0, focus=1.0))
@@ -72,7 +72,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     # Backgrounds of another data set than the foregrounds.
     config.data.train.background_dataset, config.data.train.background_split = "", "train"
     config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
-    config.data.crop = ConfigDict(dict(size=320, windows=(640, 960, 1280), around="unknown"))
+    config.data.crop = ConfigDict(dict(size=320, corners=(640, 960, 1280), around="unknown"))
     # strategy: or "resize"; scales: of the photo for glance and focus; exact: hybrid as released,
     # with its rounding
     config.test_time = ConfigDict(dict(strategy="hybrid", scales=(1 / 3, 1 / 2), exact=False))
@@ -87,14 +87,19 @@ def get_config(variant: str = "sample") -> ConfigDict:
     if variant.startswith("am2k"):
         # 25 pixels of a photo whose windows of 640 to 1280 become 320
         config.synthesis.trimap_kernel = (6, 12)
+        config.data.test.dataset, config.data.test.split = "am2k/validation", "validation"
     if variant == "am2k_ori":
         config.steps = 28_125  # 500 epochs
+        config.data.train.dataset = "am2k/photos"
     if variant == "am2k_comp_rssn":
         config.synthesis.rssn.sharpness = config.synthesis.rssn.noise = 0.5
         config.synthesis.rssn.denoise = 0.5
         # 20 to 60 pixels of the photo
         config.synthesis.rssn.blur_sizes = (7, 10, 13, 17, 20)
+        config.data.train.dataset = "am2k/foregrounds_denoised"
+        config.data.train.background_dataset = "bg20k/denoised"
     if variant == "am2k_comp_coco":
+        config.data.train.dataset = "am2k/foregrounds"
         config.data.train.background_dataset = "coco/2017"
     if variant == "sample":
         config.steps, config.batch_size = 1000, 4

@@ -90,9 +90,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.model.flavour = "paddle"
         config.task.name = "modnet_paddle"
         config.task.consistency_weight = 1.0  # of semantics with alpha, outside the boundary
-        config.synthesis = ConfigDict(
-            dict(flip=0.5, blur=0.1, trimap_kernel=(2, 4), trimap_iterations=(5, 14))
-        )
+        rssn = config.synthesis.rssn
+        config.synthesis = ConfigDict(dict(flip=0.5, blur=0.1, rssn=rssn))
+        config.synthesis.trimap_kernel, config.synthesis.trimap_iterations = (2, 4), (5, 14)
         config.synthesis.distort = ConfigDict(
             dict(chance=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=18 / 255)
         )

@@ -50,6 +50,10 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.synthesis.distort = ConfigDict(
         dict(chance=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=18 / 255)
     )
+    # RSSN, GFM's composition route: chances of a blurred background, of noise, of denoised copies.
+    config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
+    config.synthesis.rssn.blur_sizes = (20, 30, 40, 50, 60)  # px
+    config.synthesis.rssn.noise_deviation = 10.0  # of 255
 
     config.optimizer = ConfigDict(dict(name="sgd", learning_rate=0.01))
     config.optimizer.momentum = 0.9  # sgd

@@ -8,7 +8,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from matting_jax.data import builders
-from tests import test_datasets_composition_1k, test_datasets_distinctions_646
+from tests import (
+    test_datasets_by_name,
+    test_datasets_composition_1k,
+    test_datasets_distinctions_646,
+)
 
 pytest.importorskip("dill")
 
@@ -62,3 +66,40 @@ class Distinctions646CompositesTest(PreparedDistinctions):
     __test__ = True
     BUILDER_CONFIG_NAMES_TO_TEST = ["composites"]
     SPLITS = {"test": 60}
+
+
+class PreparedByName(Prepared):
+    LAID_OUT = test_datasets_by_name
+
+
+class Am2kForegroundsTest(PreparedByName):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "am2k")
+    BUILDER_CONFIG_NAMES_TO_TEST = ["foregrounds_denoised"]
+    SPLITS = {"train": 3}
+
+
+class P3m10kValidationTest(PreparedByName):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "p3m10k")
+    BUILDER_CONFIG_NAMES_TO_TEST = ["validation"]
+    SPLITS = {"p3m_500_p": 2, "p3m_500_np": 1}
+
+
+class Bg20kTest(PreparedByName):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "bg20k")
+    BUILDER_CONFIG_NAMES_TO_TEST = ["backgrounds"]
+    SPLITS = {"train": 3, "testval": 2}
+
+
+class Ppm100Test(PreparedByName):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "ppm100")
+    SPLITS = {"test": 2}
+
+
+class Aim500Test(PreparedByName):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "aim500")
+    SPLITS = {"test": 2}

@@ -24,6 +24,7 @@ SECOND_COPY = "module.lr_branch.backbone.model."
 SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
+    "--config.data.crop.corners=(32,32,32) "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
     "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0"
 ).split()

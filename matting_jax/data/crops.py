@@ -1,7 +1,7 @@
 """Random crops of the training images, drawn from the config's group `crop`.
 
 `size` is the side of the crop, `around` what its window lies around. One field more says by which
-rule, each in a file of its own: `rescale`, `windows` or `affine`. Such a file has
+rule, each in a file of its own: `rescale`, `windows`, `corners` or `affine`. Such a file has
     check(crop): a ValueError for fields that cannot be followed;
     composite(rng, foreground, alpha, background, crop): the crops of what a composite is made of;
     photo(rng, image, alpha, crop): the crops of a real photo and its alpha, which may be None.
@@ -10,10 +10,10 @@ Images are uint8 [H, W, 3], alphas uint8 [H, W]; crops are uint8 [size, size, ch
 
 from types import ModuleType
 
-from matting_jax.data import affine, rescale, windows
+from matting_jax.data import affine, corners, rescale, windows
 from matting_jax.data.around import AROUND
 
-RULES = {"rescale": rescale, "windows": windows, "affine": affine}
+RULES = {"rescale": rescale, "windows": windows, "corners": corners, "affine": affine}
 
 
 def rule_of(crop) -> ModuleType:

@@ -1,9 +1,10 @@
 """Denoised copies of images, made once: RSSN lets both parts of some composites share their quiet.
 
-python -m matting_jax.data.denoise FOLDER --output DIR
+python -m matting_jax.data.denoise FOLDER
 
-writes DIR/NAME.png for each image NAME.* of FOLDER and the folders below it; the transparency of
-cut-outs stays as it is. Copies that exist are kept, so that an interrupted run goes on. Needs
+writes FOLDER_denoise/NAME.png for each image NAME.* of FOLDER and the folders below it, where
+training looks for it; the transparency of cut-outs stays as it is. Copies that exist are kept, so
+that an interrupted run goes on. Needs
 `pip install -e '.[denoise]'`: non-local means of scikit-image, whose licence binds nobody. BM3D,
 which the released recipe took, exists for Python as binaries for non-commercial use only.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from matting_jax.data.denoised import copies_folder, copy_of
 from matting_jax.data.images import is_image, read_header, read_image, read_rgba
 from matting_jax.files import written_whole
 
@@ -55,16 +57,18 @@ def noise_deviation(image: np.ndarray) -> float:
 def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
     """Writes the copies of all images below `folder` that `output` lacks, and returns them.
 
-    Raises ValueError where there is no image, where two would become one, or where one cannot be
-    read.
+    Raises ValueError where there is no image, where two would become one, or where some cannot be
+    read; the others are written all the same.
     """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
     paths = sorted(path for path in folder.rglob("*") if is_image(path))
     paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     if not paths:
         raise ValueError(f"{folder} holds no image file.")
     targets: dict[Path, Path] = {}
     for path in paths:
-        target = (output / path.relative_to(folder)).with_suffix(".png")
+        target = copy_of(path, folder, output)
         if target in targets:
             raise ValueError(f"{targets[target]} and {path} would become one copy: rename one.")
         targets[target] = path
@@ -73,17 +77,23 @@ def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn) as pool:
         made = pool.map(write_copy, missing.values(), missing)
-        list(tqdm(made, "denoising", len(missing), unit="image", disable=None))
+        faults = list(tqdm(made, "denoising", len(missing), unit="image", disable=None))
+    faults = [fault for fault in faults if fault]
+    if faults:
+        raise ValueError("\n".join(faults))
     return list(missing)
 
 
-def write_copy(path: Path, target: Path) -> None:
-    """The denoised copy of the image `path` as `target`."""
-    if read_header(path).transparent:
-        rgba = read_rgba(path)
-        copy = np.dstack([denoise(rgba[..., :3]), rgba[..., 3]])
-    else:
-        copy = denoise(read_image(path))
+def write_copy(path: Path, target: Path) -> str | None:
+    """Writes the denoised copy of `path` as `target`; returns why not where that cannot be."""
+    try:
+        if read_header(path).transparent:
+            rgba = read_rgba(path)
+            copy = np.dstack([denoise(rgba[..., :3]), rgba[..., 3]])
+        else:
+            copy = denoise(read_image(path))
+    except ValueError as error:
+        return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as file:
         Image.fromarray(copy).save(file, compress_level=1)
@@ -95,20 +105,23 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m matting_jax.data.denoise", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("folder", type=Path, help="folder of images")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the copies")
+    parser.add_argument("--output", type=Path, help="folder for the copies: FOLDER_denoise")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     given = parser.parse_args(argv)
+    # FOLDER may be "." or end in "..".
+    folder = given.folder.expanduser().resolve()
+    output = given.output or copies_folder(folder)
     try:
         import skimage  # noqa: F401
 
-        made = denoise_folder(given.folder, given.output, given.workers)
+        made = denoise_folder(folder, output, given.workers)
     except ModuleNotFoundError:
         print("denoising needs scikit-image: pip install -e '.[denoise]'", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{len(made)} copies written: {given.output}")
+    print(f"{len(made)} copies written: {output}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """What is trained and tested on, read one sample at a time."""
 
+import copy
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from matting_jax.data import builders, colours, folders, lists
+from matting_jax.data import builders, colours, denoised, folders, lists
 from matting_jax.data.crops import check_crop, rule_of
 from matting_jax.data.images import read_alpha, read_image, read_rgba
 from matting_jax.data.trimaps import check_distance, from_alpha, read_trimap
@@ -53,7 +54,8 @@ class Composites:
 
     foregrounds: (colours uint8 [H, W, 3], alpha uint8 [H, W]); backgrounds: uint8 [H, W, 3].
     combine: None, or the chance that a second foreground lies behind the first. paired: each
-    foreground has the background of the same number.
+    foreground has the background of the same number. denoised: copies of both parts, as many and of
+    the same sizes, which samples then have too.
     """
 
     foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]
@@ -61,6 +63,7 @@ class Composites:
     description: str
     combine: float | None = None
     paired: bool = False
+    denoised: "Composites | None" = None
 
     def __len__(self) -> int:
         return len(self.foregrounds)
@@ -69,14 +72,27 @@ class Composites:
     def channels(self) -> dict[str, int]:
         """The names of a sample's arrays, with their channels."""
         channels = {"foreground": 3, "alpha": 1, "background": 3}
-        return channels if self.combine is None else channels | {"foreground2": 3, "alpha2": 1}
+        if self.combine is not None:
+            channels |= {"foreground2": 3, "alpha2": 1}
+        if self.denoised is not None:
+            channels |= {_denoised(name): n for name, n in channels.items() if n == 3}
+        return channels
 
     def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
         """The foreground `record` and a background, cropped: uint8 [size, size, channels].
 
         With `combine` a second foreground as well; where none was drawn, foreground2 is the first
-        one and alpha2 is 0.
+        one and alpha2 is 0. Denoised copies are cropped alike, and named foreground_denoised and
+        so on.
         """
+        if self.denoised is None:
+            return self._sample(record, rng, crop)
+        # What is drawn depends on sizes and alphas alone, which are the same.
+        quiet = self.denoised.sample(record, copy.deepcopy(rng), crop)
+        noisy = self._sample(record, rng, crop)
+        return noisy | {_denoised(name): quiet[name] for name in noisy if "alpha" not in name}
+
+    def _sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
         behind = record if self.paired else int(rng.integers(len(self.backgrounds)))
         layers = (*self.foregrounds[record], self.backgrounds[behind], crop)
         if self.combine is None:
@@ -139,11 +155,16 @@ def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Sou
     """
     check_crop(config.data.crop)
     source = _train_source(config, builders_folder)
-    if not config.data.keep_decoded:
-        return source
+    return _keeping(source) if config.data.keep_decoded else source
+
+
+def _keeping(source: Source) -> Source:
     images = ("foregrounds", "backgrounds", "pairs", "photos")
     parts = [name for name in images if hasattr(source, name)]
-    return replace(source, **{name: replace(getattr(source, name), kept={}) for name in parts})
+    source = replace(source, **{name: replace(getattr(source, name), kept={}) for name in parts})
+    if getattr(source, "denoised", None):
+        source = replace(source, denoised=_keeping(source.denoised))
+    return source
 
 
 def _train_source(config, builders_folder: str | Path) -> Source:
@@ -180,29 +201,81 @@ def _train_source(config, builders_folder: str | Path) -> Source:
         found.append(folders.find_backgrounds(train.backgrounds, field, cache, workers))
     folders.accept(found, config.data.skip_bad)
     if train.foregrounds:
-        foregrounds = _foregrounds(found[0].items, config)
-        places = [str(found[0].folder)]
+        front = _found_foregrounds(found[0], config)
     else:
         data, features = _records(config, "train", builders_folder)
-        places = [f"{train.dataset}/{train.split}"]
+        place = f"{train.dataset}/{train.split}"
         if "foreground" not in features and "image" in features and not elsewhere:
             _require(features, {"alpha"}, train.dataset)
             _check_photos(config)
-            return Photos(Lazy(data, _record_pair), f"{len(data)} photos, {places[0]}")
+            return Photos(Lazy(data, _record_pair), f"{len(data)} photos, {place}")
         _require(features, {"foreground", "alpha"}, train.dataset)
-        foregrounds = Lazy(data, _record_foreground)
+        copies = None
+        if _denoises(config):
+            _require_denoised(features, "foreground_denoised", train.dataset)
+            copies = Lazy(data, _record_denoised_foreground)
+        front = Layer(Lazy(data, _record_foreground), copies, [place])
     if train.backgrounds:
-        backgrounds = Lazy(found[-1].items, read_image)
-        places.append(str(found[-1].folder))
+        behind = _found_backgrounds(found[-1], config)
     elif elsewhere:
-        backgrounds = _other_backgrounds(config, builders_folder)
-        places.append(f"{train.background_dataset}/{train.background_split}")
+        data, features = _other_records(config, builders_folder)
+        behind = _record_backgrounds(data, features, train.background_dataset, config)
+        behind = behind._replace(places=[f"{train.background_dataset}/{train.background_split}"])
     else:
         _require(features, {"background"}, train.dataset)
-        backgrounds = Lazy(data, _record_background)
-    counts = f"{len(foregrounds)} foregrounds, {len(backgrounds)} backgrounds"
-    description = ", ".join([counts, *places])
-    return Composites(foregrounds, backgrounds, description, train.get("combine"))
+        behind = _record_backgrounds(data, features, train.dataset, config)
+    counts = f"{len(front.images)} foregrounds, {len(behind.images)} backgrounds"
+    description = ", ".join([counts, *front.places, *behind.places])
+    source = Composites(front.images, behind.images, description, train.get("combine"))
+    if not _denoises(config):
+        return source
+    copies = replace(source, foregrounds=front.copies, backgrounds=behind.copies)
+    return replace(source, denoised=copies)
+
+
+class Layer(NamedTuple):
+    """What composites are made of: foregrounds or backgrounds, their denoised copies, if any are
+    wanted, and where they come from."""
+
+    images: Sequence
+    copies: Sequence | None
+    places: list[str]
+
+
+def _found_foregrounds(found: folders.Found, config) -> Layer:
+    copies = None
+    if _denoises(config):
+        pairs = denoised.foreground_copies(found, _cache(config), config.data.workers)
+        copies = _foregrounds(pairs, config)
+    return Layer(_foregrounds(found.items, config), copies, [str(found.folder)])
+
+
+def _found_backgrounds(found: folders.Found, config) -> Layer:
+    copies = None
+    if _denoises(config):
+        paths = denoised.background_copies(found, _cache(config), config.data.workers)
+        copies = Lazy(paths, read_image)
+    return Layer(Lazy(found.items, read_image), copies, [str(found.folder)])
+
+
+def _record_backgrounds(data: Sequence[dict], features: set[str], dataset: str, config) -> Layer:
+    feature = "background" if "background" in features else "image"
+    _require(features, {feature}, dataset)
+    copies = None
+    if _denoises(config):
+        _require_denoised(features, "background_denoised", dataset)
+        copies = Lazy(data, lambda record: read_image(io.BytesIO(record["background_denoised"])))
+    images = Lazy(data, lambda record: read_image(io.BytesIO(record[feature])))
+    return Layer(images, copies, [])
+
+
+def _denoised(name: str) -> str:
+    return f"{name}_denoised"
+
+
+def _denoises(config) -> bool:
+    """Whether composites may have denoised colours, see `image.rssn`."""
+    return bool(config.get("synthesis", {}).get("rssn", {}).get("denoise", 0))
 
 
 def _listed(config) -> Composites | Photos:
@@ -219,6 +292,11 @@ def _listed(config) -> Composites | Photos:
     if found.items[0].background is None:
         _check_photos(config)
         return Photos(Lazy(pairs, _read_pair), f"{len(pairs)} photos, {found.folder}")
+    if _denoises(config):
+        raise ValueError(
+            "config.synthesis.rssn.denoise needs folders or data sets with denoised copies, which "
+            f"config.data.train.list has not: {denoised.WITHOUT.removeprefix('or ')}."
+        )
     description = f"{len(pairs)} foregrounds over their backgrounds, {found.folder}"
     foregrounds = _foregrounds(pairs, config)
     backgrounds = Lazy([item.background for item in found.items], read_image)
@@ -245,13 +323,10 @@ def _check_photos(config) -> None:
         )
 
 
-def _other_backgrounds(config, builders_folder: str | Path) -> Lazy:
+def _other_records(config, builders_folder: str | Path) -> tuple[Sequence[dict], set[str]]:
     name, split = config.data.train.background_dataset, config.data.train.background_split
     builder = builders.load_builder(name, config.data.directory, builders_folder)
-    feature = "background" if "background" in builder.info.features else "image"
-    _require(set(builder.info.features), {feature}, name)
-    data = builders.records(builder, split)
-    return Lazy(data, lambda record: read_image(io.BytesIO(record[feature])))
+    return builders.records(builder, split), set(builder.info.features)
 
 
 def _unlabelled(config) -> Unlabelled:
@@ -404,12 +479,21 @@ def _require(features: set[str], wanted: set[str], dataset: str) -> None:
         )
 
 
+def _require_denoised(features: set[str], wanted: str, dataset: str) -> None:
+    if wanted not in features:
+        raise ValueError(
+            f"The data set {dataset} has no denoised copies: take a config of it that has, as "
+            f"am2k/foregrounds_denoised and bg20k/denoised, {denoised.WITHOUT}."
+        )
+
+
 def _record_foreground(record: dict) -> tuple[np.ndarray, np.ndarray]:
     return read_image(io.BytesIO(record["foreground"])), read_alpha(io.BytesIO(record["alpha"]))
 
 
-def _record_background(record: dict) -> np.ndarray:
-    return read_image(io.BytesIO(record["background"]))
+def _record_denoised_foreground(record: dict) -> tuple[np.ndarray, np.ndarray]:
+    colours = read_image(io.BytesIO(record["foreground_denoised"]))
+    return colours, read_alpha(io.BytesIO(record["alpha"]))
 
 
 def _record_pair(record: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -419,5 +503,6 @@ def _record_pair(record: dict) -> tuple[np.ndarray, np.ndarray]:
 def _composite(record: dict) -> tuple[np.ndarray, np.ndarray]:
     foreground, alpha = _record_foreground(record)
     weight = alpha[..., None].astype(np.float32) / 255
-    image = weight * foreground + (1 - weight) * _record_background(record)
+    background = read_image(io.BytesIO(record["background"]))
+    image = weight * foreground + (1 - weight) * background
     return np.rint(image).astype(np.uint8), alpha

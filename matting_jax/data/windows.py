@@ -53,8 +53,8 @@ def composite(
             foreground, background = (_padded(x, *larger, GREY) for x in (foreground, background))
             alpha = _padded(alpha, *larger, 0)
         else:
-            background = _resized(background, *larger)
-            foreground, alpha = _resized_cutout(foreground, alpha, *larger)
+            background = resized(background, *larger)
+            foreground, alpha = resized_cutout(foreground, alpha, *larger)
     box = _box(rng, alpha, side, crop.around)
     top, left, bottom, right = box
     window = np.s_[top:bottom, left:right]
@@ -62,11 +62,11 @@ def composite(
         background = _under(background, height, width, box)
     else:
         background = background[window]
-    foreground, alpha = _resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
+    foreground, alpha = resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
     return {
         "foreground": foreground,
         "alpha": alpha[..., None],
-        "background": _resized(background, crop.size, crop.size),
+        "background": resized(background, crop.size, crop.size),
     }
 
 
@@ -81,11 +81,11 @@ def photo(
         values = {"image": GREY, "alpha": 0}
         layers = {name: _padded(x, *larger, values[name]) for name, x in layers.items()}
     else:
-        layers = {name: _resized(layer, *larger) for name, layer in layers.items()}
+        layers = {name: resized(layer, *larger) for name, layer in layers.items()}
     solid = np.broadcast_to(np.uint8(255), larger)
     top, left, bottom, right = _box(rng, layers.get("alpha", solid), side, crop.around)
     window = np.s_[top:bottom, left:right]
-    cuts = {name: _resized(layer[window], crop.size, crop.size) for name, layer in layers.items()}
+    cuts = {name: resized(layer[window], crop.size, crop.size) for name, layer in layers.items()}
     return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
 
 
@@ -149,26 +149,29 @@ def _padded(image: np.ndarray, height: int, width: int, value: int) -> np.ndarra
     return np.pad(image, missing, constant_values=value)
 
 
-def _resized_cutout(
+def resized_cutout(
     colours: np.ndarray, alpha: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Colours uint8 [H, W, 3] and alpha uint8 [H, W] resized, see `resized`; colours under alpha 0
+    do not count in the others."""
     if alpha.shape == (height, width):
         return colours, alpha
-    resized = _resized(colours, height, width)
+    result = resized(colours, height, width)
     if (alpha == 0).any():
         weight = alpha[..., None].astype(np.float32) / 255
         total = resize_bilinear(weight, height, width)
         visible = resize_bilinear(colours * weight, height, width) / np.maximum(total, 1e-6)
-        resized = np.where(total > 0, _rounded(visible), resized)
-    return resized, _resized(alpha, height, width)
+        result = np.where(total > 0, _rounded(visible), result)
+    return result, resized(alpha, height, width)
 
 
-def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image uint8 [H, W, ...] resized between neighbouring pixels, without antialiasing."""
     if image.shape[:2] == (height, width):
         return image
     layers = image.reshape(*image.shape[:2], -1).astype(np.float32)
-    resized = _rounded(resize_bilinear(layers, height, width))
-    return resized.reshape(height, width, *image.shape[2:])
+    result = _rounded(resize_bilinear(layers, height, width))
+    return result.reshape(height, width, *image.shape[2:])
 
 
 def _rounded(image: np.ndarray) -> np.ndarray:

@@ -24,14 +24,15 @@ PARTS = ("foreground", "background")
 
 
 def denoise(key: Array, arrays: Mapping[str, Array], options: Any) -> dict[str, Array]:
-    """`arrays` with the chance `options.denoise` of denoised colours, in both parts or in neither.
+    """`arrays` with the chance `options.denoise` of denoised colours, in all parts or in none.
 
-    The denoised copies, `foreground_denoised` and `background_denoised`, are left out after that;
-    without them nothing changes.
+    The denoised copies, `foreground_denoised` and `background_denoised`, and `foreground2_denoised`
+    where a second foreground lies behind, are left out after that; without them nothing changes.
     """
-    copies = {part: arrays[f"{part}_denoised"] for part in PARTS if f"{part}_denoised" in arrays}
-    arrays = {name: x for name, x in arrays.items() if not name.endswith("_denoised")}
-    if len(copies) < len(PARTS) or not options.denoise:
+    names = [name for name in arrays if name.endswith("_denoised")]
+    copies = {name.removesuffix("_denoised"): arrays[name] for name in names}
+    arrays = {name: x for name, x in arrays.items() if name not in names}
+    if not copies.keys() >= set(PARTS) or not options.denoise:
         return arrays
     chosen = jax.random.bernoulli(key, options.denoise)
     return arrays | {part: jnp.where(chosen, x, arrays[part]) for part, x in copies.items()}

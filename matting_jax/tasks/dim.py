@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from matting_jax.image import trimap
+from matting_jax.image import rssn, trimap
 from matting_jax.image.composite import composite
 from matting_jax.losses import charbonnier, region_mean
 from matting_jax.tasks import each_sample
@@ -42,8 +42,9 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     """Composites, or photos with their alpha, under a random trimap.
 
     `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3], or `image` and `alpha`. `config.synthesis` holds the chance of a
-    flip and the smallest and largest size of the ellipses that erode and dilate. Returns inputs
+    and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
+    and `alpha`. `config.synthesis` holds the chances of a flip and of RSSN, and the smallest and
+    largest size of the ellipses that erode and dilate. Returns inputs
     {image, trimap} and truth {alpha} with the colours of composites, float32. mmagic reads files of
     whole composites, cut down to bytes, and resizes the crop; here the resized crop is composed.
     """
@@ -51,7 +52,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     smallest, largest = options.trimap_kernel
 
     def sample(key: Array, arrays: Arrays) -> tuple[Arrays, Arrays]:
-        keys = jax.random.split(key)
+        keys = jax.random.split(key, 4)
         flip = jax.random.bernoulli(keys[0], options.flip)
         arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         truth = {name: jnp.where(flip, x[:, ::-1], x) for name, x in arrays.items()}
@@ -59,7 +60,10 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         if "image" in truth:
             image = truth.pop("image")
         else:
-            image = composite(truth["foreground"], alpha, truth["background"])
+            truth = rssn.denoise(keys[2], truth, options.rssn)
+            image, truth["foreground"], truth["background"] = rssn.compose(
+                keys[3], truth["foreground"], alpha, truth["background"], options.rssn
+            )
         erosion, dilation = jax.random.randint(keys[1], (2,), smallest, largest + 1)
         unknown = trimap.mmagic(alpha, erosion, dilation, largest=largest)
         return {"image": image, "trimap": unknown}, truth

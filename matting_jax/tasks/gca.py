@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from matting_jax.image import trimap
+from matting_jax.image import rssn, trimap
 from matting_jax.image.colour import IMAGENET_STD, jitter_hsv
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import correlate, gabor_filters, sobel_magnitude
@@ -38,28 +38,29 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
     and `background` [B, H, W, 3]; and where samples may combine two foregrounds, `foreground2` and
     `alpha2`: in a sample without a second the first again, with alpha2 0, which changes nothing.
-    `config.synthesis` holds the smallest and largest size of the ellipses of the trimap, and the
-    ranges of the jitter. Returns inputs {image, trimap} and truth {alpha, foreground, background},
+    Colours have denoised copies or none, see `image.rssn`. `config.synthesis` holds the smallest
+    and largest size of the ellipses of the trimap, the ranges of the jitter and RSSN's chances.
+    Returns inputs {image, trimap} and truth {alpha, foreground, background},
     float32. Colours are never cut down to bytes, as the source does where it combines.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
 
     def sample(key: Array, arrays: Arrays) -> tuple[Arrays, Arrays]:
-        keys = jax.random.split(key)
+        keys = jax.random.split(key, 4)
         arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
+        arrays = rssn.denoise(keys[2], arrays, options.rssn)
         foreground, alpha = arrays["foreground"], arrays["alpha"]
         if "foreground2" in arrays:
             second = arrays["foreground2"], arrays["alpha2"]
             foreground, alpha = combine(foreground, alpha, *second)
         sizes = jax.random.randint(keys[0], (2,), smallest, largest + 1)
         unknown = trimap.gca(alpha, *sizes, largest)
-        truth = {
-            "alpha": alpha,
-            "foreground": jitter_hsv(keys[1], foreground, alpha, options.jitter),
-            "background": arrays["background"],
-        }
-        image = composite(truth["foreground"], alpha, truth["background"])
+        foreground = jitter_hsv(keys[1], foreground, alpha, options.jitter)
+        image, foreground, background = rssn.compose(
+            keys[3], foreground, alpha, arrays["background"], options.rssn
+        )
+        truth = {"alpha": alpha, "foreground": foreground, "background": background}
         return {"image": image, "trimap": unknown}, truth
 
     arrays = {name: x for name, x in batch.items() if name != "index"}

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from matting_jax.image import trimap
+from matting_jax.image import rssn, trimap
 from matting_jax.image.colour import distort
-from matting_jax.image.composite import composite
 from matting_jax.image.filters import gaussian_blur
 from matting_jax.losses import absolute, l2, mean
 from matting_jax.tasks import each_sample
@@ -34,12 +33,15 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     options = config.synthesis
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, Array, Array]:
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 8)
         arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
         image = arrays.get("image")
         if image is None:
-            image = composite(arrays["foreground"], alpha, arrays["background"])
+            arrays = rssn.denoise(keys[6], arrays, options.rssn)
+            image, *_ = rssn.compose(
+                keys[7], arrays["foreground"], alpha, arrays["background"], options.rssn
+            )
         unknown = random_trimap(
             keys[:2], alpha, options.trimap_kernel, options.trimap_iterations
         )

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from matting_jax.image import rssn
 from matting_jax.image.colour import distort
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import gaussian_blur_of, gradient_length
@@ -32,9 +33,10 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     """Composites, or photos with their alpha, and what the network should say of them.
 
     `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3], or `image` and `alpha`. `config.synthesis` holds the chances and
-    ranges of the augmentation. Returns inputs {image} and truth {alpha, trimap, foreground,
-    background}, float32; the colours of a photo stand for both of its layers.
+    and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
+    and `alpha`. `config.synthesis` holds the chances and ranges of the augmentation. Returns inputs
+    {image} and truth {alpha, trimap, foreground, background}, float32; the colours of a photo stand
+    for both of its layers.
 
     As published, the layers' colours are distorted apart from those of their composite. The trimap
     is that of the alpha before it is blurred, and of the crop, where PaddleSeg takes the whole
@@ -43,7 +45,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     options = config.synthesis
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, ...]:
-        keys = jax.random.split(key, 9)
+        keys = jax.random.split(key, 11)
         arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
         unknown = random_trimap(
@@ -52,8 +54,10 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         if "image" in arrays:
             pictures = [arrays["image"]]
         else:
-            layers = [arrays["foreground"], arrays["background"]]
-            pictures = [composite(layers[0], alpha, layers[1]), *layers]
+            arrays = rssn.denoise(keys[9], arrays, options.rssn)
+            pictures = rssn.compose(
+                keys[10], arrays["foreground"], alpha, arrays["background"], options.rssn
+            )
         order = jax.random.permutation(keys[2], 4)
         apart = jax.random.split(keys[3], len(pictures))
         pictures = [

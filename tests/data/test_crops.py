@@ -8,6 +8,7 @@ AFFINE = dict(rotation=30.0, scale=(0.8, 1.25), shear=10.0, flip=0.5, square=0.2
 RULES = {
     "rescale": dict(rescale=(24, 48)),
     "windows": dict(windows=(24, 32, 48)),
+    "corners": dict(corners=(24, 32, 48)),
     "affine": dict(affine=AFFINE),
 }
 
@@ -21,11 +22,12 @@ def group(size=32, around="unknown", **fields):
     [
         (dict(size=0, rescale=(24, 48)), "config.data.crop.size"),
         (dict(around="everywhere", rescale=(24, 48)), "anywhere, foreground, unknown"),
-        (dict(), "exactly one of rescale, windows, affine, but has none"),
+        (dict(), "exactly one of rescale, windows, corners, affine, but has none"),
         (dict(rescale=(24, 48), windows=(24,)), "has rescale and windows"),
         (dict(rescale=(48, 24)), "config.data.crop.rescale"),
         (dict(windows=()), "config.data.crop.windows"),
         (dict(windows=(32, 0)), "config.data.crop.windows"),
+        (dict(corners=()), "config.data.crop.corners"),
         (dict(windows=(32,), small="padd"), "config.data.crop.small 'padd': did you mean 'pad'"),
         (dict(size=15, affine=AFFINE), "config.data.crop.size is 15, but must be at least 16"),
         (dict(affine=AFFINE | dict(scale=(0.0, 1.0))), "config.data.crop.affine.scale"),

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from matting_jax.commandline import load_config
 from matting_jax.image import rssn
 from matting_jax.image.geometry import resize_smooth
-from matting_jax.tasks import modnet
+from matting_jax.tasks import task_file
+from tests.conftest import compiled_quickly
 from tests.goldens import synth
 
 ROOT = Path(__file__).parents[2]
@@ -127,23 +128,46 @@ def test_both_parts_are_denoised_or_neither():
         assert all(kept[name] is arrays[name] for name in kept)
 
 
-def test_other_networks_may_train_by_it():
-    """MODNet's composites change only where it is switched on, and then in the background."""
-    config = load_config(ROOT / "configs" / "modnet.py", "")
+@pytest.mark.parametrize(
+    ("file", "variant"),
+    [("modnet", ""), ("modnet", "paddle"), ("pp_matting", ""), ("gca", ""), ("dim", "")],
+)
+def test_other_networks_may_train_by_it(file, variant):
+    """Composites change where it is switched on: in the background, or in all their colours."""
+    config = load_config(ROOT / "configs" / f"{file}.py", variant)
     assert not any(config.synthesis.rssn[name] for name in ("sharpness", "noise", "denoise"))
-    config.synthesis.flip = 0.0
-    for name in config.synthesis.jitter:
-        config.synthesis.jitter[name] = 0.0
+    for name in {"flip", "blur"} & set(config.synthesis):
+        config.synthesis[name] = 0.0
+    for group in {"jitter", "distort"} & set(config.synthesis):
+        for name in config.synthesis[group]:
+            config.synthesis[group][name] *= 0
+    config.synthesis.rssn.blur_sizes = (21,)
+    task = task_file(config.task.name)
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64]
     alpha = np.where(np.hypot(y - 32, x - 32) < 16, 255, 0).astype(np.uint8)[None, ..., None]
-    batch = {name: rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-             for name in ("foreground", "background")} | {"alpha": alpha}  # fmt: skip
-    key = jax.random.split(jax.random.key(0), 1)
-    plain, truth = modnet.synthesize(key, batch, config)
-    config.synthesis.rssn.sharpness = 1.0
-    blurred, same_truth = modnet.synthesize(key, batch, config)
-    jax.tree.map(np.testing.assert_array_equal, truth, same_truth)
-    inside = alpha[..., 0] == 255
-    np.testing.assert_array_equal(plain["image"][inside], blurred["image"][inside])
-    assert blurred["image"][~inside].std() < plain["image"][~inside].std() / 5
+    names = ("foreground", "background", "foreground_denoised", "background_denoised")
+    batch = {name: rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8) for name in names}
+    batch["alpha"] = alpha
+    key, inside = jax.random.split(jax.random.key(0), 1), alpha[..., 0] == 255
+    with compiled_quickly():
+        plain, _ = task.synthesize(key, batch, config)
+        config.synthesis.rssn.sharpness = config.synthesis.rssn.denoise = 1.0
+        changed, truth = task.synthesize(key, batch, config)
+    for inputs, end in ((plain, ""), (changed, "_denoised")):
+        colours = batch[f"foreground{end}"][inside]
+        np.testing.assert_allclose(255 * inputs["image"][inside], colours, atol=0.01)
+    colours = batch["background"][~inside]
+    np.testing.assert_allclose(255 * plain["image"][~inside], colours, atol=0.01)
+    colours = 255 * rssn.box_blur(batch["background_denoised"][0] / np.float32(255), 21)[None]
+    np.testing.assert_allclose(255 * changed["image"][~inside], colours[~inside], atol=0.01)
+    if "background" in truth:
+        np.testing.assert_allclose(255 * truth["background"], colours, atol=0.01)
+
+
+def test_a_second_foreground_is_denoised_with_the_first():
+    names = ("foreground", "background", "foreground2")
+    arrays = {name: np.zeros((2, 2, 3), np.float32) for name in names}
+    copies = {f"{name}_denoised": np.ones((2, 2, 3), np.float32) for name in names}
+    ours = rssn.denoise(jax.random.key(0), arrays | copies, options(denoise=1.0))
+    assert ours.keys() == set(names) and all(np.all(x == 1) for x in ours.values())
