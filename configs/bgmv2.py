@@ -52,7 +52,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     # Files to start from; model: in what the network of the checkpoint differs.
     config.init = ConfigDict(dict(checkpoint="", backbone="", model=dict(refine=False)))
 
-    config.task = ConfigDict(dict(name="bgmv2"))
+    # base_steps: so many steps train the base network alone before those of both
+    config.task = ConfigDict(dict(name="bgmv2", base_steps=0))
     layer = dict(flip=0.5, blur=0.1, blur_radius=5, sharpen=0.1)
     layer["jitter"] = dict(brightness=0.15, contrast=0.15, saturation=0.15, hue=0.05)
     turn = dict(rotation=5.0, shear=5.0, translation=0.1)
@@ -112,7 +113,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.crop.size, config.data.crop.rescale = 512, (512, 512)
         config.evaluate_every = config.save_every = 5000
     if variant == "sample":
-        config.steps = 1500
+        config.steps, config.task.base_steps = 1500, 1000
         config.model.backbone, config.model.sample_pixels = "mobilenet_v2", 8000
         config.synthesis.views = ()
         config.synthesis.foreground.affine.scale = (0.75, 1.25)
@@ -122,7 +123,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.schedule.name, config.optimizer.schedule.warmup_steps = "poly", 50
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop.size, config.data.crop.rescale = 192, (288, 384)
+        config.data.crop.size, config.data.crop.rescale = 384, (288, 384)
         config.data.crop.around = "foreground"
         config.log_every, config.evaluate_every, config.save_every = 50, 500, 500
     return config

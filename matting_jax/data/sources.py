@@ -195,7 +195,7 @@ def _train_source(config, builders_folder: str | Path) -> Source:
         backgrounds = Lazy(found[-1].items, read_image)
         places.append(str(found[-1].folder))
     elif elsewhere:
-        backgrounds = _other_backgrounds(config, builders_folder)
+        backgrounds = _other_backgrounds(train, config.data.directory, builders_folder)
         places.append(f"{train.background_dataset}/{train.background_split}")
     else:
         _require(features, {"background"}, train.dataset)
@@ -245,9 +245,9 @@ def _check_photos(config) -> None:
         )
 
 
-def _other_backgrounds(config, builders_folder: str | Path) -> Lazy:
-    name, split = config.data.train.background_dataset, config.data.train.background_split
-    builder = builders.load_builder(name, config.data.directory, builders_folder)
+def _other_backgrounds(part, directory: str, builders_folder: str | Path) -> Lazy:
+    name, split = part.background_dataset, part.background_split
+    builder = builders.load_builder(name, directory, builders_folder)
     feature = "background" if "background" in builder.info.features else "image"
     _require(set(builder.info.features), {feature}, name)
     data = builders.records(builder, split)
@@ -276,7 +276,9 @@ def evaluation_images(
 
     Its trimaps come with it, from a folder trimap/ beside image/ and alpha/, a column of the list
     or a feature of the data set, or are made of alpha where there are none and config.data.test has
-    a `trimap_distance`. Raises ValueError when folders or files are missing or cannot be used.
+    a `trimap_distance`. So do captured backgrounds, from a folder background/, the list, or the
+    data set; foregrounds without any are laid over those of `background_dataset`. Raises ValueError
+    when folders or files are missing or cannot be used.
     """
     distance = config.data.test.get("trimap_distance")
     if distance is not None:
@@ -304,17 +306,26 @@ def _evaluation_images(config, builders_folder: str | Path) -> Sequence[Evaluati
         folders.accept([found], config.data.skip_bad)
         return Lazy(found.items, _read_scored)
     data, features = _records(config, "test", builders_folder)
+    backgrounds = None
     if "image" in features:
         _require(features, {"alpha"}, test.dataset)
+    elif test.get("background_dataset"):
+        _require(features, {"foreground", "alpha"}, test.dataset)
+        backgrounds = _other_backgrounds(test, config.data.directory, builders_folder)
     else:
         _require(features, {"foreground", "alpha", "background"}, test.dataset)
+        backgrounds = Lazy(data, _record_background)
 
     def read(index: int) -> EvaluationImage:
         record = data[index]
         name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
-        pair = _record_pair(record) if "image" in features else _composite(record)
         trimap = read_trimap(io.BytesIO(record["trimap"])) if "trimap" in features else None
-        return EvaluationImage(name, *pair, trimap)
+        if backgrounds is None:
+            return EvaluationImage(name, *_record_pair(record), trimap)
+        foreground, alpha = _record_foreground(record)
+        background = lists.lay_under(backgrounds[index % len(backgrounds)], *alpha.shape)
+        image = _composite(foreground, alpha, background)
+        return EvaluationImage(name, image, alpha, trimap, background)
 
     return Lazy(range(len(data)), read)
 
@@ -330,24 +341,28 @@ def _listed_images(config) -> Sequence[EvaluationImage]:
     def read(image: tuple[str, lists.Listed]) -> EvaluationImage:
         name, item = image
         trimap = item.trimap and read_trimap(item.trimap)
-        return EvaluationImage(name, *lists.read_listed(item), trimap)
+        photo, alpha, background = lists.read_listed(item)
+        return EvaluationImage(name, photo, alpha, trimap, background)
 
     return Lazy(named, read)
 
 
-def folder_images(photos: str, truths: str, trimaps: str = "") -> Sequence[EvaluationImage]:
-    """The photos of a folder with their alphas, and trimaps, of the same names in other folders.
+def folder_images(
+    photos: str, truths: str, trimaps: str = "", backgrounds: str = ""
+) -> Sequence[EvaluationImage]:
+    """The photos of a folder with their alphas, and trimaps and captured backgrounds, of the same
+    names in other folders.
 
     Raises ValueError that names everything that is missing or differs in size.
     """
 
     def read(files: folders.Compared) -> EvaluationImage:
         trimap = files.trimap and read_trimap(files.trimap)
-        return EvaluationImage(
-            files.name, read_image(files.photo), read_alpha(files.truth), trimap
-        )
+        background = files.background and read_image(files.background)
+        photo, alpha = read_image(files.photo), read_alpha(files.truth)
+        return EvaluationImage(files.name, photo, alpha, trimap, background)
 
-    return Lazy(folders.find_compared(None, truths, trimaps, photos), read)
+    return Lazy(folders.find_compared(None, truths, trimaps, photos, backgrounds), read)
 
 
 def _cache(config) -> Path:
@@ -371,7 +386,8 @@ def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
 
 def _read_scored(scored: folders.Scored) -> EvaluationImage:
     trimap = scored.trimap and read_trimap(scored.trimap)
-    return EvaluationImage(scored.pair.image.stem, *_read_pair(scored.pair), trimap)
+    background = scored.background and read_image(scored.background)
+    return EvaluationImage(scored.pair.image.stem, *_read_pair(scored.pair), trimap, background)
 
 
 def _read_pair(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -416,8 +432,6 @@ def _record_pair(record: dict) -> tuple[np.ndarray, np.ndarray]:
     return read_image(io.BytesIO(record["image"])), read_alpha(io.BytesIO(record["alpha"]))
 
 
-def _composite(record: dict) -> tuple[np.ndarray, np.ndarray]:
-    foreground, alpha = _record_foreground(record)
+def _composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     weight = alpha[..., None].astype(np.float32) / 255
-    image = weight * foreground + (1 - weight) * _record_background(record)
-    return np.rint(image).astype(np.uint8), alpha
+    return np.rint(weight * foreground + (1 - weight) * background).astype(np.uint8)

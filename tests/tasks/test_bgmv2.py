@@ -137,7 +137,7 @@ def test_shadow_darkens_the_photo_behind_the_subject_alone(undisturbed):
 def test_capture_differs_from_what_the_photo_was_composed_with(undisturbed, change):
     config = plain()
     config.synthesis.capture[change].chance = 1.0
-    config.synthesis.capture.affine.rotation = 5.0
+    config.synthesis.capture.affine.update(dict(rotation=5.0, translation=0.1))  # 1% is no pixel
     inputs, truth = synthesized(config)
     before = undisturbed[0]
     np.testing.assert_array_equal(inputs["image"], before["image"])
