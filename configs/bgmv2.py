@@ -125,5 +125,5 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.size, config.data.crop.rescale = 384, (288, 384)
         config.data.crop.around = "foreground"
-        config.log_every, config.evaluate_every, config.save_every = 50, 500, 500
+        config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config
