@@ -27,8 +27,8 @@ BASE_VIEWS = (
 )  # fmt: skip
 # 1024 to 2047 there.
 REFINE_VIEWS = (
-    (1024, 1536), (1152, 1984), (1280, 1088), (1408, 1792),
-    (1536, 1280), (1664, 1664), (1792, 1408), (1984, 1152),
+    (1024, 1728), (1152, 1984), (1280, 1152), (1408, 1856),
+    (1536, 1344), (1728, 1728), (1856, 1472), (2016, 1216),
 )  # fmt: skip
 
 
@@ -78,7 +78,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.weight_decay = 0.0  # adamw: apart from the gradient; else added to it
     config.optimizer.decay = "all"  # or "kernels": neither biases nor scales of normalisations
     config.optimizer.clip_norm = 0.0  # above 0: the largest norm of all gradients together
+    config.optimizer.clip_moving = 0.0  # above 0: the largest norm by its moving mean, as GCA's
     config.optimizer.schedule = ConfigDict(dict(name="constant", warmup_steps=0))
+    config.optimizer.schedule.first_step = 0  # 1: the warm-up's first step does not rest
     config.optimizer.schedule.step_every = 0  # step
     config.optimizer.schedule.step_factor = 0.1  # step
     config.optimizer.schedule.power = 0.9  # poly
@@ -92,6 +94,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
         dict(dataset="", split="train", foregrounds="", backgrounds="", images="")
     )
     config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
+    # For foregrounds of a data set that has no backgrounds of its own.
+    config.data.train.background_dataset, config.data.train.background_split = "", "train"
+    config.data.test.background_dataset, config.data.test.background_split = "", "valid"
     # Whole foregrounds; the synthesis scales them. Backgrounds the crop has scaled once already.
     config.data.crop = ConfigDict(dict(size=2048, rescale=(2048, 2048), around="anywhere"))
     config.test_time = ConfigDict()
