@@ -2,7 +2,6 @@
 
     python -m benchmarks.metrics
 
-needs OpenCV for the comparison (`pip install opencv-python-headless`), which the library does not.
 Everything runs in one thread; each time is the least of several, taken in turn.
 """
 from __future__ import annotations
@@ -12,18 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from matting_jax import metrics
-
-try:
-    import cv2
-except ImportError:
-    raise SystemExit(
-        "the benchmark compares with OpenCV: pip install opencv-python-headless"
-    ) from None
 
 HEIGHT, WIDTH = 1080, 1920
 DRAWN, PAIRS = 10, 100

@@ -27,8 +27,8 @@ BASE_VIEWS = (
 )  # fmt: skip
 # 1024 to 2047 there.
 REFINE_VIEWS = (
-    (1024, 1536), (1152, 1984), (1280, 1088), (1408, 1792),
-    (1536, 1280), (1664, 1664), (1792, 1408), (1984, 1152),
+    (1024, 1728), (1152, 1984), (1280, 1152), (1408, 1856),
+    (1536, 1344), (1728, 1728), (1856, 1472), (2016, 1216),
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     # Files to start from; model: in what the network of the checkpoint differs.
     config.init = ConfigDict(dict(checkpoint="", backbone="", model=dict(refine=False)))
 
-    config.task = ConfigDict(dict(name="bgmv2"))
+    # base_steps: so many steps train the base network alone before those of both
+    config.task = ConfigDict(dict(name="bgmv2", base_steps=0))
     layer = dict(flip=0.5, blur=0.1, blur_radius=5, sharpen=0.1)
     layer["jitter"] = dict(brightness=0.15, contrast=0.15, saturation=0.15, hue=0.05)
     turn = dict(rotation=5.0, shear=5.0, translation=0.1)
@@ -93,6 +94,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
         dict(dataset="", split="train", foregrounds="", backgrounds="", images="")
     )
     config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
+    # For foregrounds of a data set that has no backgrounds of its own.
+    config.data.train.background_dataset, config.data.train.background_split = "", "train"
+    config.data.test.background_dataset, config.data.test.background_split = "", "valid"
     # Whole foregrounds; the synthesis scales them. Backgrounds the crop has scaled once already.
     config.data.crop = ConfigDict(dict(size=2048, rescale=(2048, 2048), around="anywhere"))
     config.test_time = ConfigDict()
@@ -114,7 +118,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.crop.size, config.data.crop.rescale = 512, (512, 512)
         config.evaluate_every = config.save_every = 5000
     if variant == "sample":
-        config.steps = 1500
+        config.steps, config.task.base_steps = 1500, 1000
         config.model.backbone, config.model.sample_pixels = "mobilenet_v2", 8000
         config.synthesis.views = ()
         config.synthesis.foreground.affine.scale = (0.75, 1.25)
@@ -124,7 +128,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.schedule.name, config.optimizer.schedule.warmup_steps = "poly", 50
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop.size, config.data.crop.rescale = 192, (288, 384)
+        config.data.crop.size, config.data.crop.rescale = 384, (288, 384)
         config.data.crop.around = "foreground"
-        config.log_every, config.evaluate_every, config.save_every = 50, 500, 500
+        config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

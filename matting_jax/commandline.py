@@ -20,15 +20,19 @@ from matting_jax.choices import one_of
 from matting_jax.stopping import Stopped
 from matting_jax.workdir import flat, read_config
 
-FOLDERS = ("predictions", "truths", "trimaps", "photos")  # of alphas from another tool
+COMPARED = ("predictions", "truths", "trimaps", "photos")  # folders of alphas from another tool
+FOLDERS = (*COMPARED, "backgrounds")
 # mode: the flags that it reads beside --config, --workdir and --debug
 MODES = {
     "train": (),
     "evaluate": (
-        "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "convention", "output",
+        "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "backgrounds",
+        "convention", "output", "overwrite",
+    ),
+    "predict": (
+        "checkpoint", "input", "output", "trimap", "background", "align", "foreground", "bits",
         "overwrite",
     ),
-    "predict": ("checkpoint", "input", "output", "trimap", "foreground", "bits", "overwrite"),
     "convert": ("checkpoint", "output", "overwrite"),
 }
 
@@ -46,10 +50,12 @@ def define_flags() -> flags.FlagValues:
         ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
         ("input", None, "predict: a photo, a folder or a glob of photos"),
         ("trimap", None, "predict: the photo's trimap, or a folder of trimaps of the same names"),
+        ("background", None, "predict: the empty background, or a folder of those of each photo"),
         ("predictions", None, "evaluate: folder of alphas of any tool, in place of a network's"),
         ("truths", None, "evaluate: folder of their true alphas, of the same names"),
         ("trimaps", None, "evaluate: folder of their trimaps, to score the unknown region as well"),
         ("photos", None, "evaluate: folder of their photos, for the network, or to be shown"),
+        ("backgrounds", None, "evaluate: folder of their empty backgrounds, for the network"),
         ("convention", "matlab", "evaluate: whose metrics, matlab is the Composition-1k benchmark"),
         ("output", None, "predict, evaluate: folder for the results; convert: file to write"),
         ("foreground", "multilevel", "predict: colours of the cut-out, multilevel, blur or none"),
@@ -60,6 +66,7 @@ def define_flags() -> flags.FlagValues:
         flag_values=values,
     )  # fmt: skip
     for name, text in (
+        ("align", "predict: move the background to where the photo's camera saw it"),
         ("save", "evaluate: keep the alphas as well"),
         ("overwrite", "replace results that exist"),
         ("debug", "show the traceback of an error"),
@@ -80,7 +87,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
-    for name in ("workdir", "checkpoint", "input", "output", "trimap", *FOLDERS):
+    for name in ("workdir", "checkpoint", "input", "output", "trimap", "background", *FOLDERS):
         if values[name].value:
             values[name].value = os.path.expanduser(values[name].value)
     for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
@@ -113,7 +120,8 @@ def needs_no_network(values: flags.FlagValues, overrides: Sequence[str]) -> bool
         return False
     if not values.truths:
         raise ValueError("--predictions DIR and --truths DIR belong together: give both")
-    network = [f"--{x}" for x in ("config", "workdir", "checkpoint", "save") if values[x].present]
+    names = ("config", "workdir", "checkpoint", "save", "backgrounds")
+    network = [f"--{name}" for name in names if values[name].present]
     for flag in (*network, *overrides):
         raise ValueError(f"--predictions needs no network: leave out {flag.partition('=')[0]}")
     return True
@@ -236,7 +244,7 @@ def run(values: flags.FlagValues) -> int | None:
         from matting_jax.compare import compare
 
         compare(
-            *(values[name].value for name in FOLDERS),
+            *(values[name].value for name in COMPARED),
             values.output,
             convention=values.convention,
             overwrite=values.overwrite,
@@ -275,6 +283,8 @@ def run(values: flags.FlagValues) -> int | None:
                 values.input,
                 values.output,
                 trimap=values.trimap,
+                background=values.background,
+                align=values.align,
                 foreground=values.foreground,
                 bits=values.bits,
                 overwrite=values.overwrite,

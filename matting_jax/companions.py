@@ -1,4 +1,4 @@
-"""The file that goes with each photo, say its trimap."""
+"""The file that goes with each photo: its trimap, or its captured background."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,13 +11,17 @@ WAYS = {
     "trimap": "a grey image of the photo's size, black background, white foreground, grey (128) "
     "unknown. Paint it, or make it from the alpha of a network that needs none "
     "(docs/trimaps.md shows how)",
+    "background": "a photo of the same place and size without the subject, from the same camera at "
+    "the same spot (docs/bgmv2.md shows how to take it)",
 }
+SHARED = ("background",)  # of which one may serve all photos
 
 
 def find_companions(
     photos: Sequence[Path], root: Path, kind: str, given: str | None
 ) -> dict[Path, Path]:
-    """The `kind` ("trimap") of each photo: the file `given`, or of a folder the file of its name.
+    """The `kind` ("trimap", "background") of each photo: the file `given`, or of a folder the file
+    of its name.
 
     In a folder NAME.* or NAME_trimap.* belongs to the photo NAME.*, in the same folder below it as
     the photo is below `root`. Photos that are themselves the trimap of another have none and are
@@ -27,6 +31,8 @@ def find_companions(
         raise ValueError(f"this network needs a {kind}: pass --{kind} FILE|DIR, {WAYS[kind]}")
     place = Path(given)
     if place.is_file():
+        if kind in SHARED and len(photos) > 1:
+            return {photo: place for photo in photos if photo.resolve() != place.resolve()}
         if len(photos) > 1:
             raise ValueError(
                 f"--{kind} {place} is one file for {len(photos)} photos: pass a folder that holds "

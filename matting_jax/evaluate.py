@@ -36,7 +36,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Score `checkpoint`, or the best one of `workdir`, on the test data of `config`.
 
-    In its place on `folders`: photos, truths and, for networks that need them, trimaps.
+    In its place on `folders`: photos, truths and, for networks that need them, trimaps or
+    backgrounds.
     Results as `measure` writes them, with `save` also the alphas, into the folder `output`, by
     default WORKDIR/evaluation/NAME. A task that has scores of its own writes these, a table of one
     line, with pictures. Returns the means. Raises FileExistsError rather than overwrite anything.
@@ -46,8 +47,13 @@ def evaluate(
     folder = Path(output) if output else workdir / "evaluation" / name
     check_output(folder, overwrite)
     needs = input_names(create_model(config.name, **config.model))
-    if folders and "trimap" in needs and "trimaps" not in folders:
-        raise ValueError(f"{config.name} needs a trimap of each photo: give --trimaps DIR as well")
+    for kind in needs:
+        if folders and kind != "image" and f"{kind}s" not in folders:
+            raise ValueError(
+                f"{config.name} needs a {kind} of each photo: give --{kind}s DIR as well"
+            )
+    if "backgrounds" in (folders or {}) and "background" not in needs:
+        raise ValueError(f"{config.name} takes no background: leave out --backgrounds")
     images = folder_images(**folders) if folders else evaluation_images(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
@@ -95,5 +101,11 @@ def predictions(
 
 
 def beside(matter: Matter, image: EvaluationImage) -> dict[str, np.ndarray | None]:
-    """What `matter` needs of `image` beside the photo."""
+    """What `matter` needs of `image` beside the photo; ValueError where there is none."""
+    for name in matter.needs:
+        if getattr(image, name) is None:
+            raise ValueError(
+                f"{matter.name} needs a {name} of the test image {image.name}: put it into a "
+                f"folder {name}/ beside image/ and alpha/, with the same name"
+            )
     return {name: getattr(image, name) for name in matter.needs}

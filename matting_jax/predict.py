@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from matting_jax.align import align as align_background
 from matting_jax.choices import one_of
 from matting_jax.companions import find_companions
 from matting_jax.convert import load_checkpoint
@@ -27,7 +28,7 @@ from matting_jax.models import create_model, input_names, network_file
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
-READERS = {"trimap": read_trimap}
+READERS = {"trimap": read_trimap, "background": read_image}
 
 logger = logging.getLogger("matting_jax")
 
@@ -39,14 +40,17 @@ def predict(
     output: str | None,
     *,
     trimap: str | None = None,
+    background: str | None = None,
+    align: bool = False,
     foreground: str = "multilevel",
     bits: int = 8,
     overwrite: bool = False,
 ) -> int:
     """Write NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
-    `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob; `trimap`: for
-    networks that need one, a file or a folder (see `companions`). The alpha is grey with 8 or 16
+    `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob; `trimap` and
+    `background`: for networks that need one, a file or a folder (see `companions`). With `align`
+    backgrounds are moved to where the photo's camera saw them. The alpha is grey with 8 or 16
     `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
     "multilevel" or "blur" estimates, or left away ("none"). Photos that cannot be read, or that
     memory does not suffice for, are named and passed over. Returns 1 if there were any, else 0.
@@ -63,7 +67,9 @@ def predict(
     one_of(foreground, FOREGROUNDS, "--foreground")
     one_of(str(bits), BITS, "--bits")
     root, paths = find_photos(photos, Path(output))
-    beside = find_beside(config, root, paths, {"trimap": trimap})
+    beside = find_beside(config, root, paths, {"trimap": trimap, "background": background})
+    if align and "background" not in beside:
+        raise ValueError(f"{config.name} takes no background: leave out --align")
     paths = [path for path in paths if all(path in files for files in beside.values())]
     results = plan(root, paths, Path(output), foreground, overwrite)
     variables = load_checkpoint(config.name, checkpoint, **config.model)
@@ -76,6 +82,8 @@ def predict(
             try:
                 photo, frames = read_image(path), count_frames(path)
                 given = {kind: READERS[kind](files[path]) for kind, files in beside.items()}
+                if align:
+                    given["background"] = aligned(photo, given["background"], path, beside)
                 check_sizes(photo, given, path, beside)
             except ValueError as error:
                 faults.append(str(error))
@@ -149,6 +157,22 @@ def find_beside(
             raise ValueError(f"{config.name} takes no {kind}: leave out --{kind}")
     needed = {kind: value for kind, value in given.items() if kind in needs}
     return {kind: find_companions(paths, root, kind, value) for kind, value in needed.items()}
+
+
+def aligned(
+    photo: np.ndarray,
+    background: np.ndarray,
+    path: Path,
+    beside: Mapping[str, Mapping[Path, Path]],
+) -> np.ndarray:
+    """The background as the photo's camera saw it; ValueError, naming both, where they differ."""
+    try:
+        return align_background(background, photo)
+    except ValueError as error:
+        raise ValueError(
+            f"{beside['background'][path]} cannot be aligned with {path}: {error}; give another "
+            "background, or leave out --align if the camera stood still"
+        ) from error
 
 
 def check_sizes(

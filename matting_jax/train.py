@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,12 +77,12 @@ def train(config: ConfigDict, workdir: Path) -> State:
     scored = len(images) if names_test_data(config) else 0
     console.print_start(config, model, mesh, source, scored, workdir, first_step)
 
-    # A step of its own for each size: all are compiled once, none again.
-    views = [(view,) for view in task.views(config)] if hasattr(task, "views") else []
-    steps = [
-        parallel.pmap(train_step(config, model, task, optimizer, len(source), *view), mesh)
-        for view in views or [()]
-    ]
+    @cache
+    def program(model: nn.Module, *view: tuple[int, int]) -> Callable:
+        """The step that trains `model`: of each size it is compiled once."""
+        step = train_step(config, model, task, optimizer, len(source), *view)
+        return parallel.pmap(step, mesh)
+
     writer = Writer(workdir, first_step if restored else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and restored is None:
@@ -97,7 +97,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
     with listening(job) as asked:
         for done in (bar := console.progress(first_step, config.steps)):
             batch = stretch.wait_for(batches)
-            state, terms = steps[done % len(steps)](state, parallel.split(batch, mesh))
+            stage = task.stage(model, config, done) if hasattr(task, "stage") else (model,)
+            state, terms = program(*stage)(state, parallel.split(batch, mesh))
             if config.log_every:
                 stretch.add(terms)
             last.follow(done, batch, terms)
@@ -214,8 +215,8 @@ def train_step(
 ):
     """step(state, batch) -> (state, terms) of one device; see `parallel.pmap`.
 
-    `epoch` is the number of training samples; tasks with a memory refresh it by that. `view`: one
-    of the task's `views`, where it has any.
+    `epoch` is the number of training samples; tasks with a memory refresh it by that. `view`: the
+    size of the task's `stage`, where it has any.
     """
     seed = jax.random.key(config.seed)
     forward = getattr(task, "forward", apply)

@@ -118,6 +118,20 @@ class TinyTrimap(nn.Module):
         return {"alpha": nn.sigmoid(refined), "coarse_alpha": coarse}
 
 
+class TinyBackground(nn.Module):
+    """A network that takes a captured background: alpha is how much the photo differs from it."""
+
+    @nn.compact
+    def __call__(self, image, background, *, train=False):
+        gain = self.param("gain", nn.initializers.ones, (1,))
+        difference = jnp.max(jnp.abs(image - background), axis=-1, keepdims=True)
+        return {"alpha": jnp.clip(gain * difference, 0, 1)}
+
+
+def as_they_are(model, image, background):
+    return {"image": image[None], "background": background[None]}
+
+
 def pad(model, image, trimap):
     padded = {"image": image, "trimap": trimap}
     return {name: pad_to_multiple(x, 32)[None] for name, x in padded.items()}
@@ -128,10 +142,11 @@ def crop(model, alpha, height, width):
 
 
 def register_tiny() -> None:
-    """Make `tiny` and `tiny_trimap` networks like those of the library, with files of names for
-    their checkpoints."""
+    """Make the tiny networks like those of the library, with files of names for their
+    checkpoints."""
     register("tiny", Tiny, modnet.prepare, modnet.restore)
     register("tiny_trimap", TinyTrimap, pad, crop)
+    register("tiny_background", TinyBackground, as_they_are, crop)
 
 
 def register(name: str, network_class: type, prepare: Any, restore: Any) -> None:
@@ -202,7 +217,8 @@ def freed_after_each_file():
 def tiny():
     register_tiny()
     yield "tiny"
-    del models.NETWORKS["tiny"], models.NETWORKS["tiny_trimap"]
+    for name in ("tiny", "tiny_trimap", "tiny_background"):
+        del models.NETWORKS[name]
 
 
 def soft_disc(height, width):

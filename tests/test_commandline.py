@@ -230,7 +230,6 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
         module = importlib.import_module(f"matting_jax.{name}")
         program = getattr(module, name)
 
-
         def record(config, *arguments, _name=name, **keywords):
             called[_name] = ((config.name, *arguments), keywords)
 
@@ -239,10 +238,11 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     start = ["launch.py", f"--workdir={tmp_path}"]
     assert main(start, "") == 0
     scored = "--mode=evaluate --save --checkpoint=x.pth --output=out --convention=gfm".split()
-    folders = {"truths": "t", "trimaps": "m", "photos": "p"}
+    folders = {"truths": "t", "trimaps": "m", "photos": "p", "backgrounds": "b"}
     scored += [f"--{name}={folder}" for name, folder in folders.items()]
     assert main([*start, *scored], "") == 0
-    more = "--input=a --output=b --trimap=c --overwrite --foreground=none --bits=16".split()
+    more = "--input=a --output=b --trimap=c --background=d --align --overwrite".split()
+    more += ["--foreground=none", "--bits=16"]
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
@@ -253,7 +253,9 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
         ),
         "predict": (
             ("tiny", tmp_path, "a", "b"),
-            dict(trimap="c", foreground="none", bits=16, overwrite=True),
+            dict(
+                trimap="c", background="d", align=True, foreground="none", bits=16, overwrite=True
+            ),
         ),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from matting_jax.data import builders
 from tests import (
+    test_datasets_bgmv2,
     test_datasets_by_name,
     test_datasets_composition_1k,
     test_datasets_distinctions_646,
@@ -103,3 +104,25 @@ class Aim500Test(PreparedByName):
     __test__ = True
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "aim500")
     SPLITS = {"test": 2}
+
+
+class Videomatte240kTest(Prepared):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "videomatte240k")
+    LAID_OUT = test_datasets_bgmv2
+    BUILDER_CONFIG_NAMES_TO_TEST = ["sd"]
+    SPLITS = {"train": 3, "test": 2}
+
+
+class Photomatte85Test(Prepared):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "photomatte85")
+    LAID_OUT = test_datasets_bgmv2
+    SPLITS = {"test": 2}
+
+
+class BackgroundsTest(Prepared):
+    __test__ = True
+    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "backgrounds")
+    LAID_OUT = test_datasets_bgmv2
+    SPLITS = {"train": 2, "valid": 2}

@@ -182,6 +182,44 @@ def test_folders_that_are_missing_are_asked_for(trimap_folders, capsys, parts, w
     assert words in capsys.readouterr().err
 
 
+def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
+    """The network that subtracts is right where photo and background differ by all."""
+    config.name, config.model, config.test_time = "tiny_background", {}, {}
+    gain = {"params": {"gain": np.ones(1, np.float32)}}
+    write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny_background", gain))
+    claim(tmp_path / "run", config)
+    empty = np.random.default_rng(0).integers(0, 2, (40, 34, 3), np.uint8) * 255
+    truth = np.zeros((40, 34), np.uint8)
+    truth[5:20, 7:30] = 255
+    photo = np.where(truth[..., None] > 0, 255 - empty, empty)
+    for part, image in (("photos", photo), ("truths", truth), ("backgrounds", empty)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(image).save(tmp_path / part / "a.png")
+
+    def run(*parts):
+        flags = [f"--workdir={tmp_path / 'run'}", f"--checkpoint={tmp_path / 't.safetensors'}"]
+        flags += [f"--{part}={tmp_path / part}" for part in parts]
+        return main(["launch.py", "--mode=evaluate", *flags], "")
+
+    assert run("photos", "truths") == 2
+    assert "needs a background of each photo: give --backgrounds DIR" in capsys.readouterr().err
+    assert run("photos", "truths", "backgrounds") == 0
+    assert table(tmp_path / "run/evaluation/t/scores.csv")["a"]["sad"] == 0
+    Image.fromarray(empty[1:]).save(tmp_path / "backgrounds" / "a.png")
+    assert run("photos", "truths", "backgrounds") == 2
+    capsys.readouterr()
+    arguments = [f"--{x}={tmp_path / x}" for x in ("truths", "backgrounds")]
+    arguments.append(f"--predictions={tmp_path / 'truths'}")
+    assert main(["launch.py", "--mode=evaluate", *arguments], "") == 2
+    assert "needs no network: leave out --backgrounds" in capsys.readouterr().err
+
+
+def test_backgrounds_are_refused_where_the_network_takes_none(trimap_folders, tmp_path, capsys):
+    (tmp_path / "backgrounds").mkdir()
+    assert trimap_folders("photos", "truths", "trimaps", "backgrounds") == 2
+    assert "tiny_trimap takes no background: leave out --backgrounds" in capsys.readouterr().err
+
+
 def test_all_faults_of_the_folders_are_named_at_once(trimap_folders, tmp_path, capsys):
     (tmp_path / "photos" / "a.png").unlink()
     Image.new("L", (40, 34)).save(tmp_path / "trimaps" / "b.png")

@@ -524,3 +524,110 @@ def test_trimap_of_another_size_is_named_and_the_rest_go_on(with_trimaps, tmp_pa
 def test_trimap_is_refused_where_the_network_takes_none(predict, photos, capsys):
     assert predict(photos, f"--trimap={photos}") == 2
     assert "tiny takes no trimap: leave out --trimap" in capsys.readouterr().err
+
+
+@pytest.fixture
+def with_background(tmp_path, tmp_path_factory, compiled_once):
+    """(a function that predicts with the network that subtracts, folders of photos and of
+    backgrounds); the photos are their background with a square, and 0 elsewhere is their alpha."""
+    config = tiny_config()
+    config.name, config.test_time = "tiny_background", {}
+    config.compilation_cache = str(compiled_once)
+    claim(tmp_path / "run", config)
+    gain = {"params": {"gain": np.ones(1, np.float32)}}
+    write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny_background", gain))
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        coarse = Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8))
+        background = np.array(coarse.resize((240, 200), Image.Resampling.NEAREST))
+        photo = background.copy()
+        photo[60:120, 80:150] = 255 - photo[60:120, 80:150]
+        for folder, image in (("in", photo), ("empty", background)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / folder / f"{name}.png")
+
+    def run(*more):
+        flags = [f"--workdir={tmp_path / 'run'}", f"--checkpoint={tmp_path / 't.safetensors'}"]
+        flags += [f"--output={tmp_path / 'out'}", "--foreground=none", *more]
+        return main(["launch.py", "--mode=predict", *flags], "")
+
+    return run, tmp_path / "in", tmp_path / "empty"
+
+
+def alpha_outside(path):
+    """The alpha of a photo of `with_background` where it shows its background."""
+    alpha = np.array(Image.open(path)).astype(float)
+    alpha[55:125, 75:155] = 0
+    return alpha
+
+
+def test_each_photo_takes_the_background_of_its_name(with_background, tmp_path):
+    run, photos, backgrounds = with_background
+    assert run(f"--input={photos}", f"--background={backgrounds}") == 0
+    for name in "ab":
+        assert not alpha_outside(tmp_path / "out" / f"{name}_alpha.png").any()
+        assert np.array(Image.open(tmp_path / "out" / f"{name}_alpha.png"))[80, 100] > 0
+
+
+def test_one_background_serves_all_photos_and_is_none_itself(with_background, tmp_path):
+    run, photos, backgrounds = with_background
+    Image.open(photos / "a.png").save(photos / "second.png")
+    (backgrounds / "a.png").rename(photos / "empty.png")
+    (photos / "b.png").unlink()
+    assert run(f"--input={photos}", f"--background={photos / 'empty.png'}") == 0
+    assert files(tmp_path / "out") == ["a_alpha.png", "second_alpha.png"]
+    for name in ("a", "second"):
+        assert not alpha_outside(tmp_path / "out" / f"{name}_alpha.png").any()
+
+
+def moved(path, angle, x, y, scale=1.0):
+    """The image of a file turned about its middle by degrees, scaled and moved by pixels."""
+    image = Image.open(path)
+    cos, sin = np.cos(np.deg2rad(angle)) / scale, np.sin(np.deg2rad(angle)) / scale
+    middle = np.array([image.width / 2, image.height / 2])
+    turn = np.array([[cos, sin], [-sin, cos]])
+    shift = middle - turn @ (middle + [x, y])
+    data = [cos, sin, shift[0], -sin, cos, shift[1]]
+    return image.transform(image.size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC)
+
+
+def test_background_of_a_camera_that_moved_is_brought_back(with_background, tmp_path):
+    run, photos, backgrounds = with_background
+    moved(backgrounds / "a.png", 2, 5, -4).save(backgrounds / "a.png")
+    moved(backgrounds / "b.png", -1, -7, 3).crop((0, 0, 236, 200)).save(backgrounds / "b.png")
+    (photos / "b.png").rename(tmp_path / "b.png")
+    assert run(f"--input={photos}", f"--background={backgrounds}") == 0
+    before = alpha_outside(tmp_path / "out" / "a_alpha.png").mean()
+    (tmp_path / "b.png").rename(photos / "b.png")
+    # Of another size it need not be, once it is brought back.
+    assert run(f"--input={photos}", f"--background={backgrounds}", "--align", "--overwrite") == 0
+    for name in "ab":
+        assert alpha_outside(tmp_path / "out" / f"{name}_alpha.png").mean() < 0.15 * before
+
+
+def test_background_that_cannot_be_aligned_is_refused_with_the_matches(with_background, capsys):
+    run, photos, backgrounds = with_background
+    (backgrounds / "b.png").replace(backgrounds / "a.png")
+    Image.new("RGB", (240, 200), "grey").save(backgrounds / "b.png")
+    assert run(f"--input={photos}", f"--background={backgrounds}", "--align") == 1
+    other, grey = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert "empty/a.png cannot be aligned with" in other and "in/a.png: " in other
+    assert "matching features agree on one movement, too few to trust" in other
+    assert "in/b.png: 0 features match" in grey
+
+
+def test_background_that_does_not_fit_is_named(with_background, photos, predict, capsys):
+    run, own, backgrounds = with_background
+    assert run(f"--input={own}") == 2
+    assert "needs a background: pass --background FILE|DIR, a photo of" in capsys.readouterr().err
+    (backgrounds / "b.png").unlink()
+    assert run(f"--input={own}", f"--background={backgrounds}") == 2
+    assert "has none for 1 of 2 photos" in capsys.readouterr().err
+    small = backgrounds / "small.png"
+    Image.new("RGB", (24, 20)).save(small)
+    assert run(f"--input={own}", f"--background={small}") == 1
+    assert "small.png: 24 x 20 pixels, but" in capsys.readouterr().err
+    assert predict(photos, f"--background={small}") == 2
+    assert "tiny takes no background: leave out --background" in capsys.readouterr().err
+    assert predict(photos, "--align") == 2
+    assert "tiny takes no background: leave out --align" in capsys.readouterr().err

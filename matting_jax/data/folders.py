@@ -5,13 +5,14 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from matting_jax.data.checks import check_files
 from matting_jax.data.images import Header, is_image
 
-COMPARED = ("predictions", "truths", "trimaps", "photos")
+COMPARED = ("predictions", "truths", "trimaps", "photos", "backgrounds")
+BESIDE = ("trimap", "background")
 
 logger = logging.getLogger("matting_jax")
 
@@ -26,21 +27,25 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scored:
-    """A photo and its matte to be tested on, with a trimap if there is one."""
+    """A photo and its matte to be tested on, with a trimap and a captured background if there are
+    any."""
 
     pair: Pair
-    trimap: Path | None
+    trimap: Path | None = None
+    background: Path | None = None
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The files of one name: a truth, and the prediction, the trimap and the photo if known."""
+    """The files of one name: a truth, and the prediction, the trimap, the photo and its captured
+    background if known."""
 
     name: str
     prediction: Path | None
     truth: Path
     trimap: Path | None
     photo: Path | None
+    background: Path | None
 
 
 @dataclass(frozen=True)
@@ -91,36 +96,46 @@ def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Fou
 
 
 def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
-    """Finds pairs, as find_pairs, with FOLDER/trimap/* of the same stem if there is that folder:
-    items are Scored.
+    """Finds pairs, as find_pairs, with FOLDER/trimap/* and FOLDER/background/* of the same stem if
+    there are these folders: items are Scored.
 
     Raises ValueError, naming the config field, when a folder is missing or holds no image.
     """
     found = find_pairs(folder, field, cache, workers)
-    place = found.folder / "trimap"
-    if not place.is_dir():
-        return replace(found, items=[Scored(pair, None) for pair in found.items])
-    trimaps = _by_stem(place)
-    images = [pair.image for pair in found.items]
-    paths = images + [path for same in trimaps.values() for path in same]
-    headers = check_files(paths, cache, workers)
+    places = [found.folder / kind for kind in BESIDE if (found.folder / kind).is_dir()]
+    stems = {place: _by_stem(place) for place in places}
+    paths = [pair.image for pair in found.items]
+    paths += [path for group in stems.values() for same in group.values() for path in same]
+    headers = check_files(paths, cache, workers) if places else {}
     scored, faults = [], []
     for pair in found.items:
         stem = unicodedata.normalize("NFC", pair.image.stem)
-        same = trimaps[stem]
-        if not same:
-            faults.append(f"{pair.image}: no file {stem}.* in {place}")
-        elif len(same) > 1:
-            faults.append(f"{', '.join(map(str, same))}: {len(same)} files of one stem")
-        elif isinstance(headers[same[0]], str):
-            faults.append(headers[same[0]])
-        else:
-            sizes = [f"{headers[x].width} x {headers[x].height}" for x in (pair.image, same[0])]
-            if sizes[0] == sizes[1]:
-                scored.append(Scored(pair, same[0]))
-            else:
-                faults.append(f"{pair.image}: {sizes[0]} pixels, but its trimap has {sizes[1]}")
+        beside = {place.name: group[stem] for place, group in stems.items()}
+        wrong = [
+            fault
+            for place in places
+            for fault in _faults_beside(pair.image, place, beside[place.name], headers)
+        ]
+        if not wrong:
+            scored.append(Scored(pair, **{kind: path for kind, (path,) in beside.items()}))
+        faults += wrong
     return Found(field, found.folder, scored, found.faults + faults)
+
+
+def _faults_beside(
+    image: Path, place: Path, same: list[Path], headers: dict[Path, Header | str]
+) -> list[str]:
+    """What is wrong with the files of the folder `place` that have the stem of `image`."""
+    if not same:
+        return [f"{image}: no file {image.stem}.* in {place}"]
+    if len(same) > 1:
+        return [f"{', '.join(map(str, same))}: {len(same)} files of one stem"]
+    if isinstance(headers[same[0]], str):
+        return [headers[same[0]]]
+    sizes = [f"{headers[x].width} x {headers[x].height}" for x in (image, same[0])]
+    if sizes[0] != sizes[1]:
+        return [f"{image}: {sizes[0]} pixels, but its {place.name} has {sizes[1]}"]
+    return []
 
 
 def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
@@ -167,17 +182,19 @@ def find_compared(
     truths: str | Path,
     trimaps: str | Path | None = None,
     photos: str | Path | None = None,
+    backgrounds: str | Path | None = None,
     workers: int = 8,
 ) -> list[Compared]:
-    """Finds what has the same stem in folders of predictions, truths, trimaps and photos.
+    """Finds what has the same stem in folders of predictions, truths, trimaps, photos and captured
+    backgrounds.
 
-    Every truth needs a prediction and the reverse, and where the folder is given a trimap, all of
-    one size; a photo may be missing. Without predictions the photos are to be predicted, and it is
-    they that every truth needs. NAME_alpha.*, as --mode predict names it, is the prediction for
-    NAME. Raises one ValueError that names every fault.
+    Every truth needs a prediction and the reverse, and where the folders are given a trimap and a
+    background, all of one size; a photo may be missing. Without predictions the photos are to be
+    predicted, and it is they that every truth needs. NAME_alpha.*, as --mode predict names it, is
+    the prediction for NAME. Raises one ValueError that names every fault.
     """
     first = "predictions" if predictions else "photos"
-    given = zip(COMPARED, (predictions, truths, trimaps, photos), strict=True)
+    given = zip(COMPARED, (predictions, truths, trimaps, photos, backgrounds), strict=True)
     folders = {part: _existing(folder, f"--{part}") for part, folder in given if folder}
     files = {part: _by_stem(folder) for part, folder in folders.items()}
     for part, folder in folders.items():
@@ -239,7 +256,7 @@ def _faults_of_name(
     sizes = {path: f"{headers[path].width} x {headers[path].height}" for path in there}
     return [
         f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
-        for part in (first, "trimaps")
+        for part in (first, "trimaps", "backgrounds")
         for path in same.get(part, ())
         if sizes[path] != sizes[truth]
     ]

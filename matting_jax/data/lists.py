@@ -71,15 +71,17 @@ def names_of(items: Sequence[Listed]) -> list[str]:
     return [f"{item.foreground.stem}_{item.number}" for item in items]
 
 
-def read_listed(item: Listed) -> tuple[np.ndarray, np.ndarray]:
-    """The image of a line, composed if it has a background, and its alpha.
+def read_listed(item: Listed) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The image of a line, composed if it has a background, its alpha, and that background.
 
-    uint8 [H, W, 3] and [H, W]. Raises ValueError, naming the file, when one cannot be read.
+    uint8 [H, W, 3], [H, W] and [H, W, 3] or None. Raises ValueError, naming the file, when one
+    cannot be read.
     """
     foreground, alpha = read_image(item.foreground), read_alpha(item.alpha)
     if item.background is None:
-        return foreground, alpha
-    return merge(foreground, alpha, lay_under(read_image(item.background), *alpha.shape)), alpha
+        return foreground, alpha, None
+    background = lay_under(read_image(item.background), *alpha.shape)
+    return merge(foreground, alpha, background), alpha, background
 
 
 def lay_under(background: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -218,7 +218,7 @@ def _train_source(config, builders_folder: str | Path) -> Source:
     if train.backgrounds:
         behind = _found_backgrounds(found[-1], config)
     elif elsewhere:
-        data, features = _other_records(config, builders_folder)
+        data, features = _other_records(config, "train", builders_folder)
         behind = _record_backgrounds(data, features, train.background_dataset, config)
         behind = behind._replace(places=[f"{train.background_dataset}/{train.background_split}"])
     else:
@@ -259,14 +259,17 @@ def _found_backgrounds(found: folders.Found, config) -> Layer:
 
 
 def _record_backgrounds(data: Sequence[dict], features: set[str], dataset: str, config) -> Layer:
-    feature = "background" if "background" in features else "image"
-    _require(features, {feature}, dataset)
-    copies = None
+    images, copies = _recorded_backgrounds(data, features, dataset), None
     if _denoises(config):
         _require_denoised(features, "background_denoised", dataset)
         copies = Lazy(data, lambda record: read_image(io.BytesIO(record["background_denoised"])))
-    images = Lazy(data, lambda record: read_image(io.BytesIO(record[feature])))
     return Layer(images, copies, [])
+
+
+def _recorded_backgrounds(data: Sequence[dict], features: set[str], dataset: str) -> Lazy:
+    feature = "background" if "background" in features else "image"
+    _require(features, {feature}, dataset)
+    return Lazy(data, lambda record: read_image(io.BytesIO(record[feature])))
 
 
 def _denoised(name: str) -> str:
@@ -323,10 +326,14 @@ def _check_photos(config) -> None:
         )
 
 
-def _other_records(config, builders_folder: str | Path) -> tuple[Sequence[dict], set[str]]:
-    name, split = config.data.train.background_dataset, config.data.train.background_split
-    builder = builders.load_builder(name, config.data.directory, builders_folder)
-    return builders.records(builder, split), set(builder.info.features)
+def _other_records(
+    config, part: str, builders_folder: str | Path
+) -> tuple[Sequence[dict], set[str]]:
+    group = config.data[part]
+    builder = builders.load_builder(
+        group.background_dataset, config.data.directory, builders_folder
+    )
+    return builders.records(builder, group.background_split), set(builder.info.features)
 
 
 def _unlabelled(config) -> Unlabelled:
@@ -351,7 +358,9 @@ def evaluation_images(
 
     Its trimaps come with it, from a folder trimap/ beside image/ and alpha/, a column of the list
     or a feature of the data set, or are made of alpha where there are none and config.data.test has
-    a `trimap_distance`. Raises ValueError when folders or files are missing or cannot be used.
+    a `trimap_distance`. So do captured backgrounds, from a folder background/, the list, or the
+    data set; foregrounds without any are laid over those of `background_dataset`. Raises ValueError
+    when folders or files are missing or cannot be used.
     """
     distance = config.data.test.get("trimap_distance")
     if distance is not None:
@@ -379,17 +388,27 @@ def _evaluation_images(config, builders_folder: str | Path) -> Sequence[Evaluati
         folders.accept([found], config.data.skip_bad)
         return Lazy(found.items, _read_scored)
     data, features = _records(config, "test", builders_folder)
+    backgrounds = None
     if "image" in features:
         _require(features, {"alpha"}, test.dataset)
+    elif test.get("background_dataset"):
+        _require(features, {"foreground", "alpha"}, test.dataset)
+        others = _other_records(config, "test", builders_folder)
+        backgrounds = _recorded_backgrounds(*others, test.background_dataset)
     else:
         _require(features, {"foreground", "alpha", "background"}, test.dataset)
+        backgrounds = _recorded_backgrounds(data, features, test.dataset)
 
     def read(index: int) -> EvaluationImage:
         record = data[index]
         name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
-        pair = _record_pair(record) if "image" in features else _composite(record)
         trimap = read_trimap(io.BytesIO(record["trimap"])) if "trimap" in features else None
-        return EvaluationImage(name, *pair, trimap)
+        if backgrounds is None:
+            return EvaluationImage(name, *_record_pair(record), trimap)
+        foreground, alpha = _record_foreground(record)
+        background = lists.lay_under(backgrounds[index % len(backgrounds)], *alpha.shape)
+        image = _composite(foreground, alpha, background)
+        return EvaluationImage(name, image, alpha, trimap, background)
 
     return Lazy(range(len(data)), read)
 
@@ -405,24 +424,28 @@ def _listed_images(config) -> Sequence[EvaluationImage]:
     def read(image: tuple[str, lists.Listed]) -> EvaluationImage:
         name, item = image
         trimap = item.trimap and read_trimap(item.trimap)
-        return EvaluationImage(name, *lists.read_listed(item), trimap)
+        photo, alpha, background = lists.read_listed(item)
+        return EvaluationImage(name, photo, alpha, trimap, background)
 
     return Lazy(named, read)
 
 
-def folder_images(photos: str, truths: str, trimaps: str = "") -> Sequence[EvaluationImage]:
-    """The photos of a folder with their alphas, and trimaps, of the same names in other folders.
+def folder_images(
+    photos: str, truths: str, trimaps: str = "", backgrounds: str = ""
+) -> Sequence[EvaluationImage]:
+    """The photos of a folder with their alphas, and trimaps and captured backgrounds, of the same
+    names in other folders.
 
     Raises ValueError that names everything that is missing or differs in size.
     """
 
     def read(files: folders.Compared) -> EvaluationImage:
         trimap = files.trimap and read_trimap(files.trimap)
-        return EvaluationImage(
-            files.name, read_image(files.photo), read_alpha(files.truth), trimap
-        )
+        background = files.background and read_image(files.background)
+        photo, alpha = read_image(files.photo), read_alpha(files.truth)
+        return EvaluationImage(files.name, photo, alpha, trimap, background)
 
-    return Lazy(folders.find_compared(None, truths, trimaps, photos), read)
+    return Lazy(folders.find_compared(None, truths, trimaps, photos, backgrounds), read)
 
 
 def _cache(config) -> Path:
@@ -446,7 +469,8 @@ def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
 
 def _read_scored(scored: folders.Scored) -> EvaluationImage:
     trimap = scored.trimap and read_trimap(scored.trimap)
-    return EvaluationImage(scored.pair.image.stem, *_read_pair(scored.pair), trimap)
+    background = scored.background and read_image(scored.background)
+    return EvaluationImage(scored.pair.image.stem, *_read_pair(scored.pair), trimap, background)
 
 
 def _read_pair(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -500,9 +524,6 @@ def _record_pair(record: dict) -> tuple[np.ndarray, np.ndarray]:
     return read_image(io.BytesIO(record["image"])), read_alpha(io.BytesIO(record["alpha"]))
 
 
-def _composite(record: dict) -> tuple[np.ndarray, np.ndarray]:
-    foreground, alpha = _record_foreground(record)
+def _composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     weight = alpha[..., None].astype(np.float32) / 255
-    background = read_image(io.BytesIO(record["background"]))
-    image = weight * foreground + (1 - weight) * background
-    return np.rint(image).astype(np.uint8), alpha
+    return np.rint(weight * foreground + (1 - weight) * background).astype(np.uint8)

@@ -5,8 +5,9 @@ A task's file has
     loss(outputs, inputs, truth, config, axis_name) -> total, terms,
 and, only where it needs them,
     check(config): a ValueError for a config that cannot be followed, before any data is read;
-    views(config): the sizes (height, width) between which training changes from step to step, of
-    which `synthesize` takes one as its last argument;
+    stage(model, config, step) -> model, view: the network that a step trains, with some or all of
+    the parameters of `model`, and the size (height, width) that `synthesize` takes as its last
+    argument, where training changes between a few of them;
     forward(model, variables, inputs) -> outputs, updated statistics, in place of the plain one;
     evaluate(matter, images, config, shown) -> scores, pictures: of the test data, with pictures by
     name of the first `shown` images, in place of alpha's;

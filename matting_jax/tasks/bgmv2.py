@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax import lax
 
 from matting_jax.image.affine import random_affine, warp
@@ -28,6 +29,11 @@ Arrays = dict[str, Array]
 
 def check(config: Any) -> None:
     """Raise ValueError where `config` asks for something that cannot be trained."""
+    if config.task.base_steps and not config.model.refine:
+        raise ValueError(
+            f"task.base_steps is {config.task.base_steps}, but without model.refine every step "
+            "trains the base network alone: leave it 0"
+        )
     multiple = 4 if config.model.refine else 1
     for view in views(config):
         if len(view) != 2 or min(view) < 1 or any(side % multiple for side in view):
@@ -41,6 +47,16 @@ def views(config: Any) -> Sequence[tuple[int, int]]:
     """The sizes of `config.synthesis.views`, one a step in turn, or that of the crop."""
     side = config.data.crop.size
     return config.synthesis.views or [(side, side)]
+
+
+def stage(model: nn.Module, config: Any, step: int) -> tuple[nn.Module, tuple[int, int]]:
+    """What the step trains: the first `config.task.base_steps` the base network alone, at the size
+    at which it sees the views later."""
+    sizes = views(config)
+    view = sizes[step % len(sizes)]
+    if step > config.task.base_steps:
+        return model, view
+    return model.clone(refine=False), tuple(int(side * model.backbone_scale) for side in view)
 
 
 def synthesize(

@@ -105,6 +105,7 @@ def test_test_images_are_merged_with_their_decimals_cut_off(config, folder):
     for name, image in zip(SIZES, data.evaluation_images(config), strict=True):
         alpha = read(folder, "alpha", name)
         behind = lay_under(read(folder, "bg", BEHIND[name]), *alpha.shape).tolist()
+        assert image.background.tolist() == behind
         foreground = read(folder, "fg", name).tolist()
         weights = (alpha / 255).tolist()
         by_hand = [

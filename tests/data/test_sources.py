@@ -154,8 +154,9 @@ def test_contradicting_folders_are_errors(config, photos, fields):
 def test_test_records_are_composited_over_their_own_background(config, plates):
     pairs = data.evaluation_images(config, plates[0])
     assert len(pairs) == 3
-    for name, image, alpha, *_ in pairs:
+    for name, image, alpha, _, background in pairs:
         i = int(name.removeprefix("plate "))
+        assert background.shape == (24, 20, 3) and (background == 100 + i).all()
         weight = 40 * i / 255
         assert (alpha == 40 * i).all() and alpha.shape == (24, 20)
         assert (image == round(weight * i + (1 - weight) * (100 + i))).all()
@@ -344,6 +345,23 @@ def test_trimaps_of_a_test_folder_are_read(config, photos):
         [0], [0], [128], [255], [255]
     ]  # fmt: skip
     assert images[0].image.shape == (40, 60, 3) and images[0].alpha.shape == (40, 60)
+
+
+def test_backgrounds_of_a_test_folder_are_read_and_their_faults_named(config, photos):
+    (photos / "background").mkdir()
+    for value, name in enumerate("abcde"):
+        Image.new("RGB", (60, 40), (0, 0, value)).save(photos / "background" / f"{name}.jpg")
+    config.data.test.images = str(photos)
+    for value, image in enumerate(data.evaluation_images(config)):
+        assert image.background.shape == (40, 60, 3) and image.trimap is None
+        assert np.abs(image.background.astype(int) - (0, 0, value)).max() <= 1
+    add_trimaps(photos)
+    (photos / "trimap" / "b.png").unlink()
+    Image.new("RGB", (61, 40)).save(photos / "background" / "b.jpg")
+    with pytest.raises(ValueError, match="2 faults in config.data.test.images") as error:
+        data.evaluation_images(config)
+    assert f"b.png: no file b.* in {photos / 'trimap'}" in str(error.value)
+    assert "b.png: 60 x 40 pixels, but its background has 61 x 40" in str(error.value)
 
 
 def test_missing_trimaps_are_made_only_where_a_distance_is_given(config, photos, plates):

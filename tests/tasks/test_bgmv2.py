@@ -1,15 +1,20 @@
 """BackgroundMattingV2's losses against the official programs, and its synthesis."""
+import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import matting_jax as mj
+from matting_jax.checkpoint import item, open_checkpoints, read_variables
 from matting_jax.commandline import load_config
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import bgmv2 as task
+from matting_jax.train import initial_variables, train, training_model
+from tests.conftest import compiled_quickly, on_folders
 from tests.goldens import synth
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -137,7 +142,7 @@ def test_shadow_darkens_the_photo_behind_the_subject_alone(undisturbed):
 def test_capture_differs_from_what_the_photo_was_composed_with(undisturbed, change):
     config = plain()
     config.synthesis.capture[change].chance = 1.0
-    config.synthesis.capture.affine.rotation = 5.0
+    config.synthesis.capture.affine.update(dict(rotation=5.0, translation=0.1))  # 1% is no pixel
     inputs, truth = synthesized(config)
     before = undisturbed[0]
     np.testing.assert_array_equal(inputs["image"], before["image"])
@@ -204,6 +209,50 @@ def test_views_that_the_network_cannot_take_are_refused():
     base = load_config(CONFIG, "base")
     base.synthesis.views = ((301, 257),)
     task.check(base)
+
+
+def test_first_steps_train_the_base_network_at_the_size_it_sees_later():
+    config = load_config(CONFIG, "sample")
+    model = mj.create_model("bgmv2", **config.model)
+    last = config.task.base_steps
+    assert 0 < last < config.steps
+    for step in (1, last):
+        assert task.stage(model, config, step) == (model.clone(refine=False), (96, 96))
+    assert task.stage(model, config, last + 1) == (model, (384, 384))
+    recipe = load_config(CONFIG, "refine")
+    stages = [task.stage(model, recipe, step) for step in range(1, 17)]
+    assert stages[:8] == stages[8:] and {view for _, view in stages} == set(task.views(recipe))
+    config.model.refine = False
+    with pytest.raises(ValueError, match="task.base_steps is .* leave it 0"):
+        task.check(config)
+
+
+@pytest.mark.slow
+def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tmp_path):
+    config = on_folders(load_config(CONFIG, "sample"), folders, compiled_once)
+    config.steps, config.batch_size, config.task.base_steps = 2, 2, 1
+    config.data.train.dataset = config.data.test.dataset = ""
+    for part in ("image", "alpha", "background"):
+        (tmp_path / "test" / part).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "test" / part / "a.png")
+    config.data.test.images, config.preview_images = str(tmp_path / "test"), 0
+    config.data.crop.update(dict(size=64, rescale=(48, 64)))
+    config.optimizer.schedule.warmup_steps = 0
+    config.log_every = config.save_every = 1
+    config.evaluate_every, config.allocator = 0, False
+    with compiled_quickly():
+        drawn = initial_variables(config, training_model(config))
+        state = train(config, tmp_path / "run")
+    lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    first, second = (line for line in lines if "loss" in line)
+    assert "coarse_alpha" not in first and "coarse_alpha" in second
+    saved = read_variables(item(open_checkpoints(tmp_path / "run"), 1))
+    for collection in ("params", "batch_stats"):
+        for part, leaves in saved[collection].items():
+            same = jax.tree.map(np.array_equal, leaves, drawn[collection][part])
+            assert all(jax.tree.leaves(same)) == (part == "refiner"), (collection, part)
+            same = jax.tree.map(np.array_equal, leaves, jax.device_get(state)[collection][part])
+            assert not all(jax.tree.leaves(same)), (collection, part)
 
 
 @pytest.mark.parametrize(

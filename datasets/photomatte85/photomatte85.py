@@ -1,0 +1,72 @@
+"""PhotoMatte85: 85 photos of people with alpha, in the one split test.
+
+It is prepared from the RGBA files as their owners give them out. They have no backgrounds of their
+own.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from matting_jax.data.images import is_image, read_rgba
+from matting_jax.data.manual import Path, absent, check_missing, manual_folder
+
+HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
+NAME = "photomatte85"
+FOLDER = "PhotoMatte85"
+Example = tuple[int, dict[str, Any]]
+
+
+class Photomatte85(tfds.core.GeneratorBasedBuilder):
+    """The test foregrounds of BackgroundMattingV2 (Lin et al., CVPR 2021)."""
+
+    name = NAME
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"Get PhotoMatte85 from its owners ({HOMEPAGE}) and unpack it into the folder "
+        f"downloads/manual beside the prepared data, so that {FOLDER} with the .png files lies "
+        "in it."
+    )
+    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
+    pkg_dir_path = tfds.core.Path(__file__).parent
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Features and description."""
+        colours, grey = (tfds.features.Image(shape=(None, None, c)) for c in (3, 1))
+        features = {"foreground": colours, "alpha": grey, "name": tfds.features.Text()}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=tfds.features.FeaturesDict(features),
+            homepage=HOMEPAGE,
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """The one split; ValueError that says what is missing."""
+        folder = manual_folder(dl_manager) / FOLDER
+        missing = absent([folder])
+        paths = [] if missing else sorted(path for path in folder.iterdir() if is_image(path))
+        if not paths and not missing:
+            missing[str(folder / "*.png")] = None
+        check_missing(missing, NAME, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        return {"test": self._generate_examples(paths)}
+
+    def _generate_examples(self, paths: list[Path]) -> Iterator[Example]:
+        """Pairs of index and encoded example, in the order of the names."""
+        for index, path in enumerate(paths):
+            rgba = read_rgba(str(path))
+            if rgba[..., 3].min() == 255:
+                raise ValueError(f"{path} has no alpha: restore it as it was sent.")
+            colours, alpha = _png(rgba[..., :3]), _png(rgba[..., 3])
+            yield index, {"foreground": colours, "alpha": alpha, "name": path.stem}
+
+
+def _png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "png", compress_level=1)
+    return stream.getvalue()
