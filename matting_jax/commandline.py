@@ -22,16 +22,19 @@ from matting_jax.workdir import flat, read_config
 
 COMPARED = ("predictions", "truths", "trimaps", "photos")  # folders of alphas from another tool
 FOLDERS = (*COMPARED, "backgrounds")
+# A network that makes the trimaps of another, and the fields of its rule.
+RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_margin"}
+CHAIN = ("trimap_from", *RULE.values())
 # mode: the flags that it reads beside --config, --workdir and --debug
 MODES = {
     "train": (),
     "evaluate": (
         "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "backgrounds",
-        "convention", "output", "overwrite",
+        "convention", "output", "overwrite", *CHAIN,
     ),
     "predict": (
         "checkpoint", "input", "output", "trimap", "background", "align", "foreground", "bits",
-        "overwrite",
+        "overwrite", *CHAIN,
     ),
     "convert": ("checkpoint", "output", "overwrite"),
 }
@@ -50,6 +53,8 @@ def define_flags() -> flags.FlagValues:
         ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
         ("input", None, "predict: a photo, a folder or a glob of photos"),
         ("trimap", None, "predict: the photo's trimap, or a folder of trimaps of the same names"),
+        ("trimap_from", None, "predict, evaluate: workdir of a network that makes the trimaps"),
+        ("trimap_head", None, "the output of --trimap_from that they are made of"),
         ("background", None, "predict: the empty background, or a folder of those of each photo"),
         ("predictions", None, "evaluate: folder of alphas of any tool, in place of a network's"),
         ("truths", None, "evaluate: folder of their true alphas, of the same names"),
@@ -65,6 +70,11 @@ def define_flags() -> flags.FlagValues:
         "bits", 8, "predict: bits of the grey values of alphas, 8 or 16; cut-outs always have 8",
         flag_values=values,
     )  # fmt: skip
+    for name, text in (
+        ("trimap_sure", "what it must at least say of a pixel that counts as known"),
+        ("trimap_margin", "share of the photo's longer side that joins the unknown around it"),
+    ):
+        flags.DEFINE_float(name, None, text, flag_values=values)
     for name, text in (
         ("align", "predict: move the background to where the photo's camera saw it"),
         ("save", "evaluate: keep the alphas as well"),
@@ -87,13 +97,17 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
-    for name in ("workdir", "checkpoint", "input", "output", "trimap", "background", *FOLDERS):
+    paths = ("workdir", "checkpoint", "input", "output", "trimap", "trimap_from", "background")
+    for name in (*paths, *FOLDERS):
         if values[name].value:
             values[name].value = os.path.expanduser(values[name].value)
     for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
         if values[name].present:
             modes = [mode for mode, names in MODES.items() if name in names]
             raise ValueError(f"--{name} is for --mode {' or '.join(modes)}, not {values.mode}")
+    for name in RULE.values():
+        if values[name].present and not values.trimap_from:
+            raise ValueError(f"--{name} is for --trimap_from WORKDIR: give both")
     if any(values[name].present for name in FOLDERS) and needs_no_network(values, overrides):
         return values
     if values.config:
@@ -120,7 +134,7 @@ def needs_no_network(values: flags.FlagValues, overrides: Sequence[str]) -> bool
         return False
     if not values.truths:
         raise ValueError("--predictions DIR and --truths DIR belong together: give both")
-    names = ("config", "workdir", "checkpoint", "save", "backgrounds")
+    names = ("config", "workdir", "checkpoint", "save", "backgrounds", "trimap_from")
     network = [f"--{name}" for name in names if values[name].present]
     for flag in (*network, *overrides):
         raise ValueError(f"--predictions needs no network: leave out {flag.partition('=')[0]}")
@@ -251,6 +265,7 @@ def run(values: flags.FlagValues) -> int | None:
         )
         return None
     config, workdir = values.config, Path(values.workdir)
+    rule = {field: values[name].value for field, name in RULE.items() if values[name].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
     keep_compiled(config)
@@ -270,6 +285,8 @@ def run(values: flags.FlagValues) -> int | None:
                 values.checkpoint,
                 values.output,
                 folders={x: values[x].value for x in FOLDERS if values[x].value},
+                trimap_from=values.trimap_from,
+                trimap_rule=rule,
                 convention=values.convention,
                 save=values.save,
                 overwrite=values.overwrite,
@@ -285,6 +302,8 @@ def run(values: flags.FlagValues) -> int | None:
                 trimap=values.trimap,
                 background=values.background,
                 align=values.align,
+                trimap_from=values.trimap_from,
+                trimap_rule=rule,
                 foreground=values.foreground,
                 bits=values.bits,
                 overwrite=values.overwrite,

@@ -9,8 +9,8 @@ from matting_jax.data.images import is_image
 # How to come by what a network needs beside the photo.
 WAYS = {
     "trimap": "a grey image of the photo's size, black background, white foreground, grey (128) "
-    "unknown. Paint it, or make it from the alpha of a network that needs none "
-    "(docs/trimaps.md shows how)",
+    "unknown. Paint it, or have it made by a network that needs none "
+    "(--trimap_from WORKDIR in its place)",
     "background": "a photo of the same place and size without the subject, from the same camera at "
     "the same spot (docs/bgmv2.md shows how to take it)",
 }

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from matting_jax.cost import multiply_adds
+from matting_jax.data.crops import sides
 from matting_jax.models import example_inputs
 
 
@@ -48,8 +49,8 @@ def print_start(
     """Devices, network, data and recipe, a line each; `images` are those of the test."""
     if jax.process_index():
         return
-    size = config.data.crop.size
-    inputs = example_inputs(model, size, size)
+    height, width = sides(config.data.crop)
+    inputs = example_inputs(model, height, width)
     shapes = jax.eval_shape(model.init, jax.random.key(0), **inputs)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
     # As the paper counts them: in the form that leaves all convolutions as they are written.
@@ -59,7 +60,7 @@ def print_start(
     lines = {
         "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",
         "network": f"{config.name}, {parameters:,} parameters, "
-        f"{products / 1e9:.2f} G multiply-adds at {size} x {size}",
+        f"{products / 1e9:.2f} G multiply-adds at {height} x {width}",
         "train": source.description,
         "test": f"{images} images" if images else "none: nothing is scored",
         "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "

@@ -15,6 +15,7 @@ from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.files import folder_written_whole
+from matting_jax.first import first_network
 from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS
@@ -30,6 +31,8 @@ def evaluate(
     output: str | None = None,
     *,
     folders: Mapping[str, str] | None = None,
+    trimap_from: str | None = None,
+    trimap_rule: Mapping[str, Any] | None = None,
     convention: str = "matlab",
     save: bool = False,
     overwrite: bool = False,
@@ -37,7 +40,9 @@ def evaluate(
     """Score `checkpoint`, or the best one of `workdir`, on the test data of `config`.
 
     In its place on `folders`: photos, truths and, for networks that need them, trimaps or
-    backgrounds.
+    backgrounds. Trimaps may be made by the network of the workdir `trimap_from`, by its rule with
+    the fields of `trimap_rule` in place of its own; those of the test data then only say where is
+    scored.
     Results as `measure` writes them, with `save` also the alphas, into the folder `output`, by
     default WORKDIR/evaluation/NAME. A task that has scores of its own writes these, a table of one
     line, with pictures. Returns the means. Raises FileExistsError rather than overwrite anything.
@@ -48,15 +53,27 @@ def evaluate(
     check_output(folder, overwrite)
     needs = input_names(create_model(config.name, **config.model))
     for kind in needs:
-        if folders and kind != "image" and f"{kind}s" not in folders:
-            raise ValueError(
-                f"{config.name} needs a {kind} of each photo: give --{kind}s DIR as well"
-            )
+        if not folders or kind == "image" or f"{kind}s" in folders:
+            continue
+        if kind == "trimap" and trimap_from:
+            continue
+        other = ", or --trimap_from WORKDIR, whose network makes them" if kind == "trimap" else ""
+        raise ValueError(
+            f"{config.name} needs a {kind} of each photo: give --{kind}s DIR as well{other}"
+        )
     if "backgrounds" in (folders or {}) and "background" not in needs:
         raise ValueError(f"{config.name} takes no background: leave out --backgrounds")
+    first = first_network(trimap_from, trimap_rule, config) if trimap_from else None
     images = folder_images(**folders) if folders else evaluation_images(config)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
-    matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
+    matter = Matter(
+        config.name,
+        variables,
+        test_time=config.test_time,
+        trimap_from=first,
+        trimap_rule=trimap_rule,
+        **config.model,
+    )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     task = task_file(config.task.name)
     if hasattr(task, "evaluate"):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from matting_jax.models import create_model, input_names, network_file
+from matting_jax.trimap_from import make_trimap, rule_of
 
 logger = logging.getLogger("matting_jax")
 
@@ -17,9 +18,12 @@ class Matter:
     """Alpha of photos by network `name`, with the test-time rule of its official code.
 
     `variables` as `load_checkpoint` returns them, `keywords` those of `create_model`. `test_time`
-    holds options of the network's rule by name (`reference_size` for MODNet). `needs` names what
-    the network takes beside the photo. Resizes and pads on the host and compiles once per network
-    size, which it logs, and once more for `heads`.
+    holds options of the network's rule by name (`reference_size` for MODNet). `trimap_from` is the
+    Matter of a network that needs nothing beside the photo, to make the trimap of this one where
+    none is passed; `trimap_rule` replaces fields of its rule, see `trimap_from.Rule`. `needs` names
+    what has to be passed beside the photo. Resizes and pads on the host and compiles once per
+    network size, which it logs, and once more for `heads`. Raises ValueError for a `trimap_from`
+    that makes no trimap, or where none is taken.
     """
 
     def __init__(
@@ -28,11 +32,19 @@ class Matter:
         variables: Mapping[str, Any],
         *,
         test_time: Mapping[str, Any] | None = None,
+        trimap_from: Matter | None = None,
+        trimap_rule: Mapping[str, Any] | None = None,
         **keywords: Any,
     ):
         model = create_model(name, **keywords)
         self.name, self.model = name, model
-        self.needs = [x for x in input_names(model) if x != "image"]
+        self.takes = [x for x in input_names(model) if x != "image"]
+        self.needs = [x for x in self.takes if x != "trimap" or trimap_from is None]
+        self.trimap_from, self.trimap_rule = trimap_from, trimap_rule
+        if trimap_from is not None:
+            if "trimap" not in self.takes:
+                raise ValueError(f"{name} takes no trimap: leave out trimap_from")
+            rule_of(trimap_from.name, trimap_rule)
         self.rule = network_file(name)
         self.options = dict(test_time or {})
         self.variables = jax.device_put(dict(variables))
@@ -83,17 +95,42 @@ class Matter:
         outputs = self.all_heads(self.variables, inputs)
         return {name: np.asarray(x)[0] for name, x in outputs.items()}
 
+    def make_trimap(
+        self, photo: np.ndarray, rule: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """The trimap [H, W] float32 (0, 0.5, 1) that this network, which needs nothing beside the
+        photo, makes of a photo [H, W, 3], uint8 or float in [0, 1].
+
+        `rule` replaces fields of the network's own, see `trimap_from.Rule`. Raises ValueError for a
+        network that makes no trimap.
+        """
+        chosen = rule_of(self.name, rule)
+        if chosen.head in ("alpha", self.result):
+            output = self(photo)
+            output = output[..., None] if output.ndim == 2 else output
+        else:
+            output = self.one_head(self.images(photo), chosen.head)
+        return make_trimap(self.name, chosen, output, *photo.shape[:2])
+
     def images(
-        self, photo: np.ndarray, trimap: np.ndarray | None, background: np.ndarray | None
+        self,
+        photo: np.ndarray,
+        trimap: np.ndarray | None = None,
+        background: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """What the network takes, checked: [H, W, C] float32 in [0, 1], a trimap 0, 0.5 and 1."""
         images = {"image": as_float_image(photo)}
+        if trimap is None and self.trimap_from is not None:
+            trimap = self.trimap_from.make_trimap(photo, self.trimap_rule)
         for name, given in (("trimap", trimap), ("background", background)):
             if given is None and name in self.needs:
-                raise ValueError(f"{self.name} needs a {name} beside the photo: pass {name}=")
+                ways = " or trimap_from=" if name == "trimap" else ""
+                raise ValueError(
+                    f"{self.name} needs a {name} beside the photo: pass {name}={ways}"
+                )
             if given is None:
                 continue
-            if name not in self.needs:
+            if name not in self.takes:
                 raise ValueError(f"{self.name} takes no {name}: leave out {name}=")
             check = {"trimap": as_float_trimap, "background": as_float_image}[name]
             images[name] = check(given)
@@ -103,6 +140,16 @@ class Matter:
                     f"{size_of(images['image'])}: they must be equal"
                 )
         return images
+
+    def one_head(self, images: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+        """The output `name` [h, w, C], of the pass that the rule has for it if there is one."""
+        passes = getattr(self.rule, "passes", lambda *_, **__: {})
+        inputs = passes(self.model, **images, **self.options).get(name)
+        inputs = self.inputs(images) if inputs is None else self.logged(inputs)
+        try:
+            return np.asarray(self.head(self.variables, inputs, name))[0]
+        except KeyError as error:
+            raise ValueError(f"this {self.name} has no {name!r}: take another head") from error
 
     def outputs(self, images: Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """What the rule makes the alpha of: the network's own, or the heads of several passes.

@@ -22,6 +22,7 @@ from matting_jax.convert import load_checkpoint
 from matting_jax.data.images import count_frames, is_image, read_image
 from matting_jax.data.trimaps import read_trimap
 from matting_jax.files import written_whole
+from matting_jax.first import first_network
 from matting_jax.foreground import METHODS
 from matting_jax.matter import Matter, size_of
 from matting_jax.models import create_model, input_names, network_file
@@ -42,6 +43,8 @@ def predict(
     trimap: str | None = None,
     background: str | None = None,
     align: bool = False,
+    trimap_from: str | None = None,
+    trimap_rule: Mapping[str, Any] | None = None,
     foreground: str = "multilevel",
     bits: int = 8,
     overwrite: bool = False,
@@ -49,8 +52,10 @@ def predict(
     """Write NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
     `checkpoint`: an official file or a workdir; `photos`: a file, a folder or a glob; `trimap` and
-    `background`: for networks that need one, a file or a folder (see `companions`). With `align`
-    backgrounds are moved to where the photo's camera saw them. The alpha is grey with 8 or 16
+    `background`: for networks that need one, a file or a folder (see `companions`). In place of
+    `trimap` the network of the workdir `trimap_from` makes it, by its rule with the fields of
+    `trimap_rule` in place of its own. With `align` backgrounds are moved to where the photo's
+    camera saw them. The alpha is grey with 8 or 16
     `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
     "multilevel" or "blur" estimates, or left away ("none"). Photos that cannot be read, or that
     memory does not suffice for, are named and passed over. Returns 1 if there were any, else 0.
@@ -67,13 +72,24 @@ def predict(
     one_of(foreground, FOREGROUNDS, "--foreground")
     one_of(str(bits), BITS, "--bits")
     root, paths = find_photos(photos, Path(output))
-    beside = find_beside(config, root, paths, {"trimap": trimap, "background": background})
+    if trimap and trimap_from:
+        raise ValueError("give one of --trimap and --trimap_from: both are trimaps")
+    first = first_network(trimap_from, trimap_rule, config) if trimap_from else None
+    given = {"background": background} if first else {"trimap": trimap, "background": background}
+    beside = find_beside(config, root, paths, given)
     if align and "background" not in beside:
         raise ValueError(f"{config.name} takes no background: leave out --align")
     paths = [path for path in paths if all(path in files for files in beside.values())]
     results = plan(root, paths, Path(output), foreground, overwrite)
     variables = load_checkpoint(config.name, checkpoint, **config.model)
-    matter = Matter(config.name, variables, test_time=config.test_time, **config.model)
+    matter = Matter(
+        config.name,
+        variables,
+        test_time=config.test_time,
+        trimap_from=first,
+        trimap_rule=trimap_rule,
+        **config.model,
+    )
     make_folder(Path(output))
 
     written, faults = 0, []

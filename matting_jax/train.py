@@ -27,6 +27,7 @@ from matting_jax.data import (
     train_batches,
     train_source,
 )
+from matting_jax.data.crops import sides
 from matting_jax.evaluate import beside, predictions
 from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.models import create_model, example_inputs, network_file
@@ -59,7 +60,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(lambda: train_source(config))
     images = parallel.first_process_first(lambda: shown_images(config, source))
-    shapes = variable_shapes(model, config.data.crop.size)
+    shapes = variable_shapes(model, *sides(config.data.crop))
     modules = [*shapes["params"], *getattr(network_file(config.name), "OPTIONAL_MODULES", ())]
     optimizer = create_optimizer(config, modules)
     begin = partial(initial_state, config, optimizer=optimizer, task=task)
@@ -158,9 +159,9 @@ def training_model(config: ConfigDict) -> nn.Module:
     return create_model(config.name, **config.model, **keywords)
 
 
-def variable_shapes(model: nn.Module, size: int) -> Any:
+def variable_shapes(model: nn.Module, height: int, width: int) -> Any:
     """Shapes of the network's variables; it raises a ValueError for crops that it cannot take."""
-    return jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model, size, size))
+    return jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model, height, width))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from matting_jax.convert.files import write_state_dict
 from matting_jax.evaluate import evaluate
 from matting_jax.scores import mean_scores, score
 from matting_jax.train import initial_variables, training_model
+from matting_jax.trimap_from import HEADS, RULES, Rule
 from matting_jax.workdir import claim
 
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
@@ -147,8 +148,9 @@ def trimap_folders(config, tmp_path):
     def run(*parts):
         flags = [f"--workdir={tmp_path / 'run'}", f"--checkpoint={tmp_path / 't.safetensors'}"]
         flags += [f"--{part}={tmp_path / part}" for part in parts]
-        return main(["launch.py", "--mode=evaluate", "--save", *flags], "")
+        return main(["launch.py", "--mode=evaluate", "--save", *flags, *run.more], "")
 
+    run.more = []
     return run
 
 
@@ -228,3 +230,22 @@ def test_all_faults_of_the_folders_are_named_at_once(trimap_folders, tmp_path, c
     assert f"a.png: no file a.* in {tmp_path / 'photos'}" in error
     assert "b.png: 40 x 34 pixels, but its truth has 34 x 40" in error
     assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_chain_is_scored_on_photos_and_truths_alone(
+    trimap_folders, finished, tmp_path, monkeypatch
+):
+    """Trimaps of the folders say where is scored, but the network takes those of the first one."""
+    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
+    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,)})
+    monkeypatch.setattr(trimap_folders, "more", [f"--trimap_from={finished[0]}"])
+    folder = tmp_path / "run" / "evaluation" / "t"
+    assert trimap_folders("photos", "truths") == 0
+    alone = table(folder / "scores.csv")
+    assert "mad_unknown" not in alone["mean"]
+    alphas = {x.name: x.read_bytes() for x in (folder / "alphas").iterdir()}
+    monkeypatch.setattr(trimap_folders, "more", [*trimap_folders.more, "--overwrite"])
+    assert trimap_folders("photos", "truths", "trimaps") == 0
+    both = table(folder / "scores.csv")
+    assert both["mean"]["mad"] == alone["mean"]["mad"] and "mad_unknown" in both["mean"]
+    assert {x.name: x.read_bytes() for x in (folder / "alphas").iterdir()} == alphas

@@ -35,7 +35,7 @@ def by_sorting(losses, labelled, probability, least):
     """The loss in the words of the official code."""
     losses = np.sort(np.where(labelled, losses, 0).ravel())[::-1]
     few = labelled.sum() // least
-    hard = losses[losses > -np.log(probability)]
+    hard = losses[losses > np.float32(-np.log(probability))]
     chosen = losses[:few] if len(hard) < few else hard
     return chosen.mean() if len(chosen) else 0.0
 

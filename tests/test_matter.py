@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import matting_jax as mj
+from matting_jax import trimap_from
+from matting_jax.image.geometry import resize_bilinear
 from matting_jax.models import modnet
 from matting_jax.train import initial_variables, training_model
+from matting_jax.trimap_from import HEADS, RULES, Rule
 from tests.goldens import synth
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -208,3 +211,72 @@ def test_wrong_trimap_is_refused_in_a_sentence(trimap_matter, wrong, words):
 def test_trimap_is_refused_where_the_network_takes_none(matter):
     with pytest.raises(ValueError, match="tiny takes no trimap"):
         matter(photo(), trimap=codes())
+
+
+@pytest.fixture
+def chain(matter, trimap_matter, monkeypatch):
+    """A network that makes trimaps by the rule of its alpha's halves, one that takes them, and a
+    function that chains them."""
+    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
+    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,), "semantic": (0,)})
+
+    def chained(**rule):
+        return mj.Matter(
+            "tiny_trimap", trimap_matter.variables, trimap_from=matter, trimap_rule=rule
+        )
+
+    return matter, trimap_matter, chained
+
+
+def test_chain_gives_the_alpha_of_the_trimap_that_the_first_network_makes(chain):
+    first, second, chained = chain
+    image, both = photo(64, 70), chained()
+    alpha = first(image)
+    trimap = np.where(alpha >= 0.52, 1.0, np.where(1 - alpha >= 0.52, 0, 0.5)).astype(np.float32)
+    assert all((trimap == code).mean() > 0.01 for code in (0, 0.5, 1))
+    np.testing.assert_array_equal(first.make_trimap(image), trimap)
+    assert both.needs == [] and second.needs == ["trimap"]
+    np.testing.assert_array_equal(both(image), second(image, trimap=trimap))
+    given = codes(64, 70)
+    np.testing.assert_array_equal(both(image, trimap=given), second(image, trimap=given))
+
+
+def test_fields_of_the_rule_replace_those_of_the_network(chain):
+    first, second, chained = chain
+    image = photo(64, 70)
+    semantic = resize_bilinear(first.heads(image)["semantic"], 64, 70)[..., 0]
+    expected = trimap_from.trimap(semantic, 1 - semantic, 0.51, 0.02)
+    both = chained(head="semantic", sure=0.51, margin=0.02)
+    np.testing.assert_array_equal(both(image), second(image, trimap=expected))
+    assert 0.01 < (expected == 0.5).mean() < 0.99
+
+
+def test_wrong_chain_is_refused_in_a_sentence(chain):
+    first, second, chained = chain
+    with pytest.raises(ValueError, match="tiny takes no trimap: leave out trimap_from"):
+        mj.Matter("tiny", first.variables, trimap_from=first)
+    with pytest.raises(ValueError, match="tiny_trimap makes no trimap: take one that needs"):
+        mj.Matter("tiny_trimap", second.variables, trimap_from=second)
+    with pytest.raises(ValueError, match="did you mean 'semantic'"):
+        chained(head="semantics")
+
+
+def test_first_network_of_several_passes_gives_the_head_of_its_pass():
+    """GFM glances at a third of the photo's size, or sees it once."""
+    classes = np.float32(np.eye(3)[np.arange(12).reshape(1, 3, 4) % 3])
+    for strategy, size in {"hybrid": (64, 128), "resize": (96, 192)}.items():
+        first, seen = mj.Matter("gfm", {}, test_time={"strategy": strategy}), []
+
+        def head(variables, inputs, name, seen=seen):
+            seen.append(inputs["image"].shape[1:3])
+            return {"glance": classes}[name]
+
+        first.head = head
+        trimap = first.make_trimap(photo(192, 384), {"margin": 0})
+        assert seen == [size]
+        np.testing.assert_array_equal(
+            trimap[32::64, 48::96], [[0, 0.5, 1, 0], [0.5, 1, 0, 0.5], [1, 0, 0.5, 1]]
+        )
+    first.head = lambda variables, inputs, name: {"glance_tt": classes}[name]
+    with pytest.raises(ValueError, match="this gfm has no 'glance': take another head"):
+        first.make_trimap(photo(192, 384))

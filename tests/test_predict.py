@@ -12,12 +12,13 @@ from PIL import Image
 
 import matting_jax as mj
 from matting_jax import predict as program
-from matting_jax.commandline import main
+from matting_jax.commandline import load_config, main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
 from matting_jax.train import initial_variables, training_model
+from matting_jax.trimap_from import HEADS, RULES, Rule
 from matting_jax.workdir import claim
-from tests.conftest import on_folders, tiny_config
+from tests.conftest import ROOT, on_folders, tiny_config
 from tests.raw_images import write_png16, write_tiff16
 
 COLOUR = (200, 40, 90)
@@ -631,3 +632,56 @@ def test_background_that_does_not_fit_is_named(with_background, photos, predict,
     assert "tiny takes no background: leave out --background" in capsys.readouterr().err
     assert predict(photos, "--align") == 2
     assert "tiny takes no background: leave out --align" in capsys.readouterr().err
+
+
+@pytest.fixture
+def chained(with_trimaps, finished, monkeypatch):
+    """(a function that predicts with trimaps of the finished run, its workdir, the photos)."""
+    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
+    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,)})
+    run, photos, _ = with_trimaps
+    return (lambda *more: run(f"--input={photos}", *more)), finished[0], photos
+
+
+def test_chain_predicts_what_its_library_form_does(chained, trimap_run, tmp_path):
+    run, workdir, photos = chained
+    rule = {"sure": 0.51, "margin": 0.02}
+    flags = [f"--trimap_{field}={value}" for field, value in rule.items()]
+    assert run(f"--trimap_from={workdir}", *flags) == 0
+    first = mj.Matter("tiny", mj.load_checkpoint("tiny", workdir), test_time={"reference_size": 32})
+    variables = mj.load_checkpoint("tiny_trimap", trimap_run[1].partition("=")[2])
+    both = mj.Matter("tiny_trimap", variables, trimap_from=first, trimap_rule=rule)
+    for name in ("a.jpg", "sub/b.png"):
+        photo = np.asarray(Image.open(photos / name))
+        alpha = np.asarray(Image.open((tmp_path / "out" / name).with_suffix("")
+                                      .with_name(f"{name[-5]}_alpha.png")))  # fmt: skip
+        np.testing.assert_array_equal(alpha, np.rint(255 * both(photo)))
+    unlike = mj.Matter("tiny_trimap", variables, trimap_from=first)
+    assert not np.array_equal(unlike(photo), both(photo))
+
+
+def test_wrong_chain_is_answered_in_a_sentence(
+    chained, predict, photos, trimap_run, tmp_path, capsys
+):
+    run, workdir, _ = chained
+    config = load_config(ROOT / "configs" / "gca.py", "")
+    claim(tmp_path / "gca", config)
+    config = load_config(ROOT / "configs" / "bisenet_v2.py", "cityscapes")
+    claim(tmp_path / "streets", config)
+    second = trimap_run[0].partition("=")[2]
+    for flags, words in {
+        (f"--trimap_from={workdir}", f"--trimap={photos}"): "one of --trimap and --trimap_from",
+        (f"--trimap_from={tmp_path / 'gca'}",): "gca makes no trimap: take one that needs nothing",
+        (f"--trimap_from={second}",): "tiny_trimap makes no trimap",
+        (f"--trimap_from={tmp_path / 'streets'}",): "tells other classes apart than those of a",
+        (f"--trimap_from={tmp_path}",): "is no workdir",
+        (f"--trimap_from={workdir}", "--trimap_head=semantic"): "head of tiny that makes a trimap",
+        (f"--trimap_from={workdir}", "--trimap_sure=0.2"): "sure must be above 0.5",
+        ("--trimap_margin=0.1",): "--trimap_margin is for --trimap_from WORKDIR",
+    }.items():
+        assert run(*flags) == 2
+        message = capsys.readouterr().err
+        assert words in message and message.count("\n") == 1
+    assert predict(photos, f"--trimap_from={workdir}") == 2
+    assert "tiny takes no trimap: leave out --trimap_from" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

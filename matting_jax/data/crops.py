@@ -1,19 +1,25 @@
 """Random crops of the training images, drawn from the config's group `crop`.
 
 `size` is the side of the crop, `around` what its window lies around. One field more says by which
-rule, each in a file of its own: `rescale`, `windows`, `corners` or `affine`. Such a file has
+rule, each in a file of its own: `rescale`, `windows`, `corners` or `affine`, or for photos with the
+class of each pixel `scales`, whose crops may be wider than high. Such a file has
     check(crop): a ValueError for fields that cannot be followed;
     composite(rng, foreground, alpha, background, crop): the crops of what a composite is made of;
-    photo(rng, image, alpha, crop): the crops of a real photo and its alpha, which may be None.
-Images are uint8 [H, W, 3], alphas uint8 [H, W]; crops are uint8 [size, size, channels] by name.
+    photo(rng, image, alpha, crop): the crops of a real photo and its alpha, which may be None;
+but that of `scales` in place of both
+    labelled(rng, image, label, crop): the crops of a photo and its label.
+Images are uint8 [H, W, 3], alphas and labels uint8 [H, W]; crops are uint8 [size, size, channels]
+by name.
 """
 
 from types import ModuleType
 
-from matting_jax.data import affine, corners, rescale, windows
+from matting_jax.data import affine, corners, rescale, scaled, windows
 from matting_jax.data.around import AROUND
 
-RULES = {"rescale": rescale, "windows": windows, "corners": corners, "affine": affine}
+RULES = {
+    "rescale": rescale, "windows": windows, "corners": corners, "affine": affine, "scales": scaled,
+}  # fmt: skip
 
 
 def rule_of(crop) -> ModuleType:
@@ -28,6 +34,11 @@ def rule_of(crop) -> ModuleType:
             f"{' and '.join(named) or 'none'}."
         )
     return RULES[named[0]]
+
+
+def sides(crop) -> tuple[int, int]:
+    """Height and width of the crops."""
+    return crop.size, crop.get("width", crop.size)
 
 
 def check_crop(crop) -> None:

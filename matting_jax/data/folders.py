@@ -58,13 +58,16 @@ class Found:
     faults: list[str]
 
 
-def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
-    """Finds FOLDER/image/* with FOLDER/alpha/* of the same stem: items are Pair.
+def find_pairs(
+    folder: str | Path, field: str, cache: Path, workers: int, truth: str = "alpha"
+) -> Found:
+    """Finds FOLDER/image/* with FOLDER/alpha/* of the same stem: items are Pair. `truth` is another
+    name of the second folder, say "label".
 
     Raises ValueError, naming the config field, when a folder is missing or holds no image.
     """
     folder = _existing(folder, field)
-    images, alphas = (_by_stem(_existing(folder / part, field)) for part in ("image", "alpha"))
+    images, alphas = (_by_stem(_existing(folder / part, field)) for part in ("image", truth))
     if not images:
         raise ValueError(f"{field}: {folder / 'image'} holds no image file.")
     paths = [path for group in (images, alphas) for same in group.values() for path in same]
@@ -79,7 +82,7 @@ def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Fou
         ]
         for there, missing in (parts, parts[::-1]):
             if there and not missing:
-                name = "alpha" if there is parts[0] else "image"
+                name = truth if there is parts[0] else "image"
                 pair_faults.append(f"{there[0]}: no file {stem}.* in {folder / name}")
         pair_faults += [
             headers[path] for part in parts for path in part if isinstance(headers[path], str)
@@ -90,7 +93,7 @@ def find_pairs(folder: str | Path, field: str, cache: Path, workers: int) -> Fou
             if sizes[0] == sizes[1]:
                 pairs.append(Pair(image, alpha))
             else:
-                pair_faults.append(f"{image}: {sizes[0]} pixels, but its alpha has {sizes[1]}")
+                pair_faults.append(f"{image}: {sizes[0]} pixels, but its {truth} has {sizes[1]}")
         faults += pair_faults
     return Found(field, folder, pairs, faults)
 

@@ -62,6 +62,14 @@ def read_alpha(file: File) -> np.ndarray:
     return _read(file, _alpha)
 
 
+def read_label(file: File) -> np.ndarray:
+    """Reads the class of each pixel: uint8 [H, W], the grey value or the number in the palette.
+
+    Raises ValueError, naming the file, when it cannot be read, or holds colours.
+    """
+    return _open(file, _numbers)
+
+
 def read_exact_alpha(file: File) -> np.ndarray:
     """Reads a matte as read_alpha does, but keeps grey values of 16 bits: float32 [H, W] in [0, 1].
 
@@ -182,6 +190,15 @@ def _alpha(image: Image.Image) -> np.ndarray:
         if alpha.min() < 255:
             return alpha
     return np.asarray(image if image.mode == "L" else _rgb(image).convert("L"))
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    if image.mode not in ("L", "P"):
+        raise ValueError(
+            f"its mode is {image.mode}, but a label holds the number of a class at each pixel: "
+            "save it grey or with a palette, of 8 bits"
+        )
+    return np.asarray(_upright(image))
 
 
 def _exact_alpha(image: Image.Image) -> np.ndarray:

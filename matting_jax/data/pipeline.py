@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from matting_jax.data.cpu import tensorflow
-from matting_jax.data.crops import check_crop
+from matting_jax.data.crops import check_crop, sides
 from matting_jax.data.sources import Source
 
 
@@ -19,9 +19,9 @@ def train_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's slices of the global batches of the steps first_step .. last_step - 1.
 
-    Yields uint8 [b, size, size, channels] under the names of source.channels, and `index` int32
-    [b], the samples' numbers in the run; b is config.batch_size / process_count. A damaged file
-    raises the ValueError that names it.
+    Yields uint8 [b, height, width, channels], the crop's, under the names of source.channels, and
+    `index` int32 [b], the samples' numbers in the run; b is config.batch_size / process_count. A
+    damaged file raises the ValueError that names it.
     """
     check_crop(config.data.crop)
     if config.batch_size % process_count:
@@ -50,7 +50,7 @@ def train_batches(
         arrays = tf.numpy_function(read, [index, record], [tf.uint8] * len(source.channels))
         sample = {"index": tf.cast(index, tf.int32)}
         for array, (name, channels) in zip(arrays, source.channels.items(), strict=True):
-            sample[name] = tf.ensure_shape(array, (crop.size, crop.size, channels))
+            sample[name] = tf.ensure_shape(array, (*sides(crop), channels))
         return sample
 
     dataset = (

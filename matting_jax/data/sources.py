@@ -11,7 +11,8 @@ import numpy as np
 
 from matting_jax.data import builders, colours, denoised, folders, lists
 from matting_jax.data.crops import check_crop, rule_of
-from matting_jax.data.images import read_alpha, read_image, read_rgba
+from matting_jax.data.images import read_alpha, read_image, read_label, read_rgba
+from matting_jax.data.labels import CITYSCAPES, check_label, renumbered
 from matting_jax.data.trimaps import check_distance, from_alpha, read_trimap
 
 
@@ -39,13 +40,14 @@ class Lazy(Sequence):
 class EvaluationImage(NamedTuple):
     """What a network is scored on: image uint8 [H, W, 3], alpha uint8 [H, W], or None where it is
     only shown; trimap uint8 [H, W] (0, 128, 255) and background uint8 [H, W, 3] where there are
-    any."""
+    any. Where classes are given, their label uint8 [H, W] in place of alpha."""
 
     name: str
     image: np.ndarray
     alpha: np.ndarray | None
     trimap: np.ndarray | None = None
     background: np.ndarray | None = None
+    label: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,22 @@ class Photos:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """Photos and the class of each pixel: (image uint8 [H, W, 3], label uint8 [H, W])."""
+
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    description: str
+    channels: ClassVar = {"image": 3, "label": 1}
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
+        """The photo `record` and its label, cropped: uint8 [height, width, channels]."""
+        return rule_of(crop).labelled(rng, *self.pairs[record], crop)
+
+
+@dataclass(frozen=True)
 class Unlabelled:
     """Photos of which nothing else is known: uint8 [H, W, 3]."""
 
@@ -144,7 +162,7 @@ class Unlabelled:
         return Lazy(numbers, read)
 
 
-Source = Composites | Photos | Unlabelled
+Source = Composites | Photos | Labelled | Unlabelled
 
 
 def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Source:
@@ -172,6 +190,9 @@ def _train_source(config, builders_folder: str | Path) -> Source:
     if "photos" in train:
         _check_photos(config)
         return _unlabelled(config)
+    if _classes_given(config):
+        pairs, place = _labelled(config, "train", builders_folder)
+        return Labelled(pairs, f"{len(pairs)} photos with classes, {place}")
     _check_combine(config)
     if train.get("list"):
         return _listed(config)
@@ -318,6 +339,54 @@ def _check_combine(config) -> None:
         raise ValueError("config.data.train.combine needs crops by config.data.crop.affine.")
 
 
+def _classes_given(config) -> bool:
+    """Whether the task learns classes that come with the photos; ValueError where the rule of the
+    crops is none for them, or for them alone."""
+    given = config.get("task", {}).get("labels") == "given"
+    if given != ("scales" in config.data.crop):
+        raise ValueError(
+            "Photos with given classes (config.task.labels='given') are cropped by "
+            "config.data.crop.scales, all others by another rule: take both from the variant of "
+            "the config."
+        )
+    return given
+
+
+def _labelled(config, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:
+    """The photos of `part` with their labels, checked as they are read, and where they lie."""
+    group, classes = config.data[part], config.model.num_classes
+
+    def checked(image, label, ids: Sequence[int], name: str) -> tuple[np.ndarray, np.ndarray]:
+        label = renumbered(read_label(label), ids)
+        check_label(label, classes, name)
+        return read_image(image), label
+
+    if group.images:
+        field = f"config.data.{part}.images"
+        found = folders.find_pairs(
+            group.images, field, _cache(config), config.data.workers, truth="label"
+        )
+        folders.accept([found], config.data.skip_bad)
+
+        def read(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
+            return checked(pair.image, pair.alpha, range(256), str(pair.alpha))
+
+        return Lazy(found.items, read), str(found.folder)
+    data, features = _records(config, part, builders_folder)
+    if "image_left" in features:  # Cityscapes
+        names, ids = ("image_left", "segmentation_label"), CITYSCAPES
+    else:
+        names, ids = ("image", "label"), range(256)
+    _require(features, set(names), group.dataset)
+    place = f"{group.dataset}/{group.split}"
+
+    def read_record(record: dict) -> tuple[np.ndarray, np.ndarray]:
+        image, label = (io.BytesIO(record[name]) for name in names)
+        return checked(image, label, ids, f"a photo of {place}")
+
+    return Lazy(data, read_record), place
+
+
 def _check_photos(config) -> None:
     if "affine" in config.data.crop:
         raise ValueError(
@@ -379,6 +448,14 @@ def evaluation_images(
 
 def _evaluation_images(config, builders_folder: str | Path) -> Sequence[EvaluationImage]:
     test = config.data.test
+    if _classes_given(config):
+        pairs, _ = _labelled(config, "test", builders_folder)
+
+        def labelled(number: int) -> EvaluationImage:
+            image, label = pairs[number]
+            return EvaluationImage(f"{number:06d}", image, None, label=label)
+
+        return Lazy(range(len(pairs)), labelled)
     if test.get("list"):
         return _listed_images(config)
     if test.images:

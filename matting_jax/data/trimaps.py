@@ -1,9 +1,9 @@
 """Trimaps to be tested on: read from files, or made from alpha where there are none."""
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from matting_jax.data.images import File, read_alpha
+from matting_jax.image.morphology import all_within
 
 BACKGROUND, UNKNOWN, FOREGROUND = np.uint8(0), np.uint8(128), np.uint8(255)
 
@@ -23,8 +23,8 @@ def from_alpha(alpha: np.ndarray, distance: float) -> np.ndarray:
     Foreground is what has nothing but alpha 255 within `distance` pixels, background what has
     nothing but 0; distances are Euclidean.
     """
-    foreground = _all_within(alpha == 255, distance)
-    background = _all_within(alpha == 0, distance)
+    foreground = all_within(alpha == 255, distance)
+    background = all_within(alpha == 0, distance)
     return np.where(foreground, FOREGROUND, np.where(background, BACKGROUND, UNKNOWN))
 
 
@@ -35,7 +35,3 @@ def check_distance(distance: float) -> None:
             f"config.data.test.trimap_distance is {distance}, but must not be negative."
         )
 
-
-def _all_within(pixels: np.ndarray, distance: float) -> np.ndarray:
-    # Where every pixel is one of the set, there is none to measure the distance to.
-    return pixels if pixels.all() else distance_transform_edt(pixels) > distance

@@ -206,10 +206,18 @@ def resize_by(
     width: int,
 ) -> np.ndarray:
     """`image` [H, W, C] to [height, width, C], rows and columns apart by matrices of `weights`."""
-    rows = weights(image.shape[0], height) @ image.reshape(image.shape[0], -1)
-    rows = rows.reshape(height, *image.shape[1:]).swapaxes(0, 1)
-    columns = weights(image.shape[1], width) @ rows.reshape(image.shape[1], -1)
-    return np.ascontiguousarray(columns.reshape(width, height, -1).swapaxes(0, 1))
+    return resize_with(weights(image.shape[0], height), weights(image.shape[1], width), image)
+
+
+def resize_with(
+    down: sparse.csr_array | np.ndarray, across: sparse.csr_array | np.ndarray, image: np.ndarray
+) -> np.ndarray:
+    """`image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W]."""
+    rows = down @ image.reshape(image.shape[0], -1)
+    rows = rows.reshape(-1, *image.shape[1:]).swapaxes(0, 1)
+    columns = across @ rows.reshape(image.shape[1], -1)
+    columns = columns.reshape(across.shape[0], down.shape[0], -1)
+    return np.ascontiguousarray(columns.swapaxes(0, 1))
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy import ndimage
 
 Array = jax.Array
 
@@ -140,3 +141,12 @@ def gap_before(x: Array, reach: int) -> Array:
         gap = jnp.minimum(gap, earlier[:, : gap.shape[1]] + step)
         step *= 2
     return gap
+
+
+def all_within(pixels: np.ndarray, distance: float) -> np.ndarray:
+    """Where the set `pixels`, bool [H, W], has all pixels within `distance`; on the host.
+
+    Distances are Euclidean; pixels outside the image do not count.
+    """
+    # Where every pixel is one of the set, there is none to measure the distance to.
+    return pixels if pixels.all() else ndimage.distance_transform_edt(pixels) > distance

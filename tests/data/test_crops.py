@@ -22,7 +22,7 @@ def group(size=32, around="unknown", **fields):
     [
         (dict(size=0, rescale=(24, 48)), "config.data.crop.size"),
         (dict(around="everywhere", rescale=(24, 48)), "anywhere, foreground, unknown"),
-        (dict(), "exactly one of rescale, windows, corners, affine, but has none"),
+        (dict(), "exactly one of rescale, windows, corners, affine, scales, but"),
         (dict(rescale=(24, 48), windows=(24,)), "has rescale and windows"),
         (dict(rescale=(48, 24)), "config.data.crop.rescale"),
         (dict(windows=()), "config.data.crop.windows"),

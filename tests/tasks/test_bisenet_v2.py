@@ -148,12 +148,10 @@ def test_config_that_cannot_be_followed_is_refused(field, value, sentence):
 
 def matter_of(channels, statistics="cityscapes"):
     """A network whose logits are the image's first channels, a hundredfold."""
-    def logits(variables, inputs):
-        return 100 * inputs["image"][..., :channels]
+    def head(variables, inputs, name):
+        return {"logits": 100 * inputs["image"][..., :channels]}[name]
 
-    return SimpleNamespace(
-        variables={}, result=logits, model=SimpleNamespace(statistics=statistics)
-    )
+    return SimpleNamespace(variables={}, head=head, model=SimpleNamespace(statistics=statistics))
 
 
 def test_mean_iou_of_given_classes_is_that_of_all_pixels_together():
