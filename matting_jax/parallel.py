@@ -14,6 +14,10 @@ from jax.sharding import PartitionSpec as P
 
 AXIS = "batch"
 
+# XLA for CPU would take away the barriers of `jax.checkpoint`, and then keep what it was to compute
+# again.
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+
 # The number of processes that Slurm's srun and Open MPI's mpirun started.
 PROCESS_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
@@ -68,7 +72,8 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     Inside, collectives name the axis `batch`; what is returned must be the same on all devices.
     """
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()))
-    return jax.jit(mapped, donate_argnums=0)
+    is_cpu = mesh.devices.flat[0].platform == "cpu"
+    return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
 
 
 def varying(tree: Any) -> Any:

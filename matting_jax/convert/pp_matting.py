@@ -26,6 +26,15 @@ def official_names(path: tuple[str, ...]) -> list[str]:
     return [".".join([*modules, PADDLE_LEAVES[leaf]])]
 
 
+def check_names(state_dict: Mapping[str, np.ndarray]) -> None:
+    """ValueError in a sentence for a file of HRNet alone."""
+    if any(name.startswith(LAYERS) for name in state_dict):
+        raise ValueError(
+            "this file holds HRNet alone, the backbone of PP-Matting: to train from it give it as "
+            "--config.init.backbone"
+        )
+
+
 def is_backbone(path: tuple[str, ...]) -> bool:
     """Whether a file of the backbone alone holds this Flax leaf."""
     return path[1] == "backbone"

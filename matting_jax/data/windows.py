@@ -5,7 +5,9 @@
 
 `small` says what becomes of images smaller than the window: "enlarge", the default, or "pad", as
 PP-Matting's are: with grey to `size`, below and on the right, and windows end where the image does.
-Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/transforms/transforms.py, Padding and RandomCrop.
+`max_short`, 0 for none, is the length that short sides are reduced to before: windows of longer
+ones are larger by as much. Source: PaddlePaddle/PaddleSeg,
+Matting/ppmatting/transforms/transforms.py, Padding, RandomCrop and LimitShort.
 """
 
 import math
@@ -23,11 +25,15 @@ GREY = 128
 
 
 def check(crop) -> None:
-    """Raises ValueError when `crop.windows` or `crop.small` cannot be followed."""
+    """Raises ValueError when `windows`, `small` or `max_short` of `crop` cannot be followed."""
     one_of(_small(crop), SMALL, "config.data.crop.small")
     if not crop.windows or min(crop.windows) < 1:
         raise ValueError(
             f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1."
+        )
+    if crop.get("max_short", 0) < 0:
+        raise ValueError(
+            f"config.data.crop.max_short is {crop.max_short}, but must be a length, or 0 for none."
         )
 
 
@@ -44,8 +50,8 @@ def composite(
     than the window is enlarged or padded with it. All is resized between neighbouring pixels,
     without antialiasing, but colours under alpha 0 do not count in the colours of the foreground.
     """
-    side = int(rng.choice(crop.windows))
     height, width = alpha.shape
+    side = _side(rng, min(height, width), crop)
     larger = _larger(height, width, side, crop)
     if larger != (height, width):
         background = _under(background, height, width, (0, 0, height, width))
@@ -74,7 +80,7 @@ def photo(
     rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop
 ) -> dict[str, np.ndarray]:
     """Cuts one window out of a photo and its alpha, as `composite` does; anywhere without one."""
-    side = int(rng.choice(crop.windows))
+    side = _side(rng, min(image.shape[:2]), crop)
     layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
     larger = _larger(*image.shape[:2], side, crop)
     if _small(crop) == "pad":
@@ -91,6 +97,12 @@ def photo(
 
 def _small(crop) -> str:
     return crop.get("small", "enlarge")
+
+
+def _side(rng, short: int, crop) -> int:
+    """The side of a window in pixels of an image whose short side is `short`."""
+    side, limit = int(rng.choice(crop.windows)), crop.get("max_short", 0)
+    return round(side * short / limit) if 0 < limit < short else side
 
 
 def _larger(height: int, width: int, side: int, crop) -> tuple[int, int]:

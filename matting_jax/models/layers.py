@@ -118,6 +118,11 @@ def pointwise(x: Array, kernel: Array) -> Array:
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def rematerialised(module: type[nn.Module], again: bool) -> type[nn.Module]:
+    """`module`; if `again`, what it has inside is computed again in the backward pass, not kept."""
+    return nn.remat(module) if again else module
+
+
 def computed_once(x: Array, form: str = "auto") -> Array:
     """x, which XLA may not compute again for each of its uses.
 

@@ -20,7 +20,7 @@ from scipy import sparse
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import area_weights, bilinear_weights, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
-from matting_jax.models.layers import BatchNorm, Conv, he_normal, probability
+from matting_jax.models.layers import BatchNorm, Conv, he_normal, probability, rematerialised
 
 Array = jax.Array
 
@@ -101,8 +101,8 @@ class SemanticBranch(nn.Module):
     """Semantic context: from the smallest features to classes at full resolution.
 
     x [B, H/32, W/32, C] -> logits [B, H, W, 3] of foreground, transition and background, and the
-    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. What the stages
-    at 1/4 and above compute is computed again in the backward pass if `rematerialise`.
+    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. What is inside the
+    stages is computed again in the backward pass if `rematerialise`.
     """
 
     norm: Any
@@ -116,16 +116,15 @@ class SemanticBranch(nn.Module):
         layer = partial(ConvNorm, norm=self.norm, conv=conv)
         pyramid = PyramidPooling(layer, self.pyramid_pooling, name="psp_module")(x)
         maps, context = [], pyramid
+        stage = rematerialised(SemanticStage, self.rematerialise)
         for k, (within, features) in enumerate(STAGES):
             if k > 0:
                 context = layer(PYRAMID[k - 1], 3, name=f"psps_{k - 1}_0")(pyramid)
                 context = upsample(context, 2**k)
-            again = self.rematerialise and k > 2
-            stage = nn.remat(SemanticStage) if again else SemanticStage
             dilation = 2 if k == 0 else 1
             x = stage(within, features, layer, conv, dilation, name=f"scb_stages_{k}")(context, x)
             maps.append(x)
-        head = nn.remat(SemanticHead) if self.rematerialise else SemanticHead
+        head = rematerialised(SemanticHead, self.rematerialise)
         return head(layer, conv, name="scb_stages_5")(x), [maps[k] for k in GUIDES]
 
 
@@ -163,24 +162,28 @@ class DetailBranch(nn.Module):
     """High-resolution detail: no map of it is ever smaller than the photo.
 
     half [B, H/2, W/2, 64], quarter [B, H/4, W/4, C] and, largest last, the guides of the semantic
-    branch -> logit [B, H, W, 1]. Where there are no guides there are no gates.
+    branch -> logit [B, H, W, 1]. Where there are no guides there are no gates. What is inside
+    residual blocks and gates is computed again in the backward pass if `rematerialise`.
     """
 
     norm: Any
     dtype: Any = None
+    rematerialise: bool = False
 
     @nn.compact
     def __call__(self, half: Array, quarter: Array, guides: list[Array]) -> Array:
         conv = partial(Conv, kernel_init=he_normal, dtype=self.dtype)
         layer = partial(ConvNorm, norm=self.norm, conv=partial(conv, use_bias=False))
+        block = rematerialised(ResidualBlock, self.rematerialise)
+        gate = rematerialised(Gate, self.rematerialise)
         x = jnp.concatenate([upsample(half), upsample(quarter, 4)], axis=-1)
         for i, features in enumerate(DETAIL[:-1]):
-            x = ResidualBlock(features, layer, name=f"res_list_{i}")(x)
+            x = block(features, layer, name=f"res_list_{i}")(x)
             x = conv(DETAIL[i + 1], 1, name=f"convs_{i}")(x)
             if guides:
                 guide = conv(1, 1, name=f"gf_list_{i}")(guides[i])
                 guide = upsample(guide, x.shape[1] // guide.shape[1])
-                x = Gate(self.norm, conv, name=f"gates_{i}")(x, guide)
+                x = gate(self.norm, conv, name=f"gates_{i}")(x, guide)
         return conv(1, 1, use_bias=False, name="detail_conv")(x)
 
 
@@ -195,8 +198,8 @@ class PPMatting(nn.Module):
     Ablations: without `guidance` the detail branch has neither guides nor gates; without
     `pyramid_pooling` the smallest features are fused without their averages; without `detail` there
     is no such branch and output, and alpha is what the classes let expect, the probability of
-    foreground plus half of that of transition. `rematerialise` computes what lies at a quarter of
-    the photo's size and above again in the backward pass, which takes less memory and more time.
+    foreground plus half of that of transition. `rematerialise` computes what is inside the blocks
+    again in the backward pass, which takes less memory and more time.
     `train` takes batch statistics unless `frozen_statistics`, over all devices of `axis_name`.
     """
 
@@ -227,7 +230,9 @@ class PPMatting(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        backbone = HRNet(width, norm, self.dtype, self.form, name="backbone")
+        backbone = HRNet(
+            width, norm, self.dtype, self.form, self.rematerialise, name="backbone"
+        )
         half, quarter, *_, smallest = backbone(x)
         logits, guides = SemanticBranch(
             norm, self.dtype, self.pyramid_pooling, self.rematerialise, name="scb"
@@ -237,9 +242,9 @@ class PPMatting(nn.Module):
         if not self.detail:
             return {"alpha": classes[0] + classes[1] / 2, "semantic": semantic}
 
-        branch = nn.remat(DetailBranch) if self.rematerialise else DetailBranch
         guides = guides if self.guidance else []
-        logit = branch(norm, self.dtype, name="hrdb")(half, quarter, guides)
+        branch = DetailBranch(norm, self.dtype, self.rematerialise, name="hrdb")
+        logit = branch(half, quarter, guides)
         detail = probability(logit)
         return {"alpha": fuse(classes, detail), "detail": detail, "semantic": semantic}
 

@@ -200,3 +200,19 @@ def test_windows_of_padded_images_lie_around_the_unknown_pixel():
     # Columns 36 to 99 of 100, two of which are one of the crop's.
     np.testing.assert_allclose(cut["image"][0, :, 1], 36.5 + 2 * np.arange(32), atol=0.51)
     assert cut["alpha"].min() < 255
+
+
+def test_short_sides_are_reduced_before_the_window_is_cut():
+    """To 48 px: of 96 rows all are in the window; 40 rows are left as they are, and padded."""
+    crop = ConfigDict({**padding(48, (48,)), "max_short": 48})
+    lefts = set()
+    for seed in range(600):
+        cut = photo(np.random.default_rng(seed), coordinates(96, 150), None, crop)
+        np.testing.assert_allclose(cut["image"][:, 0, 0], 0.5 + 2 * np.arange(48), atol=0.51)
+        columns = cut["image"][0, :, 1].astype(int)
+        np.testing.assert_array_equal(columns - columns[0], 2 * np.arange(48))
+        lefts.add(columns[0] - 1)
+    assert lefts == set(range(55))
+    small = coordinates(40, 150)
+    cut = photo(np.random.default_rng(0), small, np.full((40, 150), 255, np.uint8), crop)
+    np.testing.assert_array_equal(cut["image"][:40, :, 0], small[:, :48, 0])

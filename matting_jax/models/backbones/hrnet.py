@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 from matting_jax.image.geometry import upsample
-from matting_jax.models.layers import Conv, computed_once
+from matting_jax.models.layers import Conv, computed_once, rematerialised
 
 Array = jax.Array
 
@@ -62,11 +62,13 @@ class FirstLayer(nn.Module):
 
     layer: Any
     form: str = "auto"
+    rematerialise: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        bottleneck = rematerialised(Bottleneck, self.rematerialise)
         for block in range(1, BLOCKS + 1):
-            x = Bottleneck(self.layer, block == 1, self.form, name=f"bb_layer2_{block}")(x)
+            x = bottleneck(self.layer, block == 1, self.form, name=f"bb_layer2_{block}")(x)
         return x
 
 
@@ -149,12 +151,14 @@ class Stage(nn.Module):
     layer: Any
     number: int
     form: str = "auto"
+    rematerialise: bool = False
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
+        exchange = rematerialised(ExchangeModule, self.rematerialise)
         for module in range(1, MODULES[self.number] + 1):
             label = f"st{self.number}_{module}"
-            maps = ExchangeModule(self.layer, label, self.form, name=f"stage_{label}")(maps)
+            maps = exchange(self.layer, label, self.form, name=f"stage_{label}")(maps)
         return maps
 
 
@@ -187,13 +191,15 @@ class Transition(nn.Module):
 class HRNet(nn.Module):
     """image [B, H, W, 3] in [-1, 1] -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
-    They have 64, `width`, 2, 4 and 8 times `width` channels.
+    They have 64, `width`, 2, 4 and 8 times `width` channels. What is inside bottlenecks and
+    modules is computed again in the backward pass if `rematerialise`.
     """
 
     width: int
     norm: Any
     dtype: Any = None
     form: str = "auto"
+    rematerialise: bool = False
 
     @nn.compact
     def __call__(self, image: Array) -> list[Array]:
@@ -207,10 +213,11 @@ class HRNet(nn.Module):
         layer = partial(ConvNorm, norm=self.norm, conv=conv)
         half = layer(64, 3, stride=2, name="conv_layer1_1")(image)
         x = layer(64, 3, stride=2, name="conv_layer1_2")(half)
-        x = FirstLayer(layer, self.form, name="la1")(x)
+        x = FirstLayer(layer, self.form, self.rematerialise, name="la1")(x)
         maps = FirstTransition(layer, self.width, name="tr1")(x)
-        maps = Stage(layer, 2, self.form, name="st2")(maps)
+        maps = Stage(layer, 2, self.form, self.rematerialise, name="st2")(maps)
         for number in (3, 4):
             maps = Transition(layer, f"tr{number - 1}", name=f"tr{number - 1}")(maps)
-            maps = Stage(layer, number, self.form, name=f"st{number}")(maps)
+            name = f"st{number}"
+            maps = Stage(layer, number, self.form, self.rematerialise, name=name)(maps)
         return [half, *maps]
