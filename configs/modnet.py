@@ -71,6 +71,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.data.train = ConfigDict(
         dict(dataset="", split="train", foregrounds="", backgrounds="", images="")
     )
+    config.data.train.background_dataset = ""  # of TFDS, in place of a folder
+    config.data.train.background_split = "train"
     config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
     config.data.crop = ConfigDict(dict(size=512, rescale=(384, 768), around="anywhere"))
     config.test_time = ConfigDict(dict(reference_size=512))

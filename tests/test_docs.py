@@ -15,6 +15,7 @@ from tests.conftest import ROOT, compiled_quickly, soft_disc
 from tests.convert.test_dim import torchvision_file
 from tests.convert.test_gca import resnet34
 from tests.goldens import synth
+from tests.test_datasets_by_name import draw
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 GOLDENS = ROOT / "tests" / "goldens"
@@ -109,6 +110,13 @@ def place_files(folder: Path) -> None:
     write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
 
 
+def place_gfm(folder: Path) -> None:
+    """What the page of GFM reads beside that: its large files, and the backbone's."""
+    gfm = synth.state_dict(str(GOLDENS / "gfm_r34.json"), 1)
+    write_state_dict(folder / "gfm_r34_tt.pth", gfm)
+    own = {name.removeprefix("resnet."): x for name, x in gfm.items() if "resnet." in name}
+    write_state_dict(folder / "resnet34.pth", own)
+
 
 @pytest.mark.parametrize("name", ["foreground", "metrics", "trimaps"])
 def test_python_of_a_page_runs(name):
@@ -133,6 +141,9 @@ def test_python_of_a_page_runs(name):
 def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     place_files(tmp_path)
+    draw(tmp_path / "DATA" / "downloads" / "manual")
+    if page.stem == "gfm":
+        place_gfm(tmp_path)
     monkeypatch.chdir(tmp_path)
     for words in commands(page):
         assert words[:2] == ["python", "launch.py"], words

@@ -34,7 +34,6 @@ LeafPath = tuple[str, ...]
 # Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
 OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
-
 LISTED, SHOWN = 20, 3  # up to how many faults of a kind are all named, and how many of more
 
 
@@ -55,7 +54,9 @@ def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords:
         for key, x in state_dict.items()
         if not is_counter(key) and key not in names.CONSTANTS
     }
-    flat = assign(shapes, names.official_names, state_dict, name)
+    chosen = ", ".join(f"{key} {value}" for key, value in keywords.items())
+    what = f"{name} ({chosen})" if chosen else name
+    flat = assign(shapes, names.official_names, state_dict, what)
     return traverse_util.unflatten_dict(flat)
 
 
