@@ -204,6 +204,7 @@ def test_parameters_are_as_many_as_the_official(backbone, refine, kernel_size, p
         ({"backbone_scale": 0.75}, (64, 64), "at most 0.5, got 0.75"),
         ({"kernel_size": 5}, (64, 64), "must be 3 or 1, got 5"),
         ({"sample_pixels": 15}, (64, 64), "at least 16"),
+        ({"threshold": 1.5}, (64, 64), r"must lie in \[0, 1\], .*, got 1.5"),
     ],
 )
 def test_what_the_network_cannot_be_is_refused(keywords, size, message):
