@@ -165,6 +165,7 @@ def test_thresholding_refines_what_is_above_it_and_nothing_else():
             expected = np.where(inside, full["alpha"], coarse["alpha"])
             np.testing.assert_allclose(outputs["alpha"], expected, atol=2e-5)
     assert list(np.searchsorted([0, *bgmv2.CAPACITIES], counts)) == [0, 1, 2, 3, 4, 5]
+    assert forward._cache_size() == 1  # frames of a video share one program
 
 
 def test_small_images_are_sampled_as_far_as_they_go():
