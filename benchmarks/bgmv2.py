@@ -69,7 +69,8 @@ def measure(
         begun = time.process_time()
         jax.block_until_ready(program(variables, image, background))
         seconds = min(seconds, time.process_time() - begun)
-    print(f"  {name}: {adds / 1e9:.2f} G multiply-adds, {seconds:.2f} s, {peak:.0f} MiB", flush=True)
+    figures = f"{adds / 1e9:.2f} G multiply-adds, {seconds:.2f} s, {peak:.0f} MiB"
+    print(f"  {name}: {figures}", flush=True)
     return adds, seconds
 
 
