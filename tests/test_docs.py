@@ -89,13 +89,13 @@ def place_files(folder: Path) -> None:
     (folder / "trimaps_of_photos").mkdir()
     for i in range(2):
         Image.fromarray(trimap(40, 44)).save(folder / "trimaps_of_photos" / f"{i}.png")
-    for name in ("frames", "empty"):  # larger, as the features of a corner need room
+    coarse = Image.fromarray(rng.integers(0, 256, (16, 20, 3), np.uint8))
+    room = coarse.resize((200, 160), Image.Resampling.NEAREST)  # with features to align by
+    room.save(folder / "empty.png")
+    for name in ("frames", "empty"):
         (folder / name).mkdir()
-        coarse = Image.fromarray(rng.integers(0, 256, (16, 20, 3), np.uint8))
-        room = coarse.resize((200, 160), Image.Resampling.NEAREST)
         for i in range(2):
             room.save(folder / name / f"{i}.png")
-    room.save(folder / "empty.png")
     shutil.copytree(folder / "holdout", folder / "holdout_empty")
     shutil.copytree(folder / "holdout" / "image", folder / "holdout_empty" / "background")
     (folder / "configs").symlink_to(ROOT / "configs")
