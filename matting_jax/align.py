@@ -6,7 +6,7 @@ import numpy as np
 # So many features are looked for in each image, and so many pixels may a match lie off.
 FEATURES = 4000
 TOLERANCE = 3.0
-# Of unrelated photos at most 21 matches, and one in twenty, were found to agree by chance.
+# Of unrelated photos at most 21 matches, and one in six, were found to agree by chance.
 LEAST_COUNT, LEAST_SHARE = 30, 0.2
 
 

@@ -215,9 +215,9 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
 def check_tuple(name: str, value: Any, default: Any) -> None:
     """Raise ValueError where a field that holds a tuple of numbers was given something else.
 
-    A tuple of one number stands for a list of any length.
+    A tuple of one number stands for a list of any length, and so does one of pairs.
     """
-    if not isinstance(default, tuple):
+    if not isinstance(default, tuple) or any(isinstance(x, tuple) for x in default):
         return
     if str in map(type, value) or len(value) != len(default) and len(default) > 1:
         raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")

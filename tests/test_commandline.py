@@ -311,3 +311,10 @@ def test_tuple_of_one_number_stands_for_any_length():
     assert values.config.task.classes == (0.0, 0.5, 1.0)
     with pytest.raises(ValueError, match="rescale takes 2 numbers"):
         parse([*start, "--config.data.crop.rescale=(1,2,3)"])
+
+
+def test_tuple_of_pairs_may_hold_any_number_of_them():
+    start = ["launch.py", f"--config={ROOT / 'configs' / 'bgmv2.py'}:refine"]
+    for views in ((), ((64, 96),)):
+        values = parse([*start, f"--config.synthesis.views={views}"])
+        assert values.config.synthesis.views == views

@@ -12,8 +12,10 @@ from matting_jax.commandline import load_config, main, split_variant
 from matting_jax.convert.files import write_state_dict
 from matting_jax.workdir import flat, read_config
 from tests.conftest import ROOT, compiled_quickly, soft_disc
+from tests.convert.test_bgmv2 import file_of
 from tests.convert.test_dim import torchvision_file
 from tests.convert.test_gca import resnet34
+from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
 from tests.test_datasets_by_name import draw
 
@@ -27,7 +29,8 @@ SMALL = (
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
     "--config.data.crop.corners=(32,32,32) "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
-    "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0"
+    "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0 "
+    "--config.synthesis.views=()"
 ).split()
 FOLDERS = (  # in place of the sample, which is drawn for half a minute
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
@@ -88,6 +91,15 @@ def place_files(folder: Path) -> None:
     (folder / "trimaps_of_photos").mkdir()
     for i in range(2):
         Image.fromarray(trimap(40, 44)).save(folder / "trimaps_of_photos" / f"{i}.png")
+    coarse = Image.fromarray(rng.integers(0, 256, (16, 20, 3), np.uint8))
+    room = coarse.resize((200, 160), Image.Resampling.NEAREST)  # with features to align by
+    room.save(folder / "empty.png")
+    for name in ("frames", "empty"):
+        (folder / name).mkdir()
+        for i in range(2):
+            room.save(folder / name / f"{i}.png")
+    shutil.copytree(folder / "holdout", folder / "holdout_empty")
+    shutil.copytree(folder / "holdout" / "image", folder / "holdout_empty" / "background")
     (folder / "configs").symlink_to(ROOT / "configs")
 
     official = synth.state_dict(str(GOLDENS / "modnet.json"), 1)
@@ -108,7 +120,10 @@ def place_files(folder: Path) -> None:
     dim = synth.state_dict(str(GOLDENS / "dim.json"), 1)
     write_state_dict(folder / "dim.pth", dim)
     write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
-
+    bgmv2 = synth.state_dict(bgmv2_checkpoints.manifest("mobilenet_v2"), 1)
+    write_state_dict(folder / "pytorch_mobilenetv2.pth", bgmv2)
+    deeplab, _ = file_of("DeepLabV3", "mobilenet_v2")
+    write_state_dict(folder / "best_deeplabv3_mobilenet_voc_os16.pth", deeplab)
 
 def place_gfm(folder: Path) -> None:
     """What the page of GFM reads beside that: its large files, and the backbone's."""

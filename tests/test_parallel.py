@@ -4,14 +4,17 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
 
 from matting_jax import parallel
+from matting_jax.models.bgmv2 import Refiner
+from matting_jax.models.layers import BatchNorm
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
 from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
@@ -139,6 +142,7 @@ def compare(name, parts, folder):
     if name == "tiny" and config.accumulate == 1:
         compare_adaptation(batch)
         compare_trimaps(folder, batch)
+        compare_refiners()
         mesh = parallel.device_mesh(8)
         optimizer = create_optimizer(config, drawn["params"])
         config.synchronise_statistics = False
@@ -186,6 +190,38 @@ def compare_trimaps(folder, batch):
     vectors = one["state"]["spectral"]["backbone"]
     for vector, first in zip(vectors.values(), drawn["spectral"]["backbone"].values(), strict=True):
         assert np.linalg.norm(vector) == pytest.approx(1) and not np.allclose(vector, first)
+
+
+def compare_refiners():
+    """BackgroundMattingV2's refiner normalises by the patches of all devices together, of which
+    some devices have none."""
+    rng = np.random.default_rng(0)
+    half, whole = rng.random((16, 8, 8, 42)), rng.random((16, 8, 8, 6))
+    valid = (rng.random(16) < 0.5).astype(np.float64)
+    valid[:6] = 0
+    norm = partial(BatchNorm, use_running_average=False)
+    variables = Refiner(norm).init(jax.random.key(0), half, whole, valid)
+
+    def refine(variables, patches, axis_name=None):
+        refiner = Refiner(partial(norm, axis_name=axis_name))
+        return refiner.apply(variables, *patches, mutable=["batch_stats"])
+
+    def on_devices(variables, patches):
+        refined, updated = refine(variables, patches, parallel.AXIS)
+        return updated, refined
+
+    one, updated = jax.jit(refine)(variables, (half, whole, valid))
+    devices = jax.shard_map(
+        on_devices,
+        mesh=parallel.device_mesh(16),
+        in_specs=(PartitionSpec(), PartitionSpec(parallel.AXIS)),
+        out_specs=(PartitionSpec(), PartitionSpec(parallel.AXIS)),
+    )
+    theirs, eight = jax.jit(devices)(variables, (half, whole, valid))
+    np.testing.assert_allclose(one, eight, atol=1e-9)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-9), updated, theirs)
+    only, _ = jax.jit(refine)(variables, (half[valid > 0], whole[valid > 0], valid[valid > 0]))
+    np.testing.assert_allclose(eight[valid > 0], only, atol=1e-9)
 
 
 @pytest.mark.parametrize(

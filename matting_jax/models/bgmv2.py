@@ -204,6 +204,12 @@ class BGMv2(nn.Module):
                 "sample_pixels of bgmv2 must be at least 16, the pixels of a patch, "
                 f"got {self.sample_pixels}"
             )
+        # Inside a jitted search for a threshold its value is not known yet.
+        if isinstance(self.threshold, float | int) and not 0 <= self.threshold <= 1:
+            raise ValueError(
+                "threshold of bgmv2 must lie in [0, 1], as the errors do that it is for, "
+                f"got {self.threshold}"
+            )
         if height % 4 or width % 4 or 0 in (height, width):
             raise ValueError(
                 "BGMv2 with refinement needs sides that are multiples of 4, "

@@ -36,7 +36,8 @@ def check(config: Any) -> None:
         )
     multiple = 4 if config.model.refine else 1
     for view in views(config):
-        if len(view) != 2 or min(view) < 1 or any(side % multiple for side in view):
+        sides = view if isinstance(view, tuple | list) else ()
+        if len(sides) != 2 or min(sides) < 1 or any(side % multiple for side in sides):
             raise ValueError(
                 f"synthesis.views holds {view}, but each must be a height and a width, multiples "
                 f"of {multiple}"

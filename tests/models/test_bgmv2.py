@@ -165,6 +165,7 @@ def test_thresholding_refines_what_is_above_it_and_nothing_else():
             expected = np.where(inside, full["alpha"], coarse["alpha"])
             np.testing.assert_allclose(outputs["alpha"], expected, atol=2e-5)
     assert list(np.searchsorted([0, *bgmv2.CAPACITIES], counts)) == [0, 1, 2, 3, 4, 5]
+    assert forward._cache_size() == 1  # frames of a video share one program
 
 
 def test_small_images_are_sampled_as_far_as_they_go():
@@ -204,6 +205,7 @@ def test_parameters_are_as_many_as_the_official(backbone, refine, kernel_size, p
         ({"backbone_scale": 0.75}, (64, 64), "at most 0.5, got 0.75"),
         ({"kernel_size": 5}, (64, 64), "must be 3 or 1, got 5"),
         ({"sample_pixels": 15}, (64, 64), "at least 16"),
+        ({"threshold": 1.5}, (64, 64), r"must lie in \[0, 1\], .*, got 1.5"),
     ],
 )
 def test_what_the_network_cannot_be_is_refused(keywords, size, message):

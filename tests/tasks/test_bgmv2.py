@@ -203,9 +203,10 @@ def test_photos_alone_cannot_be_learned_from():
 def test_views_that_the_network_cannot_take_are_refused():
     config = load_config(CONFIG, "refine")
     task.check(config)
-    config.synthesis.views = ((1024, 1030),)
-    with pytest.raises(ValueError, match="multiples of 4"):
-        task.check(config)
+    for views, wrong in ((((1024, 1030),), r"\(1024, 1030\)"), ((1024, 1024), "holds 1024")):
+        config.synthesis.views = views
+        with pytest.raises(ValueError, match=f"{wrong}.*multiples of 4"):
+            task.check(config)
     base = load_config(CONFIG, "base")
     base.synthesis.views = ((301, 257),)
     task.check(base)
