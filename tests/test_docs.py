@@ -24,6 +24,7 @@ SECOND_COPY = "module.lr_branch.backbone.model."
 SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
+    "--config.data.crop.width=64 --config.test_time.short_side=32 "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
     "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0"
 ).split()
@@ -106,6 +107,12 @@ def place_files(folder: Path) -> None:
     dim = synth.state_dict(str(GOLDENS / "dim.json"), 1)
     write_state_dict(folder / "dim.pth", dim)
     write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
+    for i in range(2):
+        image = rng.integers(0, 256, (48, 40, 3), np.uint8)
+        save_pair(folder / "streets", str(i), image, rng.integers(0, 5, (48, 40), np.uint8))
+    (folder / "streets" / "alpha").rename(folder / "streets" / "label")
+    city = synth.state_dict(str(GOLDENS / "bisenet_v2.json"), 1)
+    write_state_dict(folder / "model_final_v2_city.pth", city)
 
 
 
@@ -139,6 +146,8 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         small = SMALL if "--mode" not in words else SMALL_PREDICTION
         if "configs/modnet.py" in words:
             small = small + FOLDERS
+        if any(word.startswith("configs/bisenet_v2.py") for word in words):
+            small = [*small, "--config.batch_size=2"]  # its context has no statistics of one photo
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         # No network, no config.
         small = [] if "--predictions" in words else fitting(words, small)
