@@ -10,7 +10,6 @@ python launch.py --config configs/bisenet_v2.py:cityscapes \\
 The published rate, 0.005, is for branches trained on ImageNet: backbone_v2.pth of CoinCheung, or
 a whole checkpoint, whose heads are left out. From nothing take the paper's, 0.05. Expected on
 Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf); runs differ, 73.1 to 75.1.
-Its crops are 512 x 1024; here they are squares of about as many pixels.
 """
 from ml_collections import ConfigDict
 
@@ -86,15 +85,17 @@ def get_config(variant: str = "sample") -> ConfigDict:
             config.optimizer.module_rates[head] = 10.0
         config.data.train.dataset = config.data.test.dataset = "cityscapes"
         config.data.test.split = "validation"
-        config.data.crop.size, config.data.crop.rescale = 704, (512, 4096)  # scales 0.25 to 2
+        config.data.crop = ConfigDict(dict(size=512, width=1024, scales=(0.25, 2.0)))
+        config.data.crop.around = "anywhere"
         config.test_time.short_side = 0
     if variant == "sample":
-        config.steps, config.batch_size = 1200, 8
+        config.steps, config.batch_size = 900, 8
         config.synthesis.trimap_kernel = (3, 9)
-        config.optimizer.schedule.warmup_steps = 100
+        config.optimizer.learning_rate = 0.02
+        config.optimizer.schedule.warmup_steps = 50
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.size, config.data.crop.rescale = 128, (112, 160)
         config.test_time.short_side = 128
-        config.log_every, config.evaluate_every, config.save_every = 50, 300, 300
+        config.log_every, config.evaluate_every, config.save_every = 50, 150, 150
     return config

@@ -77,16 +77,21 @@ def print_finished(workdir: Path, steps: int) -> None:
         print(f"{workdir} is finished after {steps} steps; to go on: --config.steps={2 * steps}")
 
 
-def print_end(workdir: Path, needs: Sequence[str]) -> None:
-    """Where everything lies and what to type next; `needs` is what goes with each photo."""
+def print_end(workdir: Path, needs: Sequence[str], labels: str = "") -> None:
+    """Where everything lies and what to type next; `needs` is what goes with each photo. Of a
+    network that makes no alpha `labels` says what it learns, "trimap" or "given" classes."""
     if jax.process_index():
         return
     beside = "".join(f" --{name} {name.upper()}" for name in needs)
+    network = f"--workdir RUN --trimap_from {workdir}" if labels else f"--workdir {workdir}"
+    prediction = (
+        f"\n             python launch.py --mode predict {network} "
+        f"--input PHOTO{beside} --output DIR"
+    )
     print(
         f"checkpoints  {workdir}/checkpoints\n"
         f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
         f"previews     {workdir}/previews\n"
-        f"next         python launch.py --mode evaluate --workdir {workdir}\n"
-        f"             python launch.py --mode predict --workdir {workdir} "
-        f"--input PHOTO{beside} --output DIR"
+        f"next         python launch.py --mode evaluate --workdir {workdir}"
+        + ("" if labels == "given" else prediction)
     )

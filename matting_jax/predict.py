@@ -66,8 +66,9 @@ def predict(
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")
     if getattr(network_file(config.name), "RESULT", "alpha") != "alpha":
         raise ValueError(
-            f"{config.name} makes no alpha but tells classes apart: its library form, "
-            f'mj.Matter("{config.name}", ...), gives the probability of each'
+            f"{config.name} makes no alpha but tells classes apart: predict with a network that "
+            "takes a trimap, and give this one's run by --trimap_from WORKDIR; or have the "
+            f'probability of each class from mj.Matter("{config.name}", ...)'
         )
     one_of(foreground, FOREGROUNDS, "--foreground")
     one_of(str(bits), BITS, "--bits")

@@ -132,7 +132,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
         writer.close()
     if done < config.steps:
         raise Stopped(stop, done, config.steps)
-    console.print_end(workdir, matter.needs)
+    console.print_end(workdir, matter.needs, config.task.get("labels", ""))
     return state
 
 

@@ -28,6 +28,7 @@ SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
     "--config.data.crop.corners=(32,32,32) "
+    "--config.data.crop.width=64 --config.test_time.short_side=32 "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
     "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0 "
     "--config.synthesis.views=()"
@@ -124,6 +125,12 @@ def place_files(folder: Path) -> None:
     write_state_dict(folder / "pytorch_mobilenetv2.pth", bgmv2)
     deeplab, _ = file_of("DeepLabV3", "mobilenet_v2")
     write_state_dict(folder / "best_deeplabv3_mobilenet_voc_os16.pth", deeplab)
+    for i in range(2):
+        image = rng.integers(0, 256, (48, 40, 3), np.uint8)
+        save_pair(folder / "streets", str(i), image, rng.integers(0, 5, (48, 40), np.uint8))
+    (folder / "streets" / "alpha").rename(folder / "streets" / "label")
+    city = synth.state_dict(str(GOLDENS / "bisenet_v2.json"), 1)
+    write_state_dict(folder / "model_final_v2_city.pth", city)
 
 def place_gfm(folder: Path) -> None:
     """What the page of GFM reads beside that: its large files, and the backbone's."""
@@ -166,6 +173,8 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         small = SMALL if "--mode" not in words else SMALL_PREDICTION
         if "configs/modnet.py" in words:
             small = small + FOLDERS
+        if any(word.startswith("configs/bisenet_v2.py") for word in words):
+            small = [*small, "--config.batch_size=2"]  # its context has no statistics of one photo
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         # No network, no config.
         small = [] if "--predictions" in words else fitting(words, small)

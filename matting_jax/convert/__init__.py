@@ -3,7 +3,8 @@
 A network has a file of names, and one more for each other flavour (NAME_FLAVOUR.py):
     PREFIX, which all names of a file may have; CONSTANTS {name: array}, which no leaf holds;
     official_names(path): the names of one Flax leaf, the one that counts first;
-    check_names(state_dict), only where a wrong file deserves a sentence of its own: a ValueError;
+    check_names(state_dict, model), only where a wrong file deserves a sentence of its own: a
+        ValueError;
 and for a file of its backbone alone
     is_backbone(path): whether such a file holds this leaf;
     backbone_name(path, state_dict): its name there;
@@ -48,7 +49,7 @@ def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords:
     if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
         state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
     if hasattr(names, "check_names"):  # what deserves a better sentence than a list of faults
-        names.check_names(state_dict)
+        names.check_names(state_dict, create_model(name, **keywords))
     state_dict = {
         key: x
         for key, x in state_dict.items()

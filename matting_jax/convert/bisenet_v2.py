@@ -5,6 +5,7 @@ Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +31,21 @@ def is_backbone(path: tuple[str, ...]) -> bool:
     return path[1] in BRANCHES
 
 
-def check_names(state_dict: Mapping[str, np.ndarray]) -> None:
-    """Raise ValueError for a checkpoint of the older code, whose network is another."""
+def check_names(state_dict: Mapping[str, np.ndarray], model: Any) -> None:
+    """Raise ValueError for a checkpoint of the older code, whose network is another, and for one of
+    another number of classes."""
     if "head.conv_out.weight" in state_dict:
         raise ValueError(
             "this checkpoint is of the older code (old/bisenetv2, model_final_v2.pth), whose heads "
             "and enlargements differ: take one of the current code (model_final_v2_city.pth, "
             "_coco or _ade20k), or start from this one's branches by --config.init.backbone=FILE"
+        )
+    biases = state_dict.get("head.conv_out.1.bias")
+    if biases is not None and len(biases) != model.num_classes:
+        raise ValueError(
+            f"this checkpoint tells {len(biases)} classes apart, the network {model.num_classes}: "
+            f"set num_classes={len(biases)}, or start from its branches by "
+            "--config.init.backbone=FILE"
         )
 
 

@@ -5,6 +5,7 @@ Source: Yaoyi-Li/GCA-Matting, networks/ and its `model_best_resnet34_En_nomixup.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def official_names(path: tuple[str, ...]) -> list[str]:
     return [dotted(path, LEAVES if plain else LEAVES | SPECTRAL)]
 
 
-def check_names(state_dict: Mapping[str, np.ndarray]) -> None:
+def check_names(state_dict: Mapping[str, np.ndarray], model: Any) -> None:
     """ValueError in a sentence for a file of GCA from another library."""
     if any(name.endswith("weight_orig") for name in state_dict):
         raise ValueError(

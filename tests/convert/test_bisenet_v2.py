@@ -33,6 +33,11 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(classes):
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
+def test_checkpoint_of_other_classes_is_refused_in_a_sentence(state_dict):
+    with pytest.raises(ValueError, match="tells 19 classes apart, the network 3: set num_clas"):
+        mj.from_state_dict("bisenet_v2", state_dict, num_classes=3)
+
+
 @pytest.mark.parametrize(
     "keywords, missing",
     [
