@@ -25,13 +25,16 @@ SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
-    "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0"
+    "--config.test_time.reference_size=32 --config.test_time.max_short=32 "
+    "--config.optimizer.schedule.warmup_steps=0"
 ).split()
 FOLDERS = (  # in place of the sample, which is drawn for half a minute
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
     "--config.data.test.images=holdout"
 ).split()
-SMALL_PREDICTION = ["--config.allocator=False", "--config.test_time.reference_size=32"]
+SMALL_PREDICTION = (
+    "--config.allocator=False --config.test_time.reference_size=32 --config.test_time.max_short=32"
+).split()
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -83,6 +86,11 @@ def place_files(folder: Path) -> None:
     shutil.copytree(folder / "holdout" / "image", benchmark / "merged")
     shutil.copytree(folder / "holdout" / "alpha", benchmark / "alpha")
     shutil.copytree(folder / "trimaps", benchmark / "trimaps")
+    for part in ("train", "val"):
+        shutil.copytree(folder / "holdout" / "image", folder / "PPM-100" / part / "fg")
+        shutil.copytree(folder / "holdout" / "alpha", folder / "PPM-100" / part / "alpha")
+        lines = [f"{part}/fg/{i}.png\n" for i in range(2)]
+        (folder / "PPM-100" / f"{part}.txt").write_text("".join(lines))
     (folder / "trimaps_of_photos").mkdir()
     for i in range(2):
         Image.fromarray(trimap(40, 44)).save(folder / "trimaps_of_photos" / f"{i}.png")
@@ -106,6 +114,14 @@ def place_files(folder: Path) -> None:
     dim = synth.state_dict(str(GOLDENS / "dim.json"), 1)
     write_state_dict(folder / "dim.pth", dim)
     write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
+    pp_matting = synth.state_dict(str(GOLDENS / "pp_matting_w18.json"), 1)
+    write_state_dict(folder / "ppmatting-hrnet_w18-human_512.pdparams", pp_matting)
+    hrnet = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in pp_matting.items()
+        if name.startswith("backbone.")
+    }
+    write_state_dict(folder / "hrnet_w18.pdparams", hrnet)
 
 
 
