@@ -145,7 +145,8 @@ def shown_images(config: ConfigDict, source: Any) -> Sequence[EvaluationImage]:
 
 def names_test_data(config: ConfigDict) -> bool:
     """Whether there is anything to score."""
-    return bool(config.data.test.images or config.data.test.dataset)
+    test = config.data.test
+    return bool(test.images or test.dataset or test.get("list"))
 
 
 def training_model(config: ConfigDict) -> nn.Module:

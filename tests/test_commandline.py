@@ -242,19 +242,23 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     scored += [f"--{name}={folder}" for name, folder in folders.items()]
     assert main([*start, *scored], "") == 0
     more = "--input=a --output=b --trimap=c --background=d --align --overwrite".split()
-    more += ["--foreground=none", "--bits=16"]
+    more += ["--foreground=none", "--bits=16", "--trimap_from=w", "--trimap_sure=0.9"]
     assert main([*start, "--mode=predict", *more], "") == 0
     assert main([*start, "--mode=convert", "--output=c.pth", "--checkpoint=x.pth"], "") == 0
     assert called == {
         "train": (("tiny", tmp_path), {}),
         "evaluate": (
             ("tiny", tmp_path, "x.pth", "out"),
-            dict(folders=folders, convention="gfm", save=True, overwrite=False),
+            dict(
+                folders=folders, convention="gfm", save=True, overwrite=False, trimap_from=None,
+                trimap_rule={},
+            ),
         ),
         "predict": (
             ("tiny", tmp_path, "a", "b"),
             dict(
-                trimap="c", background="d", align=True, foreground="none", bits=16, overwrite=True
+                trimap="c", background="d", align=True, foreground="none", bits=16, overwrite=True,
+                trimap_from="w", trimap_rule={"sure": 0.9},
             ),
         ),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),

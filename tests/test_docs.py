@@ -30,14 +30,16 @@ SMALL = (
     "--config.data.crop.corners=(32,32,32) "
     "--config.data.crop.width=64 --config.test_time.short_side=32 "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
-    "--config.test_time.reference_size=32 --config.optimizer.schedule.warmup_steps=0 "
-    "--config.synthesis.views=()"
+    "--config.test_time.reference_size=32 --config.test_time.max_short=32 "
+    "--config.optimizer.schedule.warmup_steps=0 --config.synthesis.views=()"
 ).split()
 FOLDERS = (  # in place of the sample, which is drawn for half a minute
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
     "--config.data.test.images=holdout"
 ).split()
-SMALL_PREDICTION = ["--config.allocator=False", "--config.test_time.reference_size=32"]
+SMALL_PREDICTION = (
+    "--config.allocator=False --config.test_time.reference_size=32 --config.test_time.max_short=32"
+).split()
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -89,6 +91,11 @@ def place_files(folder: Path) -> None:
     shutil.copytree(folder / "holdout" / "image", benchmark / "merged")
     shutil.copytree(folder / "holdout" / "alpha", benchmark / "alpha")
     shutil.copytree(folder / "trimaps", benchmark / "trimaps")
+    for part in ("train", "val"):
+        shutil.copytree(folder / "holdout" / "image", folder / "PPM-100" / part / "fg")
+        shutil.copytree(folder / "holdout" / "alpha", folder / "PPM-100" / part / "alpha")
+        lines = [f"{part}/fg/{i}.png\n" for i in range(2)]
+        (folder / "PPM-100" / f"{part}.txt").write_text("".join(lines))
     (folder / "trimaps_of_photos").mkdir()
     for i in range(2):
         Image.fromarray(trimap(40, 44)).save(folder / "trimaps_of_photos" / f"{i}.png")
@@ -131,6 +138,15 @@ def place_files(folder: Path) -> None:
     (folder / "streets" / "alpha").rename(folder / "streets" / "label")
     city = synth.state_dict(str(GOLDENS / "bisenet_v2.json"), 1)
     write_state_dict(folder / "model_final_v2_city.pth", city)
+    pp_matting = synth.state_dict(str(GOLDENS / "pp_matting_w18.json"), 1)
+    write_state_dict(folder / "ppmatting-hrnet_w18-human_512.pdparams", pp_matting)
+    hrnet = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in pp_matting.items()
+        if name.startswith("backbone.")
+    }
+    write_state_dict(folder / "hrnet_w18.pdparams", hrnet)
+
 
 def place_gfm(folder: Path) -> None:
     """What the page of GFM reads beside that: its large files, and the backbone's."""

@@ -15,7 +15,14 @@ from matting_jax.convert.files import write_state_dict
 from matting_jax.data import train_batches, train_source
 from matting_jax.optimizer import create_optimizer
 from matting_jax.tasks import task_file
-from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
+from matting_jax.train import (
+    initial_state,
+    initial_variables,
+    names_test_data,
+    train,
+    train_step,
+    training_model,
+)
 from matting_jax.workdir import claim, read_config
 from tests.conftest import MODNET
 
@@ -105,6 +112,14 @@ def test_run_whose_newest_checkpoint_is_damaged_ends_as_an_uninterrupted_one(
     assert "from step 3" in capsys.readouterr().out
     assert scores_of(run) == scores_of(whole)
     assert_same(saved(run, 4, expected), expected)
+
+
+@pytest.mark.parametrize("field", ["images", "dataset", "list"])
+def test_a_folder_a_data_set_or_a_list_is_scored(config, field):
+    config.data.test.update(images="", dataset="", list="")
+    assert not names_test_data(config)
+    config.data.test[field] = "some"
+    assert names_test_data(config)
 
 
 def test_finished_run_says_so_and_changes_nothing(finished, capsys):

@@ -46,5 +46,13 @@ def backbone_name(path: tuple[str, ...], state_dict) -> str:
 
 
 def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What PP-Matting takes of a backbone's file: all but the classifier."""
+    """What PP-Matting takes of a backbone's file: all but the classifier.
+
+    Raises ValueError for a file of all of PP-Matting.
+    """
+    if any(name.startswith("hrdb.") for name in state_dict):
+        raise ValueError(
+            "this file holds all of PP-Matting, not the backbone alone: give it as "
+            "--config.init.checkpoint"
+        )
     return {name: x for name, x in state_dict.items() if name.startswith(LAYERS)}

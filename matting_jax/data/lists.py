@@ -37,8 +37,8 @@ def find_listed(group, field: str, cache: Path, workers: int, trimaps: bool) -> 
     Columns lie between `group.separator` (a blank unless given), paths are relative to `group.root`
     (the list's folder unless given), and the alpha of a foreground is the file whose path has
     /alpha in place of /fg. Trimaps are left out unless asked for. Raises ValueError, naming the
-    config field, when the list or the root is missing, when the list is empty, and when some of
-    its lines have a background and others have none.
+    config field, when the list or the root is missing, when the list is empty or names nothing
+    that is there, and when some of its lines have a background and others have none.
     """
     path = Path(group.list).expanduser()
     if not path.is_file():
@@ -50,6 +50,7 @@ def find_listed(group, field: str, cache: Path, workers: int, trimaps: bool) -> 
     if not lines:
         raise ValueError(f"{field}.list: {path} has no line.")
     _check_alike(lines, path, field)
+    _check_there(lines, path, root, field)
     found = {number: _files(columns, root, trimaps) for number, columns in lines.items()}
     paths = [file for files in found.values() if isinstance(files, dict) for file in files.values()]
     headers = check_files(list(dict.fromkeys(paths)), cache, workers)
@@ -115,6 +116,17 @@ def _check_alike(lines: dict[int, list[str]], path: Path, field: str) -> None:
         raise ValueError(
             f"{field}.list: {path} mixes lines with a background (line {other}) and lines without "
             f"(line {alone[0]}): make two lists of it, or set {field}.separator if it is another."
+        )
+
+
+def _check_there(lines: dict[int, list[str]], path: Path, root: Path, field: str) -> None:
+    # The root or the separator is another, or all is missing: one sentence in place of a list.
+    if not any((root / columns[0]).exists() for columns in lines.values()):
+        number, columns = next(iter(lines.items()))
+        raise ValueError(
+            f"{field}.list: {path} names no foreground that is in {root}, first {columns[0]!r} in "
+            f"line {number}: set {field}.root if it is another folder, {field}.separator if "
+            "another sign lies between columns."
         )
 
 

@@ -564,9 +564,10 @@ def _records(config, part: str, builders_folder: str | Path) -> tuple[Sequence[d
     group = config.data[part]
     if not group.dataset:
         fields = {"train": "foregrounds and backgrounds", "test": "images"}[part]
+        listed = f", or --config.data.{part}.list" if "list" in group else ""
         raise ValueError(
             f"config.data.{part} names no data: set --config.data.{part}.dataset, or the folders "
-            f"--config.data.{part}.{fields}."
+            f"--config.data.{part}.{fields}{listed}."
         )
     builder = builders.load_builder(group.dataset, config.data.directory, builders_folder)
     return builders.records(builder, group.split), set(builder.info.features)

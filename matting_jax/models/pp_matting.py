@@ -275,6 +275,11 @@ def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[t
     A short side above `max_short` (0: the official one of the model's backbone) is brought to it,
     then both sides are cut to multiples of 32, at least 32.
     """
+    if max_short < 0:
+        raise ValueError(
+            f"config.test_time.max_short is {max_short}, but must be a length, or 0 for the "
+            "official one"
+        )
     scale = min((max_short or MAX_SHORT[model.backbone]) / min(height, width), 1)
     first = round(height * scale), round(width * scale)
     return [first, tuple(max(side // 32 * 32, 32) for side in first)]

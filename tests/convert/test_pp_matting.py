@@ -42,7 +42,7 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(width):
 
 
 def test_widths_are_not_taken_for_one_another(tensors):
-    with pytest.raises(ValueError, match=r"has shape \(18, 256, 3, 3\), expected \(48, 256, 3, 3"):
+    with pytest.raises(ValueError, match=r"has shape \(18,\), expected \(48,\)"):
         mj.from_state_dict("pp_matting", tensors)
 
 
@@ -100,3 +100,21 @@ def test_file_of_another_backbone_is_refused_with_what_it_lacks(variables, tmp_p
     write_state_dict(path, {"features.0.0.weight": np.zeros((32, 3, 3, 3), np.float32)})
     with pytest.raises(ValueError, match="the backbone of pp_matting:\n  missing conv_layer1_1"):
         load_backbone("pp_matting", path, variables, **W18)
+
+
+def test_network_and_backbone_in_each_others_place_are_told_so(tensors, variables, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_state_dict(path, tensors)
+    with pytest.raises(ValueError, match="all of PP-Matting.* give it as --config.init.checkpoint"):
+        load_backbone("pp_matting", path, variables, **W18)
+    start = "backbone."
+    alone = {name[len(start) :]: x for name, x in tensors.items() if name.startswith(start)}
+    with pytest.raises(ValueError, match="HRNet alone.* give it as --config.init.backbone"):
+        mj.from_state_dict("pp_matting", alone, **W18)
+
+
+def test_many_faults_are_counted(tensors):
+    few = {name: x for name, x in tensors.items() if name.startswith("scb.")}
+    with pytest.raises(ValueError, match="\n  ... and [0-9]{4} more like this") as error:
+        mj.from_state_dict("pp_matting", few, **W18)
+    assert len(str(error.value).splitlines()) == 5

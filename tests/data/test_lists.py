@@ -161,8 +161,11 @@ def test_root_and_separator(config, folder, tmp_path):
     assert data.train_source(config).foregrounds[0][0].shape == (40, 60, 3)
     assert [image.name for image in data.evaluation_images(config)] == ["a cat"]
     name_list(config, path, separator="")
-    with pytest.raises(ValueError, match="line 1: there is no file .*/train/fg/a\n"):
+    with pytest.raises(ValueError, match="first 'train/fg/a' in line 1: .*train.separator if"):
         data.train_source(config)
+    name_list(config, path, root=str(tmp_path), separator="|")
+    with pytest.raises(ValueError, match="first 'train/fg/a cat.png' .* set .*test.root"):
+        data.evaluation_images(config)
     config.data.train.root = str(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="config.data.train.root: there is no folder .*nowhere"):
         data.train_source(config)

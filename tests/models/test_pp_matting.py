@@ -266,6 +266,12 @@ def test_sides_must_be_multiples_of_32():
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 48, 64, 3)))
 
 
+def test_short_side_of_the_test_must_be_a_length():
+    model = mj.create_model("pp_matting")
+    with pytest.raises(ValueError, match="test_time.max_short is -1, but must be"):
+        pp_matting.resizes(model, 100, 100, -1)
+
+
 def test_unknown_backbones_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'hrnet_w48'"):
         flat_shapes("pp_matting", {"backbone": "hrnet48"})

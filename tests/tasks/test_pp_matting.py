@@ -232,3 +232,22 @@ def test_recipes_are_the_published_ones(variant, steps, backbone):
         assert float(rate(int(share * steps))) == pytest.approx(0.01 * (1 - share) ** 0.9)
     paper = load_config(CONFIG, "paper").task
     assert [paper[f"{part}_weight"] for part in PARTS] == [1, 1, 1]
+
+
+def test_crops_and_data_are_the_published_ones():
+    """Those of PaddleSeg's Matting/configs/ppmatting."""
+    crops, names = {}, {}
+    for variant in ("official", "composition_1k", "distinctions_646", "human"):
+        data = load_config(CONFIG, variant).data
+        crop = data.crop
+        assert (crop.size, crop.around, crop.small) == (512, "anywhere", "pad")
+        assert (data.foreground_colours, data.train.separator) == ("as_is", data.test.separator)
+        crops[variant] = tuple(crop.windows), crop.max_short, data.train.separator
+        names[variant] = data.train.dataset, data.train.background_dataset, data.test.dataset
+    everything = (512, 640, 800), 0, "|"
+    assert crops == dict.fromkeys(crops, everything) | {"human": ((512,), 512, " ")}
+    nothing = ("", "", "")
+    assert names == {"official": nothing, "human": nothing} | {
+        name: (f"{name}/foregrounds", "coco/2017", f"{name}/composites")
+        for name in ("composition_1k", "distinctions_646")
+    }
