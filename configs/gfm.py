@@ -1,6 +1,7 @@
 """GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
 
-python launch.py --config configs/gfm.py               the embedded sample, on two cores
+python launch.py --config configs/gfm.py               the embedded sample: two cores, 20 min,
+                                                       MAD 0.52 -> 0.23 (best constant: 0.29)
 python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
 python launch.py --config configs/gfm.py:am2k_comp_rssn
                                                        COMP-Track: AM-2k over BG-20k by RSSN

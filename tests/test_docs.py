@@ -203,6 +203,12 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
             assert path.is_file() or any(path.iterdir()), (words, name)
 
 
+def test_every_data_set_is_on_the_page_of_them():
+    named = re.findall(r"^\| `(\w+)", (ROOT / "docs" / "data.md").read_text(), re.MULTILINE)
+    assert {path.stem for path in (ROOT / "datasets").glob("*/*.py")
+            if path.stem == path.parent.name} <= set(named)  # fmt: skip
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text()):
