@@ -205,11 +205,12 @@ def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
 
     assert run("photos", "truths") == 2
     assert "needs a background of each photo: give --backgrounds DIR" in capsys.readouterr().err
-    assert run("photos", "truths", "backgrounds") == 0
-    assert table(tmp_path / "run/evaluation/t/scores.csv")["a"]["sad"] == 0
     Image.fromarray(empty[1:]).save(tmp_path / "backgrounds" / "a.png")
     assert run("photos", "truths", "backgrounds") == 2
-    capsys.readouterr()
+    assert "a.png: 34 x 39 pixels, but its truth has 34 x 40" in capsys.readouterr().err
+    Image.fromarray(empty).save(tmp_path / "backgrounds" / "a.png")
+    assert run("photos", "truths", "backgrounds") == 0
+    assert table(tmp_path / "run/evaluation/t/scores.csv")["a"]["sad"] == 0
     arguments = [f"--{x}={tmp_path / x}" for x in ("truths", "backgrounds")]
     arguments.append(f"--predictions={tmp_path / 'truths'}")
     assert main(["launch.py", "--mode=evaluate", *arguments], "") == 2
