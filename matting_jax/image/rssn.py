@@ -46,8 +46,9 @@ def compose(
     foreground and background [H, W, 3], alpha [H, W, 1]. With the chance `options.sharpness` the
     background is blurred by a square of one of `options.blur_sizes`; with `options.noise` one field
     of Gaussian noise, its deviation `options.noise_deviation` of 255, is added to all three. A
-    chance of 0 leaves out.
+    chance of 0 leaves out. Raises ValueError for options that cannot be followed.
     """
+    check(options)
     keys = jax.random.split(key, 4)
     if options.sharpness:
         blurs = [partial(box_blur, size=size) for size in options.blur_sizes]
@@ -61,6 +62,20 @@ def compose(
     field = jax.random.normal(keys[3], foreground.shape, foreground.dtype)
     field = jnp.where(noisy, options.noise_deviation / 255 * field, 0)
     return tuple(jnp.where(noisy, jnp.clip(part + field, 0, 1), part) for part in parts)
+
+
+def check(options: Any) -> None:
+    """Raise ValueError unless chances lie in [0, 1] and blurs have sizes."""
+    for name in ("sharpness", "noise", "denoise"):
+        if not 0 <= options[name] <= 1:
+            raise ValueError(
+                f"config.synthesis.rssn.{name} is {options[name]}, but a chance lies in [0, 1]."
+            )
+    if not options.blur_sizes or min(options.blur_sizes) < 1:
+        raise ValueError(
+            f"config.synthesis.rssn.blur_sizes is {tuple(options.blur_sizes)}, but must hold sides "
+            "of at least 1."
+        )
 
 
 def box_blur(x: Array, size: int) -> Array:

@@ -129,6 +129,16 @@ def test_both_parts_are_denoised_or_neither():
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [(dict(sharpness=1.5), "rssn.sharpness is 1.5"), (dict(denoise=-1.0), "rssn.denoise is -1.0"),
+     (dict(blur_sizes=()), r"blur_sizes is \(\)"), (dict(blur_sizes=(3, 0)), "at least 1")],
+)  # fmt: skip
+def test_options_that_cannot_be_followed_are_named(parts, fields, message):
+    with pytest.raises(ValueError, match=message):
+        rssn.compose(jax.random.key(0), *parts, options(**fields))
+
+
+@pytest.mark.parametrize(
     ("file", "variant"),
     [("modnet", ""), ("modnet", "paddle"), ("pp_matting", ""), ("gca", ""), ("dim", "")],
 )
