@@ -1,7 +1,7 @@
 """BackgroundMattingV2, https://arxiv.org/abs/2012.07810.
 
-python launch.py --config configs/bgmv2.py             the embedded sample, base and refinement at
-                                                       once, as small as two cores can bear
+python launch.py --config configs/bgmv2.py             the embedded sample: the base network first,
+                                                       then both, at small sizes
 python launch.py --config configs/bgmv2.py:base --workdir runs/base \\
     --config.init.backbone=best_deeplabv3_resnet50_voc_os16.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
