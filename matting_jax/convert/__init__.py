@@ -34,7 +34,6 @@ LeafPath = tuple[str, ...]
 # Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
 OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
-FAULTS = 20  # how many an error lists
 
 
 def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords: Any) -> Variables:
@@ -146,7 +145,7 @@ def assign(
     state_dict: Mapping[str, np.ndarray],
     what: str,
 ) -> dict[LeafPath, np.ndarray]:
-    """Each leaf of `shapes` from `state_dict`; ValueError with the first of what is wrong."""
+    """Each leaf of `shapes` from `state_dict`; raises ValueError with all that is wrong."""
     flat, known, faults, differing = {}, set(), [], []
     for path, leaf in shapes.items():
         axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))
@@ -168,8 +167,6 @@ def assign(
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
     faults += [f"unexpected {key}" for key in state_dict if key not in known]
     if faults:
-        if len(faults) > FAULTS:
-            faults[FAULTS:] = [f"and {len(faults) - FAULTS} more"]
         raise ValueError(f"this is no checkpoint of {what}:\n  " + "\n  ".join(faults))
     if differing:
         warnings.warn(
