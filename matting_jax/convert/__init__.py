@@ -35,15 +35,14 @@ LeafPath = tuple[str, ...]
 # Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
 OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
-LISTED, SHOWN = 20, 3  # up to how many faults of a kind are all named, and how many of more
 
 
 def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords: Any) -> Variables:
     """Flax variables of network `name` from {official name: NumPy array}.
 
     Every official name is read exactly once; counters and constants may be missing.
-    Raises ValueError that lists missing and unexpected names and wrong shapes. Copies of one tensor
-    that differ warn: the one that the official loader keeps is taken.
+    Raises ValueError that lists all missing and unexpected names and all wrong shapes. Copies of
+    one tensor that differ warn: the one that the official loader keeps is taken.
     """
     shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
     if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
@@ -147,8 +146,8 @@ def assign(
     state_dict: Mapping[str, np.ndarray],
     what: str,
 ) -> dict[LeafPath, np.ndarray]:
-    """Each leaf of `shapes` from `state_dict`; raises ValueError that lists what is wrong."""
-    flat, known, missing, misshapen, differing = {}, set(), [], [], []
+    """Each leaf of `shapes` from `state_dict`; raises ValueError with all that is wrong."""
+    flat, known, faults, differing = {}, set(), [], []
     for path, leaf in shapes.items():
         axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))
         shape = tuple(leaf.shape[axis] for axis in axes)
@@ -156,9 +155,9 @@ def assign(
         for key in names(path):
             known.add(key)
             if key not in state_dict:
-                missing.append(f"missing {key}")
+                faults.append(f"missing {key}")
             elif state_dict[key].shape != shape:
-                misshapen.append(f"{key} has shape {state_dict[key].shape}, expected {shape}")
+                faults.append(f"{key} has shape {state_dict[key].shape}, expected {shape}")
             else:
                 copies[key] = state_dict[key]
         if not copies:
@@ -167,8 +166,7 @@ def assign(
         differing += [key for key in others if not np.array_equal(copies[key], copies[first])]
         array = np.asarray(copies[first], np.float32)
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
-    unexpected = [f"unexpected {key}" for key in state_dict if key not in known]
-    faults = [*shown(missing), *shown(misshapen), *shown(unexpected)]
+    faults += [f"unexpected {key}" for key in state_dict if key not in known]
     if faults:
         raise ValueError(f"this is no checkpoint of {what}:\n  " + "\n  ".join(faults))
     if differing:
@@ -178,13 +176,6 @@ def assign(
             stacklevel=3,
         )
     return flat
-
-
-def shown(faults: list[str]) -> list[str]:
-    """`faults`, or where they are many the first of them and how many more there are."""
-    if len(faults) <= LISTED:
-        return faults
-    return [*faults[:SHOWN], f"... and {len(faults) - SHOWN} more like this"]
 
 
 def official_names(name: str, keywords: Mapping[str, Any]) -> Any:

@@ -86,8 +86,6 @@ def test_files_of_two_classes_fit_either_representation_and_no_other(rosta):
 def test_file_of_another_backbone_is_refused_with_the_network_that_was_wanted():
     with pytest.raises(ValueError, match=r"no checkpoint of gfm \(backbone resnet34\):\n"):
         mj.from_state_dict("gfm", released("d121"), backbone="resnet34")
-    lines = str(error.value).splitlines()
-    assert len(lines) < 15 and re.fullmatch(r"  \.\.\. and \d{3,} more like this", lines[-1])
 
 
 def test_copies_that_differ_warn_and_the_encoders_win():
