@@ -5,6 +5,7 @@ Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/ppmatting.py and backbo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def official_names(path: tuple[str, ...]) -> list[str]:
     return [".".join([*modules, PADDLE_LEAVES[leaf]])]
 
 
-def check_names(state_dict: Mapping[str, np.ndarray]) -> None:
+def check_names(state_dict: Mapping[str, np.ndarray], model: Any) -> None:
     """ValueError in a sentence for a file of HRNet alone."""
     if any(name.startswith(LAYERS) for name in state_dict):
         raise ValueError(

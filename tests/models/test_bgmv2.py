@@ -153,10 +153,10 @@ def test_thresholding_refines_what_is_above_it_and_nothing_else():
 
     counts = []
     with compiled_quickly():
-        coarse, full = forward(variables, image, background, 2.0)
+        coarse, full = forward(variables, image, background, np.float32(2))
         error = np.asarray(coarse["coarse_error"])
         for share in (0, 0.01, 0.03, 0.06, 0.12, 0.3):
-            threshold = np.quantile(error, 1 - share)
+            threshold = np.float32(np.quantile(error, 1 - share))
             outputs, _ = forward(variables, image, background, threshold)
             mask = error > threshold
             counts.append(mask.mean())
