@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 RULES = {
     "bisenet_v2": Rule("logits", 0.5, 0.0),
     "modnet": Rule("alpha", 0.8, 0.01),
-    "pp_matting": Rule("semantic", 0.9, 0.01),
+    "pp_matting": Rule("alpha", 0.8, 0.0),
     "gfm": Rule("glance", 0.8, 0.0),
 }
 # The heads it may be made of, each with the channels of foreground and background; of a head of one

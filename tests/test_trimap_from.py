@@ -46,10 +46,13 @@ def test_heads_are_outputs_of_their_network(name):
 def test_channels_are_those_of_each_network():
     """PP-Matting counts from the foreground, the others from the background."""
     classes = np.eye(3)[None]  # three pixels, surely of the first, second and third class
-    for name, expected in {
-        "bisenet_v2": [0, 0.5, 1], "gfm": [0, 0.5, 1], "pp_matting": [1, 0.5, 0]
-    }.items():  # fmt: skip
-        made = make_trimap(name, rule_of(name, {"margin": 0}), classes, 1, 3)
+    for name, head, expected in (
+        ("bisenet_v2", "logits", [0, 0.5, 1]),
+        ("gfm", "glance", [0, 0.5, 1]),
+        ("pp_matting", "semantic", [1, 0.5, 0]),
+    ):
+        rule = rule_of(name, {"head": head, "margin": 0})
+        made = make_trimap(name, rule, classes, 1, 3)
         np.testing.assert_array_equal(made, [expected])
     alpha = np.array([[0.01, 0.5, 0.99]])[..., None]
     np.testing.assert_array_equal(
