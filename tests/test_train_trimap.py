@@ -50,10 +50,10 @@ def test_scores_are_those_of_the_unknown_region(config, whole):
     workdir, state = whole
     matter = Matter("tiny_trimap", variables_of(jax.device_put(state)))
     errors = []
-    for _, image, alpha, trimap, _ in evaluation_images(config):
-        error = np.abs(matter(image, trimap=trimap) - alpha / 255)
-        np.testing.assert_array_equal(error[trimap != 128], 0)
-        errors.append(error[trimap == 128].mean())
+    for image in evaluation_images(config):
+        error = np.abs(matter(image.image, trimap=image.trimap) - image.alpha / 255)
+        np.testing.assert_array_equal(error[image.trimap != 128], 0)
+        errors.append(error[image.trimap == 128].mean())
     last = scores_of(workdir)[-1]
     assert last["step"] == 4 and last["test_mad"] == pytest.approx(np.mean(errors), rel=1e-4)
 

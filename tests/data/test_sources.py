@@ -154,8 +154,9 @@ def test_contradicting_folders_are_errors(config, photos, fields):
 def test_test_records_are_composited_over_their_own_background(config, plates):
     pairs = data.evaluation_images(config, plates[0])
     assert len(pairs) == 3
-    for name, image, alpha, _, background, _ in pairs:
-        i = int(name.removeprefix("plate "))
+    for pair in pairs:
+        image, alpha, background = pair.image, pair.alpha, pair.background
+        i = int(pair.name.removeprefix("plate "))
         assert background.shape == (24, 20, 3) and (background == 100 + i).all()
         weight = 40 * i / 255
         assert (alpha == 40 * i).all() and alpha.shape == (24, 20)

@@ -200,6 +200,7 @@ def test_blocks_computed_again_have_the_same_gradients_and_statistics_in_less_me
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_guide_reaches_the_detail_and_without_them_there_are_no_gates():
     norm = partial(BatchNorm, use_running_average=True)
     branch = pp_matting.DetailBranch(norm)
