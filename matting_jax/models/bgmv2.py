@@ -19,7 +19,7 @@ from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, resize
 from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet, he_fan_out
-from matting_jax.models.layers import BatchNorm, Conv, pad_sides, torch_uniform
+from matting_jax.models.layers import BatchNorm, Conv, is_cpu_form, pad_sides, torch_uniform
 
 Array = jax.Array
 BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
@@ -32,6 +32,7 @@ uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 # A place costs so much more as a patch than as a part of the whole image, whose windows overlap.
 PATCH_COST = {1: 1, 3: 5}
+PATCH = 8  # side of what the refiner with 3 x 3 kernels sees of a place, at half size
 # Shares of all places for which thresholding has room; where there are more it looks everywhere.
 CAPACITIES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
 
@@ -97,12 +98,14 @@ class Refiner(nn.Module):
     norm: Any
     kernel_size: int = 3
     dtype: Any = None
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
+        are_patches = half.shape[1:3] == (PATCH, PATCH)
         conv = partial(Conv, kernel_size=self.kernel_size, padding=0, dtype=self.dtype,
-                       kernel_init=uniform)  # fmt: skip
-
+                       kernel_init=uniform,
+                       products_first=are_patches and is_cpu_form(self.form))  # fmt: skip
         dtype = self.dtype or half.dtype
 
         def block(x, features, i):
@@ -173,7 +176,9 @@ class BGMv2(nn.Module):
         if not self.refine:
             return {"alpha": alpha, "foreground": foreground, "error": error, "hidden": hidden}
 
-        refiner = Refiner(norm, self.kernel_size, self.dtype, name="refiner")
+        # The form that is fast on CPU has a slower gradient.
+        form = "lax" if train else self.form
+        refiner = Refiner(norm, self.kernel_size, self.dtype, form, name="refiner")
         coarse = jnp.concatenate([hidden, alpha, residual], axis=-1)
         learning = train and not self.frozen_statistics
         refined, mask = self.refined(refiner, both, coarse, error, learning)

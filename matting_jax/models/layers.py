@@ -63,6 +63,7 @@ class Conv(nn.Module):
 
     x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
     stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
+    `products_first` computes it as `convolve_products_first`, without stride, padding and dilation.
     Parameters `kernel` [k, k, C, features] and `bias` [features].
     """
 
@@ -75,6 +76,7 @@ class Conv(nn.Module):
     kernel_init: Init = he_uniform
     dilation: int = 1
     bias_init: Init = nn.initializers.zeros
+    products_first: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -84,7 +86,10 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(x, kernel, self.stride, self.padding, self.dilation)
+        if self.products_first:
+            y = convolve_products_first(x, kernel)
+        else:
+            y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
 
 
@@ -107,6 +112,21 @@ def convolve(
         pad if pad == "SAME" else ((pad, pad), (pad, pad)),
         rhs_dilation=(dilation, dilation),
         dimension_numbers=DIMENSIONS,
+    )
+
+
+def convolve_products_first(x: Array, kernel: Array) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], without padding, for small images.
+
+    The products of a pixel with all taps are one matrix product; their sums are taken after that.
+    Of many small images this is up to twice as fast on CPU; it keeps k * k * D numbers a pixel.
+    """
+    size, _, channels, features = kernel.shape
+    height, width = (side - size + 1 for side in x.shape[1:3])
+    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+    products = pointwise(x, taps).reshape(*x.shape[:3], size, size, features)
+    return sum(
+        products[:, i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
     )
 
 

@@ -311,3 +311,11 @@ def test_forms_of_the_largest_of_nine_agree_with_gradients(size):
         results.append((y, *gradient(cotangent)))
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_products_first_are_the_same_convolution(size):
+    x = np.random.default_rng(0).random((5, 8, 7, 6)).astype(np.float32)
+    kernel = np.random.default_rng(1).standard_normal((size, size, 6, 4)).astype(np.float32)
+    expected = layers.convolve(x, kernel, padding=0)
+    np.testing.assert_allclose(layers.convolve_products_first(x, kernel), expected, atol=2e-5)
