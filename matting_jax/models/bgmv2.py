@@ -104,17 +104,16 @@ class Refiner(nn.Module):
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
         are_patches = half.shape[1:3] == (PATCH, PATCH)
         conv = partial(Conv, kernel_size=self.kernel_size, padding=0, dtype=self.dtype,
-                       kernel_init=uniform,
-                       products_first=are_patches and is_cpu_form(self.form))  # fmt: skip
+                       kernel_init=uniform)  # fmt: skip
         dtype = self.dtype or half.dtype
 
-        def block(x, features, i):
-            x = conv(features, use_bias=False, name=f"conv{i}")(x)
+        def block(x, features, i, **options):
+            x = conv(features, use_bias=False, name=f"conv{i}", **options)(x)
             return nn.relu(self.norm(name=f"bn{i}")(x, valid))
 
         x = block(block(half.astype(dtype), 24, 1), 16, 2)
         x = jnp.concatenate([enlarge_nearest(x, 2), whole.astype(dtype)], axis=-1)
-        x = block(x, 12, 3)
+        x = block(x, 12, 3, products_first=are_patches and is_cpu_form(self.form))
         bias = torch_uniform(self.kernel_size**2 * 12)
         return conv(4, bias_init=bias, name="conv4")(x).astype(half.dtype)
 

@@ -24,6 +24,7 @@ Array = jax.Array
 Dtype = Any
 Init = Callable[..., Array]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+AT_ONCE = 256
 
 he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 # Flax's own cuts the tails off.
@@ -118,16 +119,21 @@ def convolve(
 def convolve_products_first(x: Array, kernel: Array) -> Array:
     """Convolution of x [B, H, W, C] by kernel [k, k, C, D], without padding, for small images.
 
-    The products of a pixel with all taps are one matrix product; their sums are taken after that.
-    Of many small images this is up to twice as fast on CPU; it keeps k * k * D numbers a pixel.
+    The products of a pixel with all taps are one matrix product; their sums are taken after that,
+    of `AT_ONCE` images at a time. Of many small images with few features this is twice as fast on
+    CPU, though it multiplies at the edges what no sum takes.
     """
     size, _, channels, features = kernel.shape
     height, width = (side - size + 1 for side in x.shape[1:3])
     taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    products = pointwise(x, taps).reshape(*x.shape[:3], size, size, features)
-    return sum(
-        products[:, i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
-    )
+
+    def one(image: Array) -> Array:
+        products = pointwise(image, taps).reshape(*image.shape[:2], size, size, features)
+        return sum(
+            products[i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
+        )
+
+    return lax.map(one, x, batch_size=AT_ONCE)
 
 
 def pointwise(x: Array, kernel: Array) -> Array:

@@ -315,7 +315,7 @@ def test_forms_of_the_largest_of_nine_agree_with_gradients(size):
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_products_first_are_the_same_convolution(size):
-    x = np.random.default_rng(0).random((5, 8, 7, 6)).astype(np.float32)
+    x = np.random.default_rng(0).random((layers.AT_ONCE + 5, 8, 7, 6)).astype(np.float32)
     kernel = np.random.default_rng(1).standard_normal((size, size, 6, 4)).astype(np.float32)
     expected = layers.convolve(x, kernel, padding=0)
     np.testing.assert_allclose(layers.convolve_products_first(x, kernel), expected, atol=2e-5)
