@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import matting_jax as mj
+from matting_jax.chain import first_network
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images
-from matting_jax.first import first_network
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.matter import Matter
 from matting_jax.trimap_from import RULES, known, trimap

@@ -11,11 +11,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax import previews
+from matting_jax.chain import first_network
 from matting_jax.choices import one_of
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.files import folder_written_whole
-from matting_jax.first import first_network
 from matting_jax.matter import Matter, as_float_trimap
 from matting_jax.measure import check_output, measure
 from matting_jax.metrics.conventions import CONVENTIONS

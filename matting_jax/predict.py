@@ -16,13 +16,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax.align import align as align_background
+from matting_jax.chain import first_network
 from matting_jax.choices import one_of
 from matting_jax.companions import find_companions
 from matting_jax.convert import load_checkpoint
 from matting_jax.data.images import count_frames, is_image, read_image
 from matting_jax.data.trimaps import read_trimap
 from matting_jax.files import written_whole
-from matting_jax.first import first_network
 from matting_jax.foreground import METHODS
 from matting_jax.matter import Matter, size_of
 from matting_jax.models import create_model, input_names, network_file
@@ -55,12 +55,12 @@ def predict(
     `background`: for networks that need one, a file or a folder (see `companions`). In place of
     `trimap` the network of the workdir `trimap_from` makes it, by its rule with the fields of
     `trimap_rule` in place of its own. With `align` backgrounds are moved to where the photo's
-    camera saw them. The alpha is grey with 8 or 16
-    `bits`. The cut-out is RGBA, always of 8 bits, with foreground colours that
-    "multilevel" or "blur" estimates, or left away ("none"). Photos that cannot be read, or that
-    memory does not suffice for, are named and passed over. Returns 1 if there were any, else 0.
-    Raises FileExistsError before it starts where a result exists and `overwrite` is not given, and
-    OSError at the first result that cannot be written.
+    camera saw them. The alpha is grey with 8 or 16 `bits`. The cut-out is RGBA, always of 8 bits,
+    with foreground colours that "multilevel" or "blur" estimates, or left away ("none"). Photos
+    that cannot be read, or that memory does not suffice for, are named and passed over.
+
+    Returns 1 if there were any, else 0. Raises FileExistsError before it starts where a result
+    exists and `overwrite` is not given, and OSError at the first result that cannot be written.
     """
     if not photos or not output:
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")

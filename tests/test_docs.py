@@ -156,7 +156,15 @@ def place_gfm(folder: Path) -> None:
     write_state_dict(folder / "resnet34.pth", own)
 
 
-@pytest.mark.parametrize("name", ["foreground", "metrics", "trimaps"])
+PYTHON_ALONE = ("foreground", "metrics", "trimaps")  # pages whose Python needs no files
+
+
+def python_of(page: Path) -> list[str]:
+    """The `python` blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PYTHON_ALONE)
 def test_python_of_a_page_runs(name):
     rng = np.random.default_rng(0)
     prediction, truth = rng.random((2, 20, 24))
@@ -165,8 +173,7 @@ def test_python_of_a_page_runs(name):
         "images": rng.random((2, 20, 24, 3), np.float32),
         "alphas": rng.random((2, 20, 24, 1), np.float32), "rough": soft_disc(90, 90) / 255,
     }  # fmt: skip
-    text = (ROOT / "docs" / f"{name}.md").read_text()
-    for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    for block in python_of(ROOT / "docs" / f"{name}.md"):
         exec(compile(block, name, "exec"), names)
     if "grey" in names:
         assert set(np.unique(names["grey"])) <= {0, 128, 255}
@@ -201,6 +208,12 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         for name in written or [flags["--workdir"]]:
             path = tmp_path / name
             assert path.is_file() or any(path.iterdir()), (words, name)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 44, 3), np.uint8)
+    names = {"photo": photo, "empty": photo[::-1]}
+    for block in python_of(page) if page.stem not in PYTHON_ALONE else ():
+        with compiled_quickly():
+            exec(compile(block, page.stem, "exec"), names)
+        assert names["alpha"].shape == (40, 44) and np.isfinite(names["alpha"]).all()
 
 
 def test_every_data_set_is_on_the_page_of_them():

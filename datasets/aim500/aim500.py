@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data import by_name
+from matting_jax.data.examples import info
 from matting_jax.data.manual import manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/AIM"
@@ -32,7 +33,7 @@ class Aim500(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description."""
-        return by_name.info(self, LAYOUT["test"], HOMEPAGE, __doc__)
+        return info(self, LAYOUT["test"], HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The splits; ValueError that names all that is missing."""

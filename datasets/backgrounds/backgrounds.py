@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from matting_jax.data.examples import info
 from matting_jax.data.images import is_image
 from matting_jax.data.manual import absent, check_missing, manual_folder
 
@@ -34,14 +35,7 @@ class Backgrounds(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description."""
-        features = {"image": tfds.features.Image(), "name": tfds.features.Text()}
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features),
-            homepage=HOMEPAGE,
-            disable_shuffling=True,
-        )
+        return info(self, ("image",), HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """A split for each folder; ValueError where there is none."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import check_sizes, composite_examples, foreground_examples
+from matting_jax.data.examples import check_sizes, composite_examples, foreground_examples, info
 from matting_jax.data.manual import VOC_ARCHIVE, manual_folder
 
 from . import files
 
+HOMEPAGE = "https://sites.google.com/view/deepimagematting"
+FEATURES = {"foregrounds": ("foreground", "alpha"), "composites": ("image", "alpha", "trimap")}
 Example = tuple[int, dict[str, Any]]
 
 
@@ -29,28 +31,16 @@ class Composition1k(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="composites", description="The 1000 composites to test on."),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Ask the owners for Adobe's Deep Image Matting data set "
-        "(https://sites.google.com/view/deepimagematting) and unpack it into the folder "
-        "downloads/manual beside the prepared data, so that Combined_Dataset lies in it. For the "
-        f"composites unpack {VOC_ARCHIVE} there too, so that VOCdevkit lies in it."
+        f"Ask the owners for Adobe's Deep Image Matting data set ({HOMEPAGE}) and unpack it "
+        "into the folder downloads/manual beside the prepared data, so that Combined_Dataset lies "
+        f"in it. For the composites unpack {VOC_ARCHIVE} there too, so that VOCdevkit lies in it."
     )
     # The module is loaded by path, so TFDS cannot find this folder from the module's name.
     pkg_dir_path = tfds.core.Path(__file__).parent
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description of the part."""
-        colours, grey = (tfds.features.Image(shape=(None, None, c)) for c in (3, 1))
-        features = {
-            "foregrounds": {"foreground": colours, "alpha": grey},
-            "composites": {"image": colours, "alpha": grey, "trimap": grey},
-        }[self.builder_config.name]
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features | {"name": tfds.features.Text()}),
-            homepage="https://sites.google.com/view/deepimagematting",
-            disable_shuffling=True,
-        )
+        return info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The one split of the part; ValueError that names all that is missing."""

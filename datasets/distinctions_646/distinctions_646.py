@@ -12,12 +12,13 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import composite_examples, foreground_examples
+from matting_jax.data.examples import composite_examples, foreground_examples, info
 from matting_jax.data.manual import VOC_ARCHIVE, manual_folder
 
 from . import files
 
 HOMEPAGE = "https://github.com/yuhaoliu7456/CVPR2020-HAttMatting"
+FEATURES = {"foregrounds": ("foreground", "alpha"), "composites": ("image", "alpha")}
 Example = tuple[int, dict[str, Any]]
 
 
@@ -42,18 +43,7 @@ class Distinctions646(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description of the part."""
-        colours, grey = (tfds.features.Image(shape=(None, None, c)) for c in (3, 1))
-        features = {
-            "foregrounds": {"foreground": colours, "alpha": grey},
-            "composites": {"image": colours, "alpha": grey},
-        }[self.builder_config.name]
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features | {"name": tfds.features.Text()}),
-            homepage=HOMEPAGE,
-            disable_shuffling=True,
-        )
+        return info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The one split of the part; ValueError that names all that is missing."""

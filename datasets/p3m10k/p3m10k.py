@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data import by_name
+from matting_jax.data.examples import info
 from matting_jax.data.manual import Path, manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/P3M"
@@ -64,7 +65,7 @@ class P3m10k(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description of the part."""
-        return by_name.info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
+        return info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The splits of the part; ValueError that names all that is missing."""

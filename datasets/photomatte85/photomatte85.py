@@ -4,14 +4,12 @@ It is prepared from the RGBA files as their owners give them out. They have no b
 own.
 """
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
+from matting_jax.data.examples import info, png
 from matting_jax.data.images import is_image, read_rgba
 from matting_jax.data.manual import Path, absent, check_missing, manual_folder
 
@@ -36,15 +34,7 @@ class Photomatte85(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description."""
-        colours, grey = (tfds.features.Image(shape=(None, None, c)) for c in (3, 1))
-        features = {"foreground": colours, "alpha": grey, "name": tfds.features.Text()}
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features),
-            homepage=HOMEPAGE,
-            disable_shuffling=True,
-        )
+        return info(self, ("foreground", "alpha"), HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The one split; ValueError that says what is missing."""
@@ -62,11 +52,5 @@ class Photomatte85(tfds.core.GeneratorBasedBuilder):
             rgba = read_rgba(str(path))
             if rgba[..., 3].min() == 255:
                 raise ValueError(f"{path} has no alpha: restore it as it was sent.")
-            colours, alpha = _png(rgba[..., :3]), _png(rgba[..., 3])
+            colours, alpha = png(rgba[..., :3]), png(rgba[..., 3])
             yield index, {"foreground": colours, "alpha": alpha, "name": path.stem}
-
-
-def _png(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "png", compress_level=1)
-    return stream.getvalue()

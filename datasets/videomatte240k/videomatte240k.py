@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import foreground_examples
+from matting_jax.data.examples import foreground_examples, info
 from matting_jax.data.manual import manual_folder
 
 from . import files
@@ -40,15 +40,7 @@ class Videomatte240k(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description."""
-        colours, grey = (tfds.features.Image(shape=(None, None, c)) for c in (3, 1))
-        features = {"foreground": colours, "alpha": grey, "name": tfds.features.Text()}
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features),
-            homepage=HOMEPAGE,
-            disable_shuffling=True,
-        )
+        return info(self, ("foreground", "alpha"), HOMEPAGE, __doc__)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """Both splits; ValueError that names all that is missing."""

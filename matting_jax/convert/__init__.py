@@ -5,6 +5,8 @@ A network has a file of names, and one more for each other flavour (NAME_FLAVOUR
     official_names(path): the names of one Flax leaf, the one that counts first;
     check_names(state_dict, model), only where a wrong file deserves a sentence of its own: a
         ValueError;
+    names_of(model), only where the names depend on the network's keywords: all of these functions
+        and constants for that network, in place of the module's own;
 and for a file of its backbone alone
     is_backbone(path): whether such a file holds this leaf;
     backbone_name(path, state_dict): its name there;

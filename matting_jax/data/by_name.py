@@ -1,38 +1,18 @@
 """Data sets whose parts lie in folders beside one another, in files of the same names."""
 
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from matting_jax.data.examples import check_sizes
+from matting_jax.data.examples import check_sizes, png
 from matting_jax.data.images import is_image, read_alpha, read_image
 from matting_jax.data.manual import Path, absent, check_missing
 
 # Splits by name; of each the features, and the folders that hold their files.
 Layout = Mapping[str, Mapping[str, str]]
 Example = tuple[int, dict[str, Any]]
-GREY = ("alpha", "trimap")
-
-
-def info(
-    builder: tfds.core.GeneratorBasedBuilder, features: Iterable[str], homepage: str, about: str
-) -> tfds.core.DatasetInfo:
-    """What TFDS keeps of a data set with these images, in colour but for alpha and trimap."""
-    images = {
-        name: tfds.features.Image(shape=(None, None, 1 if name in GREY else 3))
-        for name in features
-    }
-    return tfds.core.DatasetInfo(
-        builder=builder,
-        description=about,
-        features=tfds.features.FeaturesDict({**images, "name": tfds.features.Text()}),
-        homepage=homepage,
-        disable_shuffling=True,
-    )
 
 
 def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str]:
@@ -97,7 +77,4 @@ def _foreground(photo: Path, alpha: Path) -> bytes:
     """The colours of what is seen in a photo through its alpha, estimated: a PNG file."""
     from matting_jax.foreground import multilevel  # slow to import
 
-    colours = multilevel(read_image(photo), read_alpha(alpha))
-    stream = io.BytesIO()
-    Image.fromarray(np.asarray(colours)).save(stream, "png", compress_level=1)
-    return stream.getvalue()
+    return png(np.asarray(multilevel(read_image(photo), read_alpha(alpha))))

@@ -1,14 +1,34 @@
-"""Foregrounds, and composites of them, as TFDS's encoded examples."""
+"""What TFDS is told of a data set, and foregrounds and composites as its encoded examples."""
 
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from matting_jax.data.manual import Foreground, Path
 from matting_jax.data.merge import lay_under, merge
+
+GREY = ("alpha", "trimap")
+
+
+def info(
+    builder: tfds.core.GeneratorBasedBuilder, features: Iterable[str], homepage: str, about: str
+) -> tfds.core.DatasetInfo:
+    """What TFDS keeps of a data set with these images, in colour but for alpha and trimap."""
+    images = {
+        name: tfds.features.Image(shape=(None, None, 1 if name in GREY else 3))
+        for name in features
+    }
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        description=about,
+        features=tfds.features.FeaturesDict({**images, "name": tfds.features.Text()}),
+        homepage=homepage,
+        disable_shuffling=True,
+    )
 
 
 def foreground_examples(foregrounds: Iterable[Foreground]) -> Iterator[dict[str, Any]]:
@@ -34,11 +54,11 @@ def composite_examples(
     # Of alphas stored in colour the script reads the first channel.
     alpha = np.asarray(_opened(foreground.alpha).convert("RGB"))[..., 0]
     height, width = alpha.shape
-    alpha_file = _png(alpha)
+    alpha_file = png(alpha)
     for path in backgrounds:
         background = lay_under(_opened(path).convert("RGB"), width, height)
         image = merge(colours, alpha, np.asarray(background))
-        yield {"image": _png(image), "alpha": alpha_file}
+        yield {"image": png(image), "alpha": alpha_file}
 
 
 def check_sizes(path: Path, other: Path) -> None:
@@ -61,7 +81,8 @@ def _opened(path: Path) -> Image.Image:
     return Image.open(io.BytesIO(path.read_bytes()))
 
 
-def _png(image: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
+    """A PNG file of an image uint8 [H, W] or [H, W, 3]."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "png", compress_level=1)
     return stream.getvalue()

@@ -5,7 +5,12 @@ A network's file has its class, listed in `NETWORKS`, whose `__call__` names wha
     prepare(model, image, **options) -> inputs: image [H, W, 3] float32 in [0, 1], and by name what
         else the network takes, a trimap as [H, W, 1], to inputs [1, h, w, C];
     restore(model, alpha, height, width, **options): its alpha [1, h, w, 1] to [height, width].
-`options` are the config's `test_time`.
+`options` are the config's `test_time`. Only where a network needs it, its file has
+    RESULT: the output that `restore` takes, in place of `alpha`;
+    passes(model, image, **options) -> {output: inputs}: where the rule looks at a photo more than
+        once; `restore` then takes a dict of these outputs;
+    OPTIONAL_MODULES: parts that some of its variants lack, so that configs may name their rates.
+One whose outputs tell a trimap has a line in `trimap_from.RULES` and `trimap_from.HEADS`.
 """
 from __future__ import annotations
 

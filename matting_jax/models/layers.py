@@ -64,7 +64,8 @@ class Conv(nn.Module):
 
     x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
     stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
-    `products_first` computes it as `convolve_products_first`, without stride, padding and dilation.
+    `products_first` computes it as `convolve_products_first` does, which is for stride and dilation
+    1 and no padding alone.
     Parameters `kernel` [k, k, C, features] and `bias` [features].
     """
 
