@@ -9,6 +9,7 @@ python launch.py --mode convert --workdir runs/modnet --output modnet.ckpt
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """
+
 import sys
 
 from matting_jax.commandline import main

@@ -17,20 +17,33 @@ PhotoMatte13K (25) and the humans of Distinctions-646 (30), over 8861 background
 released, as PhotoMatte13K was not. Their crops have any size; here each step takes the next of
 eight, so that nothing is compiled twice.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "base", "refine")
 
 # Height and width: 256 to 511 in the official recipe, whose sizes divide by nothing.
 BASE_VIEWS = (
-    (256, 384), (288, 448), (320, 496), (352, 272),
-    (384, 384), (416, 304), (448, 336), (496, 480),
-)  # fmt: skip
+    (256, 384),
+    (288, 448),
+    (320, 496),
+    (352, 272),
+    (384, 384),
+    (416, 304),
+    (448, 336),
+    (496, 480),
+)
 # 1024 to 2047 there.
 REFINE_VIEWS = (
-    (1024, 1728), (1152, 1984), (1280, 1152), (1408, 1856),
-    (1536, 1344), (1728, 1728), (1856, 1472), (2016, 1216),
-)  # fmt: skip
+    (1024, 1728),
+    (1152, 1984),
+    (1280, 1152),
+    (1408, 1856),
+    (1536, 1344),
+    (1728, 1728),
+    (1856, 1472),
+    (2016, 1216),
+)
 
 
 def get_config(variant: str = "sample") -> ConfigDict:

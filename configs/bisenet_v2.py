@@ -12,6 +12,7 @@ The published rate, 0.005, is for branches trained on ImageNet: backbone_v2.pth 
 a whole checkpoint, whose heads are left out. From nothing take the paper's, 0.05. Expected on
 Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf); runs differ, 73.1 to 75.1.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "trimap", "cityscapes")

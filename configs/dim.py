@@ -19,6 +19,7 @@ vgg_state_dict.pth. Adobe's 431 foregrounds over COCO, and Composition-1k to tes
 --config.data.train.background_dataset=coco/2017
 --config.data.test.dataset=composition_1k/composites in place of the folders.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "encoder_decoder", "refinement", "finetune")

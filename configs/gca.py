@@ -14,6 +14,7 @@ The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k:
 200,000 steps took the authors more than two days on four RTX 2080 Ti; half of them is nearly as
 good, they say.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "official")

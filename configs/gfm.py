@@ -16,6 +16,7 @@ for the data sets of docs/data.md in --config.data.directory=DIR, or take folder
 --config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
 --config.model.pyramid_pooling=False and --config.model.bridge_block=False.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "am2k_ori", "am2k_comp_rssn", "am2k_comp_coco")

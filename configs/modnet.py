@@ -12,6 +12,7 @@ The paper's foregrounds (about 3000 portraits) are private; it composes each ove
 starts from mobilenetv2_human_seg.ckpt, a backbone that knows people (--config.init.backbone=FILE).
 40 epochs take days on one GPU.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "paper", "official", "paddle")

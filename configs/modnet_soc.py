@@ -13,6 +13,7 @@ The loss rises while the parts start to pull at each other, then falls slowly. G
 --config.data.test.images=DIR to see whether alpha gets better: on photos unlike those it adapts to
 it may not. The authors adapt to all frames of some 400 videos, 10 epochs, one frame a step.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "official", "paper")

@@ -19,6 +19,7 @@ form has --config.data.crop.size=1024 --config.data.crop.windows=(1024,)
 --config.data.crop.max_short=1024 --config.test_time.max_short=1024. The lists of PaddleSeg are read
 by --config.data.train.list=FILE and --config.data.test.list=FILE in place of any folder.
 """
+
 from ml_collections import ConfigDict
 
 VARIANTS = ("sample", "paper", "official", "composition_1k", "distinctions_646", "human")

@@ -2,6 +2,7 @@
 
 What follows is loaded when it is first used, so that `import matting_jax` costs nothing.
 """
+
 import importlib
 
 PUBLIC = {

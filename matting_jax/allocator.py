@@ -3,6 +3,7 @@
 XLA on CPU frees its temporaries after each step and takes them again for the next; by default each
 round goes through the kernel, page by page, and costs up to half of a step.
 """
+
 from __future__ import annotations
 
 import ctypes

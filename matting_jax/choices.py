@@ -1,4 +1,5 @@
 """One sentence for a wrong choice, with the nearest valid one."""
+
 from __future__ import annotations
 
 import difflib

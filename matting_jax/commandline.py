@@ -1,7 +1,7 @@
 """The flags of launch.py, and a sentence with the nearest valid choice for each wrong one."""
+
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import logging
 import os
@@ -9,16 +9,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from matting_jax import allocator
 from matting_jax.choices import one_of
-from matting_jax.stopping import Stopped
-from matting_jax.workdir import flat, read_config
+from matting_jax.config import load_config, override, read_config, split_variant
+from matting_jax.training.stopping import Stopped
 
 COMPARED = ("predictions", "truths", "trimaps", "photos")  # folders of alphas from another tool
 FOLDERS = (*COMPARED, "backgrounds")
@@ -29,12 +28,29 @@ CHAIN = ("trimap_from", *RULE.values())
 MODES = {
     "train": (),
     "evaluate": (
-        "checkpoint", "save", "predictions", "truths", "trimaps", "photos", "backgrounds",
-        "convention", "output", "overwrite", *CHAIN,
+        "checkpoint",
+        "save",
+        "predictions",
+        "truths",
+        "trimaps",
+        "photos",
+        "backgrounds",
+        "convention",
+        "output",
+        "overwrite",
+        *CHAIN,
     ),
     "predict": (
-        "checkpoint", "input", "output", "trimap", "background", "align", "foreground", "bits",
-        "overwrite", *CHAIN,
+        "checkpoint",
+        "input",
+        "output",
+        "trimap",
+        "background",
+        "align",
+        "foreground",
+        "bits",
+        "overwrite",
+        *CHAIN,
     ),
     "convert": ("checkpoint", "output", "overwrite"),
 }
@@ -44,9 +60,11 @@ def define_flags() -> flags.FlagValues:
     """All flags but the fields of the config."""
     values = flags.FlagValues()
     flags.DEFINE_string(
-        "config", None, "config file, or FILE:VARIANT; its fields: --config.FIELD=VALUE",
+        "config",
+        None,
+        "config file, or FILE:VARIANT; its fields: --config.FIELD=VALUE",
         flag_values=values,
-    )  # fmt: skip
+    )
     for name, default, text in (
         ("mode", "train", ", ".join(MODES)),
         ("workdir", None, "folder of the run; default: runs/NAME or runs/NAME_VARIANT"),
@@ -67,9 +85,11 @@ def define_flags() -> flags.FlagValues:
     ):
         flags.DEFINE_string(name, default, text, flag_values=values)
     flags.DEFINE_integer(
-        "bits", 8, "predict: bits of the grey values of alphas, 8 or 16; cut-outs always have 8",
+        "bits",
+        8,
+        "predict: bits of the grey values of alphas, 8 or 16; cut-outs always have 8",
         flag_values=values,
-    )  # fmt: skip
+    )
     for name, text in (
         ("trimap_sure", "what it must at least say of a pixel that counts as known"),
         ("trimap_margin", "share of the photo's longer side that joins the unknown around it"),
@@ -169,60 +189,6 @@ def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     return fields
 
 
-def split_variant(spec: str) -> tuple[Path, str]:
-    """FILE and VARIANT of FILE:VARIANT."""
-    path, _, variant = spec.partition(":")
-    return Path(path), variant
-
-
-def load_config(path: Path, variant: str) -> ConfigDict:
-    """What `get_config` of a config file returns for a variant."""
-    if not path.is_file():
-        others = [str(other) for other in (path.parent or Path()).glob("*.py")]
-        if others:
-            one_of(str(path), others, "config file")
-        raise FileNotFoundError(f"there is no config file {path}")
-    spec = importlib.util.spec_from_file_location("matting_jax_config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not variant:
-        return module.get_config()
-    variants = getattr(module, "VARIANTS", ())
-    if not variants:
-        raise ValueError(f"{path} has no variants: leave out :{variant}")
-    return module.get_config(one_of(variant, variants, f"variant of {path}"))
-
-
-def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """`config` with the fields that the command line sets."""
-    fields = flat(config)
-    last = {}  # of a field that is set twice the last value counts; of tuples absl joins them
-    for argument in overrides:
-        name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
-        last[one_of(name.removeprefix("config."), fields, "field of the config")] = argument
-    arguments = ["launch.py", *last.values()]
-    parsed = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=arguments)
-    try:
-        parsed(arguments)
-    except flags.Error as error:
-        raise ValueError(f"{error} (set a field by --config.FIELD=VALUE)") from error
-    for name in last:
-        check_tuple(name, flat(config)[name], fields[name])
-    return parsed.config
-
-
-def check_tuple(name: str, value: Any, default: Any) -> None:
-    """Raise ValueError where a field that holds a tuple of numbers was given something else.
-
-    A tuple of one number stands for a list of any length, and so does one of pairs.
-    """
-    if not isinstance(default, tuple) or any(isinstance(x, tuple) for x in default):
-        return
-    if str in map(type, value) or len(value) != len(default) and len(default) > 1:
-        raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")
-
-
 def main(argv: Sequence[str], usage: str) -> int:
     """Run the program that the flags name; the exit code: 0, 2 for wrong arguments, 1 otherwise.
 
@@ -255,7 +221,7 @@ def run(values: flags.FlagValues) -> int | None:
     # What Pillow warns of is read all the same, or said in the sentence of the error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if values.predictions:
-        from matting_jax.compare import compare
+        from matting_jax.evaluation.compare import compare
 
         compare(
             *(values[name].value for name in COMPARED),
@@ -272,12 +238,12 @@ def run(values: flags.FlagValues) -> int | None:
     match values.mode:
         case "train":
             from matting_jax import parallel
-            from matting_jax.train import train
+            from matting_jax.training.train import train
 
             parallel.start()
             train(config, workdir)
         case "evaluate":
-            from matting_jax.evaluate import evaluate
+            from matting_jax.evaluation.evaluate import evaluate
 
             evaluate(
                 config,
@@ -292,7 +258,7 @@ def run(values: flags.FlagValues) -> int | None:
                 overwrite=values.overwrite,
             )
         case "predict":
-            from matting_jax.predict import predict
+            from matting_jax.prediction.predict import predict
 
             return predict(
                 config,

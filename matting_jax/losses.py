@@ -1,4 +1,5 @@
 """Loss functions: a scalar from arrays, global over the devices of `axis_name`."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """One program per device: the mesh, the mapped step, and jobs of several processes."""
+
 from __future__ import annotations
 
 import math
@@ -98,6 +99,4 @@ def placed(shapes: Any, mesh: Mesh) -> Any:
 def split(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's part of a batch as its part of the global one, over the devices of `mesh`."""
     sharding = NamedSharding(mesh, P(AXIS))
-    return {
-        name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()
-    }
+    return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}

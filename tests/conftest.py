@@ -1,9 +1,9 @@
 """What the tests of the programs share: small data, a small network, and one finished run."""
+
 import os
 import sys
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,16 +18,18 @@ from flax import linen as nn
 from PIL import Image
 
 from matting_jax import models
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.convert import modnet as modnet_names
 from matting_jax.image.geometry import pad_to_multiple, upsample
 from matting_jax.models import modnet
-from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, instance_norm
-from matting_jax.models.spectral import SpectralConv
-from matting_jax.train import train
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.norms import BatchNorm, instance_norm
+from matting_jax.models.layers.spectral import SpectralConv
+from matting_jax.training.train import train
 from tests.goldens import synth
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 MODNET = ROOT / "configs" / "modnet.py"
 MODNET_SOC = ROOT / "configs" / "modnet_soc.py"
 

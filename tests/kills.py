@@ -8,6 +8,7 @@ while it starts. Each kill is a line of the table, and counts if the run had sav
 start. In the end both runs must hold the same parameters, statistics, optimizer state, test scores
 and kept checkpoints, bit for bit; if not, it says so and exits with 1.
 """
+
 import argparse
 import os
 import random
@@ -21,24 +22,31 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from matting_jax.workdir import claim
-from tests.conftest import ROOT, draw_images, on_folders, tiny_config
-from tests.test_train import scores_of
+from matting_jax.workdir.claim import claim
+from tests.conftest import draw_images, on_folders, tiny_config
+from tests.helpers import ROOT
+from tests.training.test_train import scores_of
 
 MOMENTS = ("any", "saving", "deleting", "starting")
 STEPS_A_KILL = 20
 PARTS = (  # of a whole checkpoint
-    "_CHECKPOINT_METADATA", "default/_METADATA", "default/manifest.ocdbt", "default/d",
+    "_CHECKPOINT_METADATA",
+    "default/_METADATA",
+    "default/manifest.ocdbt",
+    "default/d",
     "default/ocdbt.process_0/manifest.ocdbt",
-)  # fmt: skip
+)
 
 
 def start(workdir: Path) -> subprocess.Popen:
     variables = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.launch_tiny", f"--workdir={workdir}"],
-        cwd=ROOT, env=os.environ | variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(program: subprocess.Popen) -> None:

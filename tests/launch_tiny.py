@@ -1,4 +1,5 @@
 """launch.py with the tiny network beside those of the library."""
+
 import sys
 
 from matting_jax.commandline import main

@@ -1,4 +1,5 @@
 """Image files of kinds that Pillow reads but cannot write."""
+
 import struct
 import zlib
 
@@ -31,11 +32,17 @@ def write_tiff16(path, values, *, planes=False, white_is_zero=False):
     starts = [8 + sum(map(len, strips[:i])) for i in range(len(strips))]
     short, long = "H", "I"
     tags = {  # number: type, values
-        256: (short, [width]), 257: (short, [height]), 258: (short, [16] * channels),
-        259: (short, [1]), 262: (short, [2 if channels > 1 else int(not white_is_zero)]),
-        273: (long, starts), 277: (short, [channels]), 278: (short, [height]),
-        279: (long, [len(strip) for strip in strips]), 284: (short, [2 if planes else 1]),
-    }  # fmt: skip
+        256: (short, [width]),
+        257: (short, [height]),
+        258: (short, [16] * channels),
+        259: (short, [1]),
+        262: (short, [2 if channels > 1 else int(not white_is_zero)]),
+        273: (long, starts),
+        277: (short, [channels]),
+        278: (short, [height]),
+        279: (long, [len(strip) for strip in strips]),
+        284: (short, [2 if planes else 1]),
+    }
     if channels == 4:
         tags[338] = (short, [2])
     pixels = b"".join(strips)

@@ -7,8 +7,9 @@ import pytest
 
 from matting_jax import commandline
 from matting_jax.commandline import main, parse
-from matting_jax.workdir import claim
-from tests.conftest import MODNET, MODNET_SOC, ROOT, tiny_config
+from matting_jax.workdir.claim import claim
+from tests.conftest import MODNET, MODNET_SOC, tiny_config
+from tests.helpers import ROOT
 
 BASE = f"--config={MODNET}"
 
@@ -110,7 +111,7 @@ def test_wrong_choice_in_a_field_is_answered_with_the_nearest(
 ):
     claim(tmp_path / "old", config)
     (tmp_path / "recipe.py").write_text(
-        "from matting_jax.workdir import read_config\n"
+        "from matting_jax.config import read_config\n"
         f"def get_config():\n    return read_config({str(tmp_path / 'old')!r})\n"
     )
     arguments = [f"--config={tmp_path / 'recipe.py'}", f"--workdir={tmp_path / 'new'}"]
@@ -148,8 +149,19 @@ def test_help_shows_usage_and_every_flag(capsys):
     assert main(["launch.py", "--help"], "how to use it") == 0
     text = capsys.readouterr().out
     assert "how to use it" in text
-    for name in ("config", "mode", "workdir", "checkpoint", "input", "output", "foreground",
-                 "bits", "overwrite", "save", "debug"):  # fmt: skip
+    for name in (
+        "config",
+        "mode",
+        "workdir",
+        "checkpoint",
+        "input",
+        "output",
+        "foreground",
+        "bits",
+        "overwrite",
+        "save",
+        "debug",
+    ):
         assert f"--{name}" in text or f"--[no]{name}" in text
 
 
@@ -192,8 +204,11 @@ def test_overrides_leave_all_other_fields(monkeypatch):
 def test_flags_may_stand_before_and_after_the_fields():
     values = parsed(BASE, "--config.seed", "4", "--mode", "evaluate", "--save", "--workdir", "w")
     assert (values.mode, values.save, values.workdir, values.config.seed) == (
-        "evaluate", True, "w", 4
-    )  # fmt: skip
+        "evaluate",
+        True,
+        "w",
+        4,
+    )
 
 
 @pytest.mark.parametrize("variant", ["sample", "paper", "official", "paddle"])
@@ -250,15 +265,25 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
         "evaluate": (
             ("tiny", tmp_path, "x.pth", "out"),
             dict(
-                folders=folders, convention="gfm", save=True, overwrite=False, trimap_from=None,
+                folders=folders,
+                convention="gfm",
+                save=True,
+                overwrite=False,
+                trimap_from=None,
                 trimap_rule={},
             ),
         ),
         "predict": (
             ("tiny", tmp_path, "a", "b"),
             dict(
-                trimap="c", background="d", align=True, foreground="none", bits=16, overwrite=True,
-                trimap_from="w", trimap_rule={"sure": 0.9},
+                trimap="c",
+                background="d",
+                align=True,
+                foreground="none",
+                bits=16,
+                overwrite=True,
+                trimap_from="w",
+                trimap_rule={"sure": 0.9},
             ),
         ),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
@@ -268,9 +293,12 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
 def launch(*arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, str(ROOT / "launch.py"), *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=600,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-    )  # fmt: skip
+    )
 
 
 def test_launcher_answers_a_wrong_argument_in_one_line():

@@ -1,4 +1,5 @@
 """Every command in the documentation, run with few and small samples."""
+
 import re
 import shlex
 import shutil
@@ -8,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matting_jax.commandline import load_config, main, split_variant
+from matting_jax.commandline import main
+from matting_jax.config import flat, load_config, read_config, split_variant
 from matting_jax.convert.files import write_state_dict
-from matting_jax.workdir import flat, read_config
-from tests.conftest import ROOT, compiled_quickly, soft_disc
+from tests.conftest import compiled_quickly, soft_disc
 from tests.convert.test_bgmv2 import file_of
 from tests.convert.test_dim import torchvision_file
 from tests.convert.test_gca import resnet34
+from tests.datasets.test_by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
-from tests.test_datasets_by_name import draw
+from tests.helpers import ROOT
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 GOLDENS = ROOT / "tests" / "goldens"
@@ -169,10 +171,13 @@ def test_python_of_a_page_runs(name):
     rng = np.random.default_rng(0)
     prediction, truth = rng.random((2, 20, 24))
     names = {
-        "prediction": prediction, "truth": truth, "trimap": np.where(truth < 0.4, 0.5, 1.0),
+        "prediction": prediction,
+        "truth": truth,
+        "trimap": np.where(truth < 0.4, 0.5, 1.0),
         "images": rng.random((2, 20, 24, 3), np.float32),
-        "alphas": rng.random((2, 20, 24, 1), np.float32), "rough": soft_disc(90, 90) / 255,
-    }  # fmt: skip
+        "alphas": rng.random((2, 20, 24, 1), np.float32),
+        "rough": soft_disc(90, 90) / 255,
+    }
     for block in python_of(ROOT / "docs" / f"{name}.md"):
         exec(compile(block, name, "exec"), names)
     if "grey" in names:
@@ -203,8 +208,9 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         small = [] if "--predictions" in words else fitting(words, small)
         with compiled_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
-        written = [words[words.index(flag) + 1] for flag in ("--workdir", "--output")
-                   if flag in words]  # fmt: skip
+        written = [
+            words[words.index(flag) + 1] for flag in ("--workdir", "--output") if flag in words
+        ]
         for name in written or [flags["--workdir"]]:
             path = tmp_path / name
             assert path.is_file() or any(path.iterdir()), (words, name)
@@ -218,8 +224,9 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
 
 def test_every_data_set_is_on_the_page_of_them():
     named = re.findall(r"^\| `(\w+)", (ROOT / "docs" / "data.md").read_text(), re.MULTILINE)
-    assert {path.stem for path in (ROOT / "datasets").glob("*/*.py")
-            if path.stem == path.parent.name} <= set(named)  # fmt: skip
+    assert {
+        path.stem for path in (ROOT / "datasets").glob("*/*.py") if path.stem == path.parent.name
+    } <= set(named)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

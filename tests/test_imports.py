@@ -1,4 +1,5 @@
 """What using the library imports, looked at in processes of their own."""
+
 import json
 import os
 import subprocess
@@ -7,7 +8,8 @@ import sys
 import numpy as np
 from PIL import Image
 
-from tests.conftest import MODNET, ROOT
+from tests.conftest import MODNET
+from tests.helpers import ROOT
 
 HEAVY = ("tensorflow", "tensorflow_datasets", "torch", "orbax", "tensorboardX")
 USE = """
@@ -50,9 +52,12 @@ def printed(program, *arguments):
     """What the last line of a program's output holds."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,7 +1,7 @@
 """The hard pixels of a cross-entropy against the official code and its words."""
+
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from matting_jax.losses import cross_entropy, kth_largest, ohem_cross_entropy
-
-GOLDENS = Path(__file__).parent / "goldens"
+from tests.helpers import GOLDENS
 
 
 @pytest.mark.parametrize("case", ["hard", "easy"])
@@ -42,9 +41,13 @@ def by_sorting(losses, labelled, probability, least):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), scale=st.sampled_from([0.1, 3.0, 30.0]), steps=st.booleans(),
-    shown=st.floats(0, 1), probability=st.floats(0.2, 0.9), least=st.integers(1, 20),
-)  # fmt: skip
+    seed=st.integers(0, 10**6),
+    scale=st.sampled_from([0.1, 3.0, 30.0]),
+    steps=st.booleans(),
+    shown=st.floats(0, 1),
+    probability=st.floats(0.2, 0.9),
+    least=st.integers(1, 20),
+)
 def test_hard_pixels_are_those_that_sorting_finds(seed, scale, steps, shown, probability, least):
     """Also where many losses are equal."""
     rng = np.random.default_rng(seed)

@@ -1,4 +1,5 @@
 """Devices and processes. Run as a program, this file compares one device with eight."""
+
 import json
 import os
 import socket
@@ -14,10 +15,16 @@ from jax.sharding import AxisType, PartitionSpec
 
 from matting_jax import parallel
 from matting_jax.models.bgmv2 import Refiner
-from matting_jax.models.layers import BatchNorm
-from matting_jax.optimizer import create_optimizer
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import task_file
-from matting_jax.train import initial_state, initial_variables, train, train_step, training_model
+from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.train import (
+    initial_state,
+    initial_variables,
+    train,
+    train_step,
+    training_model,
+)
 from tests.conftest import (
     ROOT,
     on_folders,
@@ -30,16 +37,28 @@ from tests.conftest import (
 STEPS = 3
 
 
-@pytest.mark.parametrize("count, joins", [
-    ({}, 0), ({"SLURM_NTASKS": "2"}, 0), ({"SLURM_STEP_NUM_TASKS": "1"}, 0),
-    ({"SLURM_STEP_NUM_TASKS": "2"}, 1), ({"OMPI_COMM_WORLD_SIZE": "4"}, 1),
-    ({"JOB_COMPLETION_INDEX": "0"}, 1),
-    ({"TPU_WORKER_HOSTNAMES": "localhost"}, 0), ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "count, joins",
+    [
+        ({}, 0),
+        ({"SLURM_NTASKS": "2"}, 0),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, 0),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 1),
+        ({"JOB_COMPLETION_INDEX": "0"}, 1),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, 0),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1),
+    ],
+)
 def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joins):
     """A shell inside Slurm's allocation has SLURM_NTASKS, but no step of several tasks."""
-    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS",
-                 "JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES"):  # fmt: skip
+    for name in (
+        "SLURM_STEP_NUM_TASKS",
+        "OMPI_COMM_WORLD_SIZE",
+        "JAX_COORDINATOR_ADDRESS",
+        "JOB_COMPLETION_INDEX",
+        "TPU_WORKER_HOSTNAMES",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in count.items():
         monkeypatch.setenv(name, value)
@@ -90,8 +109,9 @@ def one_equals_eight(config, model, drawn, batch):
     task, optimizer = task_file(config.task.name), create_optimizer(config, drawn["params"])
     results = []
     for count in (1, 8):
-        mesh = jax.make_mesh((count,), (parallel.AXIS,), devices=jax.devices()[:count],
-                             axis_types=(AxisType.Auto,))  # fmt: skip
+        mesh = jax.make_mesh(
+            (count,), (parallel.AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,)
+        )
         step = parallel.pmap(train_step(config, model, task, optimizer, len(batch["index"])), mesh)
         state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
         terms = []
@@ -102,8 +122,9 @@ def one_equals_eight(config, model, drawn, batch):
     one, eight = results
     assert jax.tree.leaves(one["state"]["params"])[0].dtype == np.float64
     worst = 0.0
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight),
-                            strict=True):  # fmt: skip
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight), strict=True
+    ):
         difference = np.abs(np.asarray(a, np.float64) - b).max() / max(1, np.abs(a).max())
         worst = max(worst, difference)
         assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
@@ -172,9 +193,14 @@ def compare_adaptation(batch):
     drawn = jax.tree.map(np.float64, jax.device_get(drawn))
     photos = {"image": batch["foreground"], "index": batch["index"]}
     one = one_equals_eight(config, model, drawn, photos)
-    changed = [not np.array_equal(a, b) for a, b in zip(
-        jax.tree.leaves(one["state"]["memory"]["params"]), jax.tree.leaves(drawn["params"]),
-        strict=True)]  # fmt: skip
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(
+            jax.tree.leaves(one["state"]["memory"]["params"]),
+            jax.tree.leaves(drawn["params"]),
+            strict=True,
+        )
+    ]
     assert any(changed)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data import by_name
-from matting_jax.data.examples import info
-from matting_jax.data.manual import manual_folder
+from matting_jax.data.prepared import by_name
+from matting_jax.data.prepared.examples import info
+from matting_jax.data.prepared.manual import manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/AIM"
 LAYOUT = {

@@ -14,9 +14,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data import by_name
-from matting_jax.data.examples import info
-from matting_jax.data.manual import Path, manual_folder
+from matting_jax.data.prepared import by_name
+from matting_jax.data.prepared.examples import info
+from matting_jax.data.prepared.manual import Path, manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/GFM"
 TRAIN, VALIDATION = "AM-2k/train", "AM-2k/validation"
@@ -62,7 +62,8 @@ class Am2k(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get AM-2k by the links of {HOMEPAGE} and unpack it into the folder downloads/manual "
         "beside the prepared data, so that AM-2k with train and validation lies in it. For "
-        "denoised copies run python -m matting_jax.data.denoise on AM-2k/train/original there."
+        "denoised copies run python -m matting_jax.data.estimated.denoise on AM-2k/train/original "
+        "there."
     )
 
     # The module is loaded by path, so TFDS cannot find this folder from the module's name.

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import info
-from matting_jax.data.images import is_image
-from matting_jax.data.manual import absent, check_missing, manual_folder
+from matting_jax.data.files.images import is_image
+from matting_jax.data.prepared.examples import info
+from matting_jax.data.prepared.manual import absent, check_missing, manual_folder
 
 HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
 NAME = "backgrounds"

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data import by_name
-from matting_jax.data.examples import info
-from matting_jax.data.manual import manual_folder
+from matting_jax.data.prepared import by_name
+from matting_jax.data.prepared.examples import info
+from matting_jax.data.prepared.manual import manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/GFM"
 FEATURES = {
@@ -39,7 +39,7 @@ class Bg20k(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get BG-20k by the links of {HOMEPAGE} and unpack it into the folder downloads/manual "
         "beside the prepared data, so that BG-20k with train and testval lies in it. For denoised "
-        "copies run python -m matting_jax.data.denoise on BG-20k/train there."
+        "copies run python -m matting_jax.data.estimated.denoise on BG-20k/train there."
     )
 
     # The module is loaded by path, so TFDS cannot find this folder from the module's name.

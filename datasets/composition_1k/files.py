@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import NamedTuple
 
-from matting_jax.data.manual import (
+from matting_jax.data.prepared.manual import (
     VOC,
     Foreground,
     Path,

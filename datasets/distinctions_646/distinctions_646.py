@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import composite_examples, foreground_examples, info
-from matting_jax.data.manual import VOC_ARCHIVE, manual_folder
+from matting_jax.data.prepared.examples import composite_examples, foreground_examples, info
+from matting_jax.data.prepared.manual import VOC_ARCHIVE, manual_folder
 
 from . import files
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data import by_name
-from matting_jax.data.examples import info
-from matting_jax.data.manual import Path, manual_folder
+from matting_jax.data.prepared import by_name
+from matting_jax.data.prepared.examples import info
+from matting_jax.data.prepared.manual import Path, manual_folder
 
 HOMEPAGE = "https://github.com/JizhiziLi/P3M"
 TRAIN, VALIDATION = "P3M-10k/train", "P3M-10k/validation"
@@ -29,8 +29,10 @@ FEATURES = {
 def layouts(manual: Path) -> dict[str, by_name.Layout]:
     """The folders of each part."""
     alpha, photos = {"alpha": f"{TRAIN}/mask"}, f"{TRAIN}/blurred_image"
-    scored = {"p3m_500_p": ("P3M-500-P", "blurred_image"),
-              "p3m_500_np": ("P3M-500-NP", "original_image")}  # fmt: skip
+    scored = {
+        "p3m_500_p": ("P3M-500-P", "blurred_image"),
+        "p3m_500_np": ("P3M-500-NP", "original_image"),
+    }
     return {
         "photos": {"train": {"image": photos} | alpha},
         "foregrounds": {
@@ -38,11 +40,13 @@ def layouts(manual: Path) -> dict[str, by_name.Layout]:
         },
         "validation": {
             split: {"image": f"{VALIDATION}/{folder}/{images}"}
-            | {part: f"{VALIDATION}/{folder}/{name}"
-               for part, name in (("alpha", "mask"), ("trimap", "trimap"))}
+            | {
+                part: f"{VALIDATION}/{folder}/{name}"
+                for part, name in (("alpha", "mask"), ("trimap", "trimap"))
+            }
             for split, (folder, images) in scored.items()
         },
-    }  # fmt: skip
+    }
 
 
 class P3m10k(tfds.core.GeneratorBasedBuilder):

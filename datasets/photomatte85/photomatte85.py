@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import info, png
-from matting_jax.data.images import is_image, read_rgba
-from matting_jax.data.manual import Path, absent, check_missing, manual_folder
+from matting_jax.data.files.images import is_image, read_rgba
+from matting_jax.data.prepared.examples import info, png
+from matting_jax.data.prepared.manual import Path, absent, check_missing, manual_folder
 
 HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
 NAME = "photomatte85"

@@ -2,8 +2,8 @@
 
 from pathlib import PurePath
 
-from matting_jax.data.images import is_image
-from matting_jax.data.manual import Foreground, Path, absent, check_missing
+from matting_jax.data.files.images import is_image
+from matting_jax.data.prepared.manual import Foreground, Path, absent, check_missing
 
 NAME = "videomatte240k"
 SPLITS = ("train", "test")

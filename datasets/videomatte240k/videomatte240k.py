@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.examples import foreground_examples, info
-from matting_jax.data.manual import manual_folder
+from matting_jax.data.prepared.examples import foreground_examples, info
+from matting_jax.data.prepared.manual import manual_folder
 
 from . import files
 

@@ -12,6 +12,7 @@ and for a file of its backbone alone
     backbone_name(path, state_dict): its name there;
     backbone_tensors(state_dict): what is taken of the file, brought into the network's shapes.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,9 +28,9 @@ from flax import linen as nn
 from flax import traverse_util
 
 from matting_jax.choices import one_of
+from matting_jax.config import read_config
 from matting_jax.convert.files import check_suffix, read_state_dict, write_state_dict
 from matting_jax.models import NETWORKS, create_model, example_inputs
-from matting_jax.workdir import read_config
 
 Variables = dict[str, Any]
 LeafPath = tuple[str, ...]
@@ -93,7 +94,7 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """
     one_of(name, NETWORKS, "network")
     if Path(path).is_dir():
-        from matting_jax.checkpoint import load_variables  # Orbax is slow to import
+        from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
 
         saved = read_config(Path(path))
         if saved.name != name:

@@ -3,6 +3,7 @@
 Source: PeterL1n/BackgroundMattingV2, model/model.py. Backbones come from torchvision's classifiers,
 or with the ASPP from DeepLabV3 as VainF/DeepLabV3Plus-Pytorch trains it, which the authors use.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

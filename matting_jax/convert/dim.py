@@ -2,6 +2,7 @@
 
 Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

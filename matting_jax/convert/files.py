@@ -1,4 +1,5 @@
 """Reading and writing {name: array} files: .ckpt, .pth, .pt, .safetensors and .pdparams."""
+
 from __future__ import annotations
 
 import codecs

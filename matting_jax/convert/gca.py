@@ -2,6 +2,7 @@
 
 Source: Yaoyi-Li/GCA-Matting, networks/ and its `model_best_resnet34_En_nomixup.pth`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -3,6 +3,7 @@
 The network registers the layers of its backbone twice, as torchvision's network and in encoders of
 its own; PyTorch's loader ends with the encoders. Source: JizhiziLi/GFM, core/gfm.py.
 """
+
 from __future__ import annotations
 
 import re

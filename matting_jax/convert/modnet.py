@@ -3,6 +3,7 @@
 The network registers its backbone twice, so a file holds each of its tensors twice; PyTorch's
 loader ends with the second copy, under `lr_branch`. Source: ZHKKKe/MODNet, src/models/modnet.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from matting_jax.convert.names import dotted, torchvision_mobilenet
 
 PREFIX = "module."
 CONSTANTS = {}
+
 
 def official_names(path: tuple[str, ...]) -> list[str]:
     """The names of one Flax leaf in a file, the one that counts first."""

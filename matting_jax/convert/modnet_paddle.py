@@ -2,6 +2,7 @@
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py and backbone/mobilenet_v2.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

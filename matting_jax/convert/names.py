@@ -1,4 +1,5 @@
 """What the names in all official checkpoints have in common, of PyTorch's and of Paddle's."""
+
 from __future__ import annotations
 
 import re
@@ -6,8 +7,12 @@ from collections.abc import Mapping
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 PADDLE_LEAVES = {
-    "kernel": "weight", "scale": "weight", "bias": "bias", "mean": "_mean", "var": "_variance",
-}  # fmt: skip
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "_mean",
+    "var": "_variance",
+}
 
 # Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
 TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}

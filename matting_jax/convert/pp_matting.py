@@ -2,6 +2,7 @@
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/ppmatting.py and backbone/hrnet.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,12 +1,20 @@
 """The host's side of the input: files and data sets to uint8 batches."""
 
 from matting_jax.data.evaluation import evaluation_images, folder_images
-from matting_jax.data.images import read_alpha, read_exact_alpha, read_image, read_rgba
+from matting_jax.data.files.images import read_alpha, read_exact_alpha, read_image, read_rgba
 from matting_jax.data.pipeline import train_batches
 from matting_jax.data.sources import EvaluationImage, Unlabelled
 from matting_jax.data.training import train_source
 
 __all__ = [
-    "EvaluationImage", "Unlabelled", "evaluation_images", "folder_images", "read_alpha",
-    "read_exact_alpha", "read_image", "read_rgba", "train_batches", "train_source",
-]  # fmt: skip
+    "EvaluationImage",
+    "Unlabelled",
+    "evaluation_images",
+    "folder_images",
+    "read_alpha",
+    "read_exact_alpha",
+    "read_image",
+    "read_rgba",
+    "train_batches",
+    "train_source",
+]

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from matting_jax.data import builders, folders, lists
-from matting_jax.data.images import read_alpha, read_image
+from matting_jax.data.files import folders, lists
+from matting_jax.data.files.images import read_alpha, read_image
+from matting_jax.data.files.trimaps import check_distance, from_alpha, read_trimap
 from matting_jax.data.labelled import classes_given, labelled_pairs
-from matting_jax.data.records import (
+from matting_jax.data.prepared import builders
+from matting_jax.data.prepared.records import (
     cache_folder,
     other_records,
     read_pair,
@@ -20,7 +22,6 @@ from matting_jax.data.records import (
     require,
 )
 from matting_jax.data.sources import EvaluationImage, Lazy
-from matting_jax.data.trimaps import check_distance, from_alpha, read_trimap
 
 
 def evaluation_images(

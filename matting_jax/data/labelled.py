@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from matting_jax.data import folders
-from matting_jax.data.images import read_image, read_label
-from matting_jax.data.labels import CITYSCAPES, check_label, renumbered
-from matting_jax.data.records import cache_folder, records_of, require
+from matting_jax.data.files import folders
+from matting_jax.data.files.images import read_image, read_label
+from matting_jax.data.files.labels import CITYSCAPES, check_label, renumbered
+from matting_jax.data.prepared.records import cache_folder, records_of, require
 from matting_jax.data.sources import Lazy
 
 

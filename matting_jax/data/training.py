@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from matting_jax.data import builders, colours, denoised, folders, lists
 from matting_jax.data.crops import check_crop
-from matting_jax.data.images import read_alpha, read_image
+from matting_jax.data.estimated import colours, denoised
+from matting_jax.data.files import folders, lists
+from matting_jax.data.files.images import read_alpha, read_image
 from matting_jax.data.labelled import classes_given, labelled_pairs
-from matting_jax.data.records import (
+from matting_jax.data.prepared import builders
+from matting_jax.data.prepared.records import (
     cache_folder,
     other_records,
     read_pair,
@@ -196,9 +198,7 @@ def _listed(config) -> Composites | Photos:
     others = ("foregrounds", "backgrounds", "images", "background_dataset")
     given = [f"config.data.train.{name}" for name in others if train.get(name)]
     if given:
-        raise ValueError(
-            f"Give either config.data.train.list or {' and '.join(given)}, not both."
-        )
+        raise ValueError(f"Give either config.data.train.list or {' and '.join(given)}, not both.")
     found = lists.find_listed(train, "config.data.train", cache, workers, trimaps=False)
     folders.accept([found], config.data.skip_bad)
     pairs = [folders.Pair(item.foreground, item.alpha) for item in found.items]

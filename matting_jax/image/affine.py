@@ -1,4 +1,5 @@
 """Affine transformations about the middle of an image, drawn at random."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
 """Changes of colour: ImageNet's normalisation and the jitters of several code bases."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

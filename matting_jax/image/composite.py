@@ -1,4 +1,5 @@
 """The compositing equation."""
+
 from __future__ import annotations
 
 import jax

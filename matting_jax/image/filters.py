@@ -1,4 +1,5 @@
 """Blurs, Gaussians and means of any size, gradients, and the filters that losses see edges by."""
+
 from __future__ import annotations
 
 import jax
@@ -12,15 +13,18 @@ Array = jax.Array
 BLUR = (0.25022103, 0.49955794, 0.25022103)
 
 # OpenCV's Gaussians of 3, 5, 7 and 9 taps without a sigma of their own, from the middle outwards.
-GAUSSIANS = np.array(
-    [
-        [128, 64, 0, 0, 0],
-        [96, 64, 16, 0, 0],
-        [72, 56, 28, 8, 0],
-        [60, 51, 30, 13, 4],
-    ],
-    np.float32,
-) / 256
+GAUSSIANS = (
+    np.array(
+        [
+            [128, 64, 0, 0, 0],
+            [96, 64, 16, 0, 0],
+            [72, 56, 28, 8, 0],
+            [60, 51, 30, 13, 4],
+        ],
+        np.float32,
+    )
+    / 256
+)
 
 # Sobel's differences of rows and of columns.
 SOBEL = np.array([[[-1, -2, -1], [0, 0, 0], [1, 2, 1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]])

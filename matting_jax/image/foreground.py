@@ -1,38 +1,47 @@
-"""Foreground colours on the device, in batches."""
+"""Foreground colours: what lies under alpha without the photo's background."""
+
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from functools import cache
 
-from matting_jax.image.composite import composite
-from matting_jax.image.filters import box_mean
-
-Array = jax.Array
+import numpy as np
 
 
-def blur_fusion(
-    image: Array, alpha: Array, sizes: tuple[int, ...] = (90, 6)
-) -> tuple[Array, Array]:
-    """The colours of foreground and background, each [B, H, W, 3], by one blur for each of `sizes`.
+def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The foreground's colours by multi-level estimation (Germer et al., 2020), on the host.
 
-    image [B, H, W, 3] and alpha [B, H, W, 1] in [0, 1]. `sizes` are the sides of the means in
-    pixels, whatever the image's size; (90,) is the published method's fast form. Source: Forte,
-    Approximate Fast Foreground Colour Estimation, ICIP 2021.
+    image uint8 [H, W, 3], alpha uint8 [H, W]; returns uint8 [H, W, 3], equal to the image where
+    alpha is 255, so that no old background shows at soft edges.
     """
-    foreground = background = image
-    for size in sizes:
-        foreground, background = fuse_once(image, alpha, foreground, background, size)
-    return foreground, background
+    if min(alpha.shape) < 2:
+        return image  # nothing to tell the two layers apart by
+    from pymatting import estimate_foreground_ml  # compiles for seconds when first imported
+
+    colours = estimate_foreground_ml(image.astype(np.float32) / 255, alpha.astype(np.float32) / 255)
+    return under(alpha, image, colours)
 
 
-def fuse_once(
-    image: Array, alpha: Array, foreground: Array, background: Array, size: int
-) -> tuple[Array, Array]:
-    """Means of both colours, weighted by their share; what the foreground then lacks to compose the
-    image is added to it by its share, and not to the background."""
-    shares = jnp.concatenate([alpha, alpha * foreground, (1 - alpha) * background], axis=-1)
-    share, foreground, background = jnp.split(box_mean(shares, size), (1, 4), axis=-1)
-    foreground = foreground / (share + 1e-5)
-    background = background / (1 - share + 1e-5)
-    missing = image - composite(foreground, alpha, background)
-    return jnp.clip(foreground + alpha * missing, 0, 1), background
+def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """As `multilevel`, by blur fusion (Forte, 2021) on JAX's device; compiles once per size."""
+    image_and_alpha = (x.astype(np.float32)[None] / 255 for x in (image, alpha[..., None]))
+    colours, _ = compiled_fusion()(*image_and_alpha)
+    return under(alpha, image, np.asarray(colours[0]))
+
+
+@cache
+def compiled_fusion():
+    """Blur fusion, jitted; JAX is imported here, since processes that only read data need none."""
+    import jax
+
+    from matting_jax.image.blur_fusion import blur_fusion
+
+    return jax.jit(blur_fusion)
+
+
+METHODS = {"multilevel": multilevel, "blur": blur}
+
+
+def under(alpha: np.ndarray, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """`colours` in [0, 1] as bytes where alpha is not 255, there the image."""
+    colours = np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    return np.where(alpha[..., None] == 255, image, colours)

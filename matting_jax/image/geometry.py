@@ -1,4 +1,5 @@
 """Resizing, exactly as the references do it: half-pixel centres, no antialiasing, edges clamped."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -45,8 +46,10 @@ def downsample(x: Array, factor: int) -> Array:
     `interpolate(scale_factor=1 / factor, mode="bilinear")` does.
     """
     if factor % 2 or x.shape[1] % factor or x.shape[2] % factor:
-        raise ValueError(f"cannot reduce {x.shape[1]}x{x.shape[2]} by {factor}: "
-                         "the factor must be even and divide both sides")
+        raise ValueError(
+            f"cannot reduce {x.shape[1]}x{x.shape[2]} by {factor}: "
+            "the factor must be even and divide both sides"
+        )
     for axis in (1, 2):
         x = reduce(x, factor, axis)
     return x
@@ -96,9 +99,7 @@ def crop_middle(x: Array, height: int, width: int) -> Array:
 def enlarge_nearest(x: Array, factor: int) -> Array:
     """x [B, H, W, C] with each pixel `factor` times in both directions."""
     batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(
-        x[:, :, None, :, None], (batch, height, factor, width, factor, channels)
-    )
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, factor, width, factor, channels))
     return x.reshape(batch, factor * height, factor * width, channels)
 
 

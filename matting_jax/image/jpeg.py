@@ -1,4 +1,5 @@
 """What JPEG takes from an image."""
+
 from __future__ import annotations
 
 import jax

@@ -2,6 +2,7 @@
 
 How large they are, and how many times, is known only when the program runs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

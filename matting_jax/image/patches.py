@@ -1,4 +1,5 @@
 """Windows cut out of images at places that are known only when the program runs, and put back."""
+
 from __future__ import annotations
 
 import jax

@@ -1,4 +1,5 @@
 """The Laplacian pyramid of GFM: what an image holds at each scale."""
+
 from __future__ import annotations
 
 import jax

@@ -6,6 +6,7 @@ chance, for one sample: the background is blurred as by a lens; both parts are d
 one noise. Source: Li et al., Bridging Composite and Real, IJCV 2022, section 4.3; JizhiziLi/GFM,
 core/data.py, whose bytes wrap around where noise leaves 0 to 255; these stay at the end.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -3,6 +3,7 @@
 The rule of each code base, for one sample: alpha [H, W, 1] in [0, 1]. Sizes and numbers of times
 may be drawn when the program runs, for each sample of a batch its own.
 """
+
 from __future__ import annotations
 
 import jax
@@ -162,8 +163,10 @@ def grow(x: Array, size: Array | int, largest: int, times: Array | int = 1) -> A
 def check(value: Array | int, largest: int, name: str) -> None:
     """ValueError for a number not from 1 to `largest`; an array's is taken as it is."""
     if isinstance(value, int) and not 1 <= value <= largest:
-        raise ValueError(f"{name} must be from 1 to {largest}, got {value}; "
-                         "for larger ones pass a larger `largest`")
+        raise ValueError(
+            f"{name} must be from 1 to {largest}, got {value}; "
+            "for larger ones pass a larger `largest`"
+        )
 
 
 def codes(subject: Array, hole: Array, dtype: jnp.dtype) -> Array:

@@ -15,6 +15,7 @@ for a convention that is unknown, has no such metric or demands what was not giv
 
 The same metrics for batches inside `jax.jit` are in `matting_jax.metrics.device`.
 """
+
 from matting_jax.metrics.connectivity import conn
 from matting_jax.metrics.conventions import fill_known
 from matting_jax.metrics.difference import mad, mse, sad, sad_split

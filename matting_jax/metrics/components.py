@@ -18,6 +18,7 @@ A set that is swallowed keeps its root, which gets a parent and remembers the th
 the sets of each threshold can be read after the last: from a run upwards, as long as the parent was
 got at this threshold or above, to what was the root then.
 """
+
 from __future__ import annotations
 
 import numpy as np

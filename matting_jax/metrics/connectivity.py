@@ -6,6 +6,7 @@ threshold before the first whose body it is not in. Alpha that stands out from t
 is lacking connection, so that connectedness is phi = 1 - lack; the error is the sum of the
 difference of phi between prediction and truth.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -9,6 +9,7 @@ rvm      PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
 
 docs/metrics.md has the same as a table, with the papers that used each.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

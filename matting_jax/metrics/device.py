@@ -8,6 +8,7 @@ the mean: what `matting_jax.metrics` returns in its convention "matlab", up to r
 ValueError for another shape or type; what lies out of range is not noticed here. These measure:
 Grad is no loss, for its square root has no derivative where alpha is flat.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -46,9 +47,7 @@ def grad(prediction: Array, truth: Array, trimap: Array | None = None) -> Array:
     return total(jnp.square(amplitude(prediction) - amplitude(truth)), unknown) / 1000
 
 
-def prepare(
-    prediction: Array, truth: Array, trimap: Array | None
-) -> tuple[Array, Array, Array]:
+def prepare(prediction: Array, truth: Array, trimap: Array | None) -> tuple[Array, Array, Array]:
     """Prediction and truth in float32, and which pixels count, bool; each [B, H, W, 1]."""
     arrays = {"prediction": prediction, "truth": truth, "trimap": trimap}
     for name, array in arrays.items():

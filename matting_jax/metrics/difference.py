@@ -2,6 +2,7 @@
 
 Arguments of `sad`, `mse` and `mad` are those of `matting_jax.metrics`.
 """
+
 from __future__ import annotations
 
 import numpy as np

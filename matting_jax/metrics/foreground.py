@@ -7,6 +7,7 @@ ValueError for arrays of another shape or range.
 bgm   PeterL1n/BackgroundMattingV2, eval/
 rvm   PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -62,8 +63,7 @@ def foreground_mad(prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray)
 def differences(
     prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray, trimap: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
-    """prediction - truth [N, 3] in float64 where a foreground counts; the number of unknown pixels.
-    """
+    """prediction - truth [N, 3] in float64 where a foreground counts; number of unknown pixels."""
     alpha = as_float("alpha", alpha)
     colours, axes = (*alpha.shape, 3), ("H", "W", "3")
     prediction = as_float("prediction", prediction, colours, axes)

@@ -3,6 +3,7 @@
 The amplitude of the gradient of both alphas, by derivatives of a Gaussian of deviation 1.4; the
 error is the sum of the squared difference of the amplitudes.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

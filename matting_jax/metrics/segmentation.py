@@ -4,6 +4,7 @@ Each way, in `WAYS`, sums what the network says of an image at some scales, whol
 window, as it is and mirrored. `classify` is the network: image float32 [h, w, 3] in [0, 1], sides
 multiples of 32 -> logits [h, w, C]. Source: CoinCheung/BiSeNet, tools/evaluate.py.
 """
+
 from __future__ import annotations
 
 import math

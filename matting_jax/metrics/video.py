@@ -8,6 +8,7 @@ ValueError for arrays of another shape or range.
 tcvom   yunkezhang/TCVOM, calc_metric.py and utils/utils.py
 rvm     PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -43,9 +44,7 @@ def dtssd(
     return np.append(np.sqrt(change.sum((1, 2), where=unknown[:-1])), 0.0)
 
 
-def ssda(
-    prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None
-) -> np.ndarray:
+def ssda(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None) -> np.ndarray:
     """Root of the sum of squared differences of each frame, as tcvom has it."""
     error, unknown = errors(prediction, truth, trimap)
     return np.sqrt(np.square(error).sum((1, 2), where=unknown))

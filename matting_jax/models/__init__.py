@@ -12,6 +12,7 @@ A network's file has its class, listed in `NETWORKS`, whose `__call__` names wha
     OPTIONAL_MODULES: parts that some of its variants lack, so that configs may name their rates.
 One whose outputs tell a trimap has a line in `trimap_from.RULES` and `trimap_from.HEADS`.
 """
+
 from __future__ import annotations
 
 import dataclasses

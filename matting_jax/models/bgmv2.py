@@ -3,6 +3,7 @@
 A base network works at a fraction of the photo's size and says where it expects to be wrong; a
 refiner looks at these places alone at full size. Source: PeterL1n/BackgroundMattingV2, model/.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -19,7 +20,10 @@ from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, resize
 from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet, he_fan_out
-from matting_jax.models.layers import BatchNorm, Conv, is_cpu_form, pad_sides, torch_uniform
+from matting_jax.models.layers.convolutions import Conv, pad_sides
+from matting_jax.models.layers.forms import is_cpu_form
+from matting_jax.models.layers.initialisers import torch_uniform
+from matting_jax.models.layers.norms import BatchNorm
 
 Array = jax.Array
 BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
@@ -50,8 +54,15 @@ class ASPP(nn.Module):
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None) -> Array:
         def block(x, name, size=1, rate=1, index=0):
-            x = Conv(256, size, use_bias=False, dtype=self.dtype, kernel_init=uniform,
-                     dilation=rate, name=f"{name}_{index}")(x)  # fmt: skip
+            x = Conv(
+                256,
+                size,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=uniform,
+                dilation=rate,
+                name=f"{name}_{index}",
+            )(x)
             return nn.relu(self.norm(name=f"{name}_{index + 1}")(x))
 
         scales = [block(x, "convs_0")]
@@ -103,8 +114,9 @@ class Refiner(nn.Module):
     @nn.compact
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
         are_patches = half.shape[1:3] == (PATCH, PATCH)
-        conv = partial(Conv, kernel_size=self.kernel_size, padding=0, dtype=self.dtype,
-                       kernel_init=uniform)  # fmt: skip
+        conv = partial(
+            Conv, kernel_size=self.kernel_size, padding=0, dtype=self.dtype, kernel_init=uniform
+        )
         dtype = self.dtype or half.dtype
 
         def block(x, features, i, **options):
@@ -216,8 +228,7 @@ class BGMv2(nn.Module):
             )
         if height % 4 or width % 4 or 0 in (height, width):
             raise ValueError(
-                "BGMv2 with refinement needs sides that are multiples of 4, "
-                f"got {height}x{width}"
+                f"BGMv2 with refinement needs sides that are multiples of 4, got {height}x{width}"
             )
 
     def refined(
@@ -293,9 +304,7 @@ def unit(x: Array) -> Array:
     return jnp.where(x < 0, 0, jnp.where(x > 1, 1, x))
 
 
-def prepare(
-    model: BGMv2, image: np.ndarray, background: np.ndarray
-) -> dict[str, np.ndarray]:
+def prepare(model: BGMv2, image: np.ndarray, background: np.ndarray) -> dict[str, np.ndarray]:
     """A photo and its background [H, W, 3] float32 in [0, 1] as the inputs of `model`.
 
     With refinement the sides are padded to multiples of 4, where the official programs stop.

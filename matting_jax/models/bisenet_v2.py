@@ -3,6 +3,7 @@
 Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py, whose checkpoints are the ones in use; where it
 departs from the paper, arXiv 2004.02147, so does this.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -16,7 +17,10 @@ from scipy.special import softmax
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear, upsample
-from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, he_normal_out
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.initialisers import he_normal_out
+from matting_jax.models.layers.norms import BatchNorm
 
 Array = jax.Array
 AGGREGATIONS = ("bga", "sum", "concat")
@@ -325,9 +329,7 @@ def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int
     return -(-height // 32) * 32, -(-width // 32) * 32
 
 
-def prepare(
-    model: BiSeNetV2, image: np.ndarray, *, short_side: int = 0
-) -> dict[str, np.ndarray]:
+def prepare(model: BiSeNetV2, image: np.ndarray, *, short_side: int = 0) -> dict[str, np.ndarray]:
     """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, resized by `network_size`."""
     return {"image": resize_bilinear(image, *network_size(*image.shape[:2], short_side))[None]}
 

@@ -3,6 +3,7 @@
 Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py; the authors published neither
 code nor weights.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,8 +15,10 @@ from flax import linen as nn
 from matting_jax.image.colour import normalise
 from matting_jax.models import full_size
 from matting_jax.models.backbones.vgg16 import VGG16
-from matting_jax.models.layers import Conv, probability, xavier_normal
-from matting_jax.models.pooling import unpool
+from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.initialisers import xavier_normal
+from matting_jax.models.layers.pooling import unpool
 
 Array = jax.Array
 

@@ -1,4 +1,5 @@
 """The test-time rule of networks that take a photo at its own size, beside its trimap."""
+
 from __future__ import annotations
 
 import numpy as np

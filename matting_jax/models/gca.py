@@ -3,6 +3,7 @@
 A residual U-Net of spectrally normalised convolutions, with guided contextual attention at 1/8 of
 the size in its encoder and its decoder. Source: Yaoyi-Li/GCA-Matting, networks/.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -14,9 +15,10 @@ from flax import linen as nn
 
 from matting_jax.image.colour import normalise
 from matting_jax.models import full_size
-from matting_jax.models.attention import GuidedContextualAttention
-from matting_jax.models.layers import BatchNorm, Conv
-from matting_jax.models.spectral import SpectralConv, SpectralConvTranspose
+from matting_jax.models.layers.attention import GuidedContextualAttention
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
 
 Array = jax.Array
 
@@ -176,9 +178,13 @@ class Decoder(nn.Module):
         def layer(x, name, features, blocks):
             for index in range(blocks):
                 x = DecoderBlock(
-                    features, index == 0, self.conv, self.conv_transpose, self.norm,
+                    features,
+                    index == 0,
+                    self.conv,
+                    self.conv_transpose,
+                    self.norm,
                     name=f"{name}_{index}",
-                )(x)  # fmt: skip
+                )(x)
             return x
 
         full, half, quarter, eighth, sixteenth = shortcuts
@@ -236,9 +242,7 @@ class GCA(nn.Module):
         if self.dtype is not None:
             x = x.astype(self.dtype)
 
-        deepest, shortcuts, guide = Encoder(
-            conv, norm, attention, self.guidance, name="encoder"
-        )(x)
+        deepest, shortcuts, guide = Encoder(conv, norm, attention, self.guidance, name="encoder")(x)
         z = Decoder(conv, conv_transpose, norm, attention, self.dtype, name="decoder")(
             deepest, shortcuts, guide, x[:, ::8, ::8, 4]
         )

@@ -5,6 +5,7 @@ the focus decoder what alpha is in the transition. Source: JizhiziLi/GFM, core/g
 core/test.py. The paper draws the pyramid's features as added to the glance decoder's; the released
 network, and this, concatenates them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import enlarge_aligned, pool_area, resize_smooth, upsample
 from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import BasicBlock, ResNet
-from matting_jax.models.layers import BatchNorm, Conv, probability, torch_uniform
+from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.initialisers import torch_uniform
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.models.modnet import SEBlock
 
 Array = jax.Array
@@ -39,10 +43,13 @@ DECODERS = {
     "resnet34_2b": {6: (512, 512, 512), 5: (512, 512, 512), **SMALL, 0: ()},
     "densenet121": SMALL,
     "resnet101": {
-        4: (2048, 1024, 1024), 3: (1024, 512, 512), 2: (512, 256, 256), 1: (256, 128, 64),
+        4: (2048, 1024, 1024),
+        3: (1024, 512, 512),
+        2: (512, 256, 256),
+        1: (256, 128, 64),
         0: (64, 64),
     },
-}  # fmt: skip
+}
 
 
 class ConvBlock(nn.Module):
@@ -71,8 +78,9 @@ class ConvBlock(nn.Module):
 def conv3(features: int, x: Array, dtype: Any, dilation: int = 1, *, name: str) -> Array:
     """3x3 convolution of x with bias, drawn as PyTorch draws it by default."""
     init = torch_uniform(9 * x.shape[-1])
-    return Conv(features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init,
-                name=name)(x)  # fmt: skip
+    return Conv(
+        features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init, name=name
+    )(x)
 
 
 class PyramidPooling(nn.Module):
@@ -85,14 +93,19 @@ class PyramidPooling(nn.Module):
         _, height, width, channels = x.shape
         scales = []
         for i, size in enumerate((1, 3, 5)):
-            prior = Conv(channels, 1, use_bias=False, dtype=self.dtype,
-                         kernel_init=torch_uniform(channels), name=f"stages_{i}_1")(
-                pool_area(x, size)
-            )  # fmt: skip
+            prior = Conv(
+                channels,
+                1,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=torch_uniform(channels),
+                name=f"stages_{i}_1",
+            )(pool_area(x, size))
             scales.append(enlarge_aligned(prior, height, width))
         init = torch_uniform(4 * channels)
-        fuse = Conv(channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init,
-                    name="bottleneck")  # fmt: skip
+        fuse = Conv(
+            channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init, name="bottleneck"
+        )
         return nn.relu(fuse(jnp.concatenate([*scales, x], axis=-1)))
 
 
@@ -110,9 +123,7 @@ class Encoder(nn.Module):
     def __call__(self, taps: list[Array]) -> list[Array]:
         if self.backbone == "densenet121":
             *taps, x = taps
-            x = nn.relu(self.norm(name="encoder4_2")(
-                conv3(512, x, self.dtype, name="encoder4_1")
-            ))  # fmt: skip
+            x = nn.relu(self.norm(name="encoder4_2")(conv3(512, x, self.dtype, name="encoder4_1")))
             return [*taps, halve(x)]
         for layer in (5, 6):
             x = halve(taps[-1])
@@ -282,8 +293,9 @@ class GFM(nn.Module):
         suffix = {rosta: f"_{rosta}" if self.rosta == "rim" else "" for rosta in rostas}
         glance_heads = {f"g{suffix[rosta]}": CLASSES[rosta] for rosta in rostas}
         focus_heads = {f"f{suffix[rosta]}": 1 for rosta in rostas}
-        glance = Glance(self.backbone, glance_heads, block, self.pyramid_pooling, self.dtype,
-                        name="glance")(taps[-1])  # fmt: skip
+        glance = Glance(
+            self.backbone, glance_heads, block, self.pyramid_pooling, self.dtype, name="glance"
+        )(taps[-1])
         focus = Focus(self.backbone, focus_heads, block, self.bridge_block, name="focus")(taps)
 
         outputs = {}

@@ -3,6 +3,7 @@
 Sources: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2, the AAAI
 paper is arXiv v4. PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,16 +19,11 @@ from flax.linen.dtypes import promote_dtype
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
-from matting_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    InstanceNorm,
-    UpsampledConv,
-    he_uniform,
-    instance_norm,
-    probability,
-)
+from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.convolutions import Conv, UpsampledConv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.initialisers import he_uniform
+from matting_jax.models.layers.norms import BatchNorm, InstanceNorm, instance_norm
 
 Array = jax.Array
 CONTEXTS = ("se", "easpp", "none")

@@ -4,6 +4,7 @@ One branch says of each pixel whether it is foreground, transition or background
 the transition at full resolution, guided by the first. Source: PaddlePaddle/PaddleSeg,
 Matting/ppmatting/models/ppmatting.py, whose names the modules have.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,7 +21,11 @@ from scipy import sparse
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import area_weights, bilinear_weights, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
-from matting_jax.models.layers import BatchNorm, Conv, he_normal, probability, rematerialised
+from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.forms import rematerialised
+from matting_jax.models.layers.initialisers import he_normal
+from matting_jax.models.layers.norms import BatchNorm
 
 Array = jax.Array
 
@@ -230,9 +235,7 @@ class PPMatting(nn.Module):
         x = 2 * image - 1
         if self.dtype is not None:
             x = x.astype(self.dtype)
-        backbone = HRNet(
-            width, norm, self.dtype, self.form, self.rematerialise, name="backbone"
-        )
+        backbone = HRNet(width, norm, self.dtype, self.form, self.rematerialise, name="backbone")
         half, quarter, *_, smallest = backbone(x)
         logits, guides = SemanticBranch(
             norm, self.dtype, self.pyramid_pooling, self.rematerialise, name="scb"

@@ -15,6 +15,7 @@ and, only where it needs them,
     refresh(memory, variables, step, epoch, config): the memory for `step`, which `forward` takes
     as its last argument.
 """
+
 from __future__ import annotations
 
 import importlib

@@ -5,6 +5,7 @@ moment, so it lacks the shadow that the subject throws, and differs a little in 
 place. Source: PeterL1n/BackgroundMattingV2, train_base.py, train_refine.py and
 dataset/augmentation.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -214,7 +215,5 @@ def image_terms(
     return {
         "alpha": mean(absolute(alpha - true_alpha), axis_name),
         "sobel": mean(absolute(steepness - true_steepness), axis_name),
-        "foreground": mean(
-            absolute(jnp.where(seen, foreground - true_foreground, 0)), axis_name
-        ),
+        "foreground": mean(absolute(jnp.where(seen, foreground - true_foreground, 0)), axis_name),
     }

@@ -2,6 +2,7 @@
 
 Source: CoinCheung/BiSeNet, tools/train_amp.py, lib/data/transform_cv2.py, lib/ohem_ce_loss.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from matting_jax import previews
 from matting_jax.choices import one_of
+from matting_jax.evaluation import previews
 from matting_jax.image import trimap
 from matting_jax.image.colour import jitter_bytes
 from matting_jax.image.composite import composite

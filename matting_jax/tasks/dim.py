@@ -2,6 +2,7 @@
 
 Source: open-mmlab/mmagic, models/editors/dim, models/losses/pixelwise_loss.py and configs/dim.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -28,8 +29,9 @@ NO_COLOURS = (
 def check(config: Any) -> None:
     """Raise ValueError where nothing would be learnt, or photos should teach a composition."""
     weights, refine = config.task, config.model.refine
-    if not (weights.alpha_weight or weights.composition_weight or
-            refine and weights.refinement_weight):  # fmt: skip
+    if not (
+        weights.alpha_weight or weights.composition_weight or refine and weights.refinement_weight
+    ):
         raise ValueError(
             "no loss is left: set task.alpha_weight or task.composition_weight above 0, or with "
             "model.refine task.refinement_weight"
@@ -100,9 +102,7 @@ def loss(
         if "foreground" not in truth:
             raise ValueError(NO_COLOURS)
         composed = composite(truth["foreground"], coarse, truth["background"])
-        terms["composition"] = weights.composition_weight * over_unknown(
-            composed - inputs["image"]
-        )
+        terms["composition"] = weights.composition_weight * over_unknown(composed - inputs["image"])
     if weights.refinement_weight and "coarse_alpha" in outputs:
         terms["refinement"] = weights.refinement_weight * over_unknown(refined - truth["alpha"])
     return sum(terms.values()), terms

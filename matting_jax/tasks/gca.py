@@ -2,6 +2,7 @@
 
 Source: Yaoyi-Li/GCA-Matting, trainer.py and dataloader/data_generator.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 Source: JizhiziLi/GFM, core/train.py, core/evaluate.py and core/data.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,12 +13,12 @@ import jax.numpy as jnp
 
 from matting_jax.choices import one_of
 from matting_jax.image import rssn, trimap
+from matting_jax.image.blur_fusion import blur_fusion
 from matting_jax.image.composite import composite
-from matting_jax.image.foreground import blur_fusion
 from matting_jax.image.pyramid import laplacian_pyramid
 from matting_jax.losses import absolute, mean
 from matting_jax.models.gfm import CLASSES
-from matting_jax.models.layers import sum_devices
+from matting_jax.models.layers.norms import sum_devices
 from matting_jax.tasks import each_sample
 
 Array = jax.Array

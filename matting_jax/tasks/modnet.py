@@ -2,6 +2,7 @@
 
 Source: ZHKKKe/MODNet, src/trainer.py, supervised_training_iter.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

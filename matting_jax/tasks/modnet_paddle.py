@@ -3,6 +3,7 @@
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py, datasets/matting_dataset.py and
 transforms/transforms.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -42,9 +43,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
             image, *_ = rssn.compose(
                 keys[7], arrays["foreground"], alpha, arrays["background"], options.rssn
             )
-        unknown = random_trimap(
-            keys[:2], alpha, options.trimap_kernel, options.trimap_iterations
-        )
+        unknown = random_trimap(keys[:2], alpha, options.trimap_kernel, options.trimap_iterations)
         order = jax.random.permutation(keys[2], 4)
         image = distort(keys[3], image, options.distort, order)
         both = random_blur(keys[4], jnp.concatenate([image, alpha], axis=-1), options.blur)

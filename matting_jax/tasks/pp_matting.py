@@ -3,6 +3,7 @@
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/ppmatting.py and losses/loss.py,
 datasets/matting_dataset.py and transforms/transforms.py.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -48,9 +49,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         keys = jax.random.split(key, 11)
         arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
-        unknown = random_trimap(
-            keys[:2], alpha, options.trimap_kernel, options.trimap_iterations
-        )
+        unknown = random_trimap(keys[:2], alpha, options.trimap_kernel, options.trimap_iterations)
         if "image" in arrays:
             pictures = [arrays["image"]]
         else:

@@ -6,6 +6,7 @@ detail. Any network that predicts the three can be adapted; the config names its
 Source: MODNet, section "Self-supervised sub-objectives consistency"; ZHKKKe/MODNet,
 src/trainer.py, soc_adaptation_iter.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
 """Conversion of BackgroundMattingV2's official names, complete and both ways."""
+
 import jax
 import numpy as np
 import pytest

@@ -1,5 +1,4 @@
 """Conversion of BiSeNet V2's official names, complete and both ways."""
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,8 +8,8 @@ from flax import traverse_util
 import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 MANIFESTS = {19: str(GOLDENS / "bisenet_v2.json"), 3: str(GOLDENS / "bisenet_v2_c3.json")}
 BRANCHES = ("detail", "segment", "bga")
 
@@ -108,8 +107,11 @@ def test_backbone_files_fill_the_branches_that_they_hold(state_dict, content, he
     for collection in start:
         for module in start[collection]:
             expected = full if module in held else start
-            jax.tree.map(np.testing.assert_array_equal, loaded[collection][module],
-                         expected[collection][module])  # fmt: skip
+            jax.tree.map(
+                np.testing.assert_array_equal,
+                loaded[collection][module],
+                expected[collection][module],
+            )
 
 
 def test_backbone_file_that_lacks_a_branch_is_refused(state_dict, tmp_path):

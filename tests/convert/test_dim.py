@@ -1,5 +1,4 @@
 """Conversion of mmagic's names of Deep Image Matting, complete and both ways."""
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,8 +9,9 @@ from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.dim import TORCHVISION
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-MANIFEST = str(Path(__file__).parents[1] / "goldens" / "dim.json")
+MANIFEST = str(GOLDENS / "dim.json")
 ENCODER = "backbone.encoder."
 
 

@@ -1,4 +1,5 @@
 """Checkpoint files: what is written is read back, what cannot be read is refused in a sentence."""
+
 import os
 import pickle
 import sys
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax import checkpoint
-from matting_jax.commandline import load_config, main
+from matting_jax.commandline import main
+from matting_jax.config import load_config
 from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
-from matting_jax.workdir import claim
+from matting_jax.workdir import checkpoint
+from matting_jax.workdir.claim import claim
 from tests.conftest import MODNET
 
 TENSORS = {
@@ -245,9 +247,14 @@ class Call:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize(
     ("function", "name"),
-    [(Path.touch, "getattr"), (os.system, "posix.system"), (eval, "builtins.eval"),
-     (np.load, "numpy.load"), (np.fromfile, "numpy.fromfile")],
-)  # fmt: skip
+    [
+        (Path.touch, "getattr"),
+        (os.system, "posix.system"),
+        (eval, "builtins.eval"),
+        (np.load, "numpy.load"),
+        (np.fromfile, "numpy.fromfile"),
+    ],
+)
 def test_paddles_file_that_asks_for_more_than_arrays_is_refused_by_name(
     tmp_path, function, name, protocol
 ):

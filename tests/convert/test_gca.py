@@ -1,5 +1,4 @@
 """Conversion of GCA's official names, complete and both ways."""
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,8 +9,9 @@ import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-MANIFEST = str(Path(__file__).parents[1] / "goldens" / "gca.json")
+MANIFEST = str(GOLDENS / "gca.json")
 ENCODER = "module.encoder."
 BACKBONE = ("conv", "bn", "layer")
 

@@ -1,4 +1,5 @@
 """Conversion of GFM's official names, complete and both ways."""
+
 import json
 import re
 import warnings
@@ -14,8 +15,8 @@ from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
 from matting_jax.convert.gfm import Names
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 VARIANTS = {
     "r34": {},
     "r34_ft": dict(rosta="ft"),
@@ -100,13 +101,14 @@ def test_copies_that_differ_warn_and_the_encoders_win():
 
 def test_tensors_that_are_never_used_may_be_missing():
     tensors = released("r34_2b")
-    rest = {name: x for name, x in tensors.items()
-            if not name.startswith(("psp1.", "resnet.conv1.", "resnet.bn1.", "resnet.fc."))
-            and not name.endswith("num_batches_tracked")}  # fmt: skip
+    rest = {
+        name: x
+        for name, x in tensors.items()
+        if not name.startswith(("psp1.", "resnet.conv1.", "resnet.bn1.", "resnet.fc."))
+        and not name.endswith("num_batches_tracked")
+    }
     assert len(rest) < len(tensors) - 12
-    ours, theirs = (
-        mj.from_state_dict("gfm", x, backbone="resnet34_2b") for x in (rest, tensors)
-    )
+    ours, theirs = (mj.from_state_dict("gfm", x, backbone="resnet34_2b") for x in (rest, tensors))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
@@ -150,9 +152,11 @@ def test_backbone_files_fill_the_backbone_alone(variant, old, tmp_path):
             same = jax.tree.leaves(jax.tree.map(np.array_equal, *trees))
             assert not any(same) if part == "backbone" else all(same)
     place, name = {
-        "d121": (("denseblock2", "denselayer3", "conv2"),
-                 "features.denseblock2.denselayer3.conv2.weight"),
-    }.get(variant, (("layer2_3", "conv2"), "layer2.3.conv2.weight"))  # fmt: skip
+        "d121": (
+            ("denseblock2", "denselayer3", "conv2"),
+            "features.denseblock2.denselayer3.conv2.weight",
+        ),
+    }.get(variant, (("layer2_3", "conv2"), "layer2.3.conv2.weight"))
     kernel = loaded["params"]["backbone"]
     for module in place:
         kernel = kernel[module]

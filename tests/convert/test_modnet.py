@@ -1,6 +1,6 @@
 """Conversion of MODNet's official names, complete and both ways."""
+
 import warnings
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,8 +11,9 @@ import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-MANIFEST = str(Path(__file__).parents[1] / "goldens" / "modnet.json")
+MANIFEST = str(GOLDENS / "modnet.json")
 FIRST, SECOND = "module.lr_branch.backbone.model.", "module.backbone.model."
 
 
@@ -117,9 +118,11 @@ def torchvision_names(state_dict):
         if conv:
             position, _, leaf = rest.partition(".")
             first = block == "features.1"
-            names = ["0.0", "0.1", None, "1", "2"] if first else [
-                "0.0", "0.1", None, "1.0", "1.1", None, "2", "3"
-            ]  # fmt: skip
+            names = (
+                ["0.0", "0.1", None, "1", "2"]
+                if first
+                else ["0.0", "0.1", None, "1.0", "1.1", None, "2", "3"]
+            )
             name = f"{block}.conv.{names[int(position)]}.{leaf}"
         renamed[name] = tensor
     return renamed | {
@@ -133,9 +136,11 @@ def test_backbone_files_fill_the_backbone_alone(state_dict, torchvision, tmp_pat
     start = mj.from_state_dict("modnet", state_dict)
     other = synth.state_dict(MANIFEST, 7)
     path = tmp_path / "backbone.safetensors"
-    names = torchvision_names(other) if torchvision else {
-        name.removeprefix(FIRST): x for name, x in other.items() if name.startswith(FIRST)
-    }
+    names = (
+        torchvision_names(other)
+        if torchvision
+        else {name.removeprefix(FIRST): x for name, x in other.items() if name.startswith(FIRST)}
+    )
     write_state_dict(path, names)
     loaded = load_backbone("modnet", path, start)
     for collection in ("params", "batch_stats"):

@@ -1,7 +1,7 @@
 """Conversion of the names of PaddleSeg's MODNet, complete and both ways."""
+
 import json
 import pickle
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,8 +11,8 @@ import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import read_state_dict, write_state_dict
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 MANIFEST = GOLDENS / "modnet_paddle.json"
 BLUR = "blurer.op.1.weight"
 

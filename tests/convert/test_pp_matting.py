@@ -1,5 +1,4 @@
 """Conversion of the names of PaddleSeg's PP-Matting, complete and both ways."""
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,8 +9,8 @@ import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 W18 = {"backbone": "hrnet_w18"}
 
 
@@ -46,9 +45,7 @@ def test_widths_are_not_taken_for_one_another(tensors):
         mj.from_state_dict("pp_matting", tensors)
 
 
-def test_paddles_file_is_read_also_where_it_holds_names_beside_arrays(
-    tensors, variables, tmp_path
-):
+def test_paddles_file_is_read_also_where_it_holds_names_beside_arrays(tensors, variables, tmp_path):
     path = tmp_path / "model.pdparams"
     for content in (tensors, {name: (name, x) for name, x in tensors.items()}):
         write_state_dict(path, content)

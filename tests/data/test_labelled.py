@@ -1,4 +1,5 @@
 """Photos whose classes are given: TFDS's Cityscapes, and folders."""
+
 import io
 import zipfile
 
@@ -7,9 +8,9 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.data import train_batches
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SIZE = (128, 64)  # of the drawn photos, width and height
 
@@ -24,9 +25,10 @@ def draw_cityscapes(folder):
     """The two files that Cityscapes' owners hand out, with a few small photos: of each half of a
     photo the grey value is ten times the label id."""
     folder.mkdir(parents=True)
-    with zipfile.ZipFile(folder / "leftImg8bit_trainvaltest.zip", "w") as images, zipfile.ZipFile(
-        folder / "gtFine_trainvaltest.zip", "w"
-    ) as labels:
+    with (
+        zipfile.ZipFile(folder / "leftImg8bit_trainvaltest.zip", "w") as images,
+        zipfile.ZipFile(folder / "gtFine_trainvaltest.zip", "w") as labels,
+    ):
         for split, ids in {"train": (7, 8, 11, 12), "val": (24, 0), "test": (1,)}.items():
             for number, left in enumerate(ids):
                 label = np.full(SIZE[::-1], left, np.uint8)
@@ -106,8 +108,9 @@ def test_folder_of_photos_and_labels(config, folder):
     assert source.description == f"2 photos with classes, {folder}"
     assert {int(np.unique(label)[0]) for _, label in source.pairs} == {0, 1}
     assert [np.unique(x.label).tolist() for x in data.evaluation_images(config)] == [
-        [0, 255], [1, 255]
-    ]  # fmt: skip
+        [0, 255],
+        [1, 255],
+    ]
     (folder / "label" / "0.png").unlink()
     with pytest.raises(ValueError, match=r"0.jpg: no file 0.\* in .*label"):
         data.train_source(config)

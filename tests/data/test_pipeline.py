@@ -105,8 +105,9 @@ def test_every_record_comes_once_an_epoch(count, batch_size, seed, epoch):
 
 
 def test_order_depends_on_epoch_and_seed():
-    orders = {tuple(records(Numbers(20), config_of(seed), e, e + 1)) for seed in (0, 1)
-              for e in (0, 5)}  # fmt: skip
+    orders = {
+        tuple(records(Numbers(20), config_of(seed), e, e + 1)) for seed in (0, 1) for e in (0, 5)
+    }
     assert len(orders) == 4
 
 

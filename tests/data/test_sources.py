@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.data import builders
-from matting_jax.data.trimaps import from_alpha
+from matting_jax.data.files.trimaps import from_alpha
+from matting_jax.data.prepared import builders
 
 
 def test_import_brings_no_tensorflow():
@@ -224,10 +224,12 @@ def test_background_is_the_image_of_a_data_set_of_photos(config, monkeypatch, pl
         builders, "load_builder", lambda *a: photos if a[0] == "voc/2012" else load(*a)
     )
     monkeypatch.setattr(
-        builders, "records",
-        lambda builder, split: [{"image": png(image)}] if builder is photos
-        else records(builder, split),
-    )  # fmt: skip
+        builders,
+        "records",
+        lambda builder, split: (
+            [{"image": png(image)}] if builder is photos else records(builder, split)
+        ),
+    )
     config.data.train.update(background_dataset="voc/2012", background_split="validation")
     source = data.train_source(config, plates[0])
     np.testing.assert_array_equal(source.backgrounds[0], image)
@@ -342,9 +344,7 @@ def test_trimaps_of_a_test_folder_are_read(config, photos):
     config.data.test.images = str(photos)
     config.data.test.trimap_distance = 5
     images = data.evaluation_images(config)
-    assert [np.unique(image.trimap).tolist() for image in images] == [
-        [0], [0], [128], [255], [255]
-    ]  # fmt: skip
+    assert [np.unique(image.trimap).tolist() for image in images] == [[0], [0], [128], [255], [255]]
     assert images[0].image.shape == (40, 60, 3) and images[0].alpha.shape == (40, 60)
 
 
@@ -373,8 +373,9 @@ def test_missing_trimaps_are_made_only_where_a_distance_is_given(config, photos,
         np.testing.assert_array_equal(image.trimap, from_alpha(image.alpha, 5))
         assert set(np.unique(image.trimap)) == {0, 128, 255}
     config.data.test.images = ""
-    assert all((i.trimap == 128 * (i.alpha > 0)).all() for i in
-               data.evaluation_images(config, plates[0]))  # fmt: skip
+    assert all(
+        (i.trimap == 128 * (i.alpha > 0)).all() for i in data.evaluation_images(config, plates[0])
+    )
     config.data.test.trimap_distance = -1
     with pytest.raises(ValueError, match="config.data.test.trimap_distance is -1"):
         data.evaluation_images(config, plates[0])

@@ -1,4 +1,5 @@
 """The checkpoints behind the goldens of BackgroundMattingV2."""
+
 import json
 import re
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The checkpoints behind the goldens of GFM."""
+
 import json
 from pathlib import Path
 

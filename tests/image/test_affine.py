@@ -1,4 +1,5 @@
 """Images moved, turned and scaled."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +31,9 @@ def test_places_are_those_of_scipy(order):
     expected = np.stack(
         [ndimage.affine_transform(X[..., i], swapped, offset, order=order) for i in (0, 1)], -1
     )
-    np.testing.assert_allclose(warp(X, transform, order == 0)[3:-3, 3:-3], expected[3:-3, 3:-3],
-                               atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        warp(X, transform, order == 0)[3:-3, 3:-3], expected[3:-3, 3:-3], atol=1e-5
+    )
 
 
 def test_moves_are_whole_pixels_and_leave_nothing_behind():

@@ -1,6 +1,6 @@
 """Composition, blurs and changes of colour."""
+
 import colorsys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ from matting_jax.image.colour import (
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import blur3, box_blur, gaussian_blur, gaussian_blur_of, sharpen
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
 PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
 NONE = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
@@ -155,6 +155,7 @@ def test_normalised_colours_are_those_of_bytes():
 
 def shifted_by_hand(image, hue, saturation, value):
     """`shift_hsv` pixel by pixel, by Python's own conversions."""
+
     def reflect(x):
         return 2 - abs(x) if abs(x) > 1 else abs(x)
 

@@ -1,5 +1,4 @@
 """The filters of GCA's losses against the official ones."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from matting_jax.image.filters import SOBEL, correlate, gabor_filters, sobel_magnitude
+from tests.helpers import GOLDENS
 
-LOSSES = np.load(Path(__file__).parents[1] / "goldens" / "gca_losses.npz")
+LOSSES = np.load(GOLDENS / "gca_losses.npz")
 
 
 def test_filters_equal_official():

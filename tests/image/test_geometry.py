@@ -1,5 +1,4 @@
 """Resizing against the official values and against jax.image."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +9,8 @@ from hypothesis import strategies as st
 
 from matting_jax.image import geometry
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 small = st.integers(1, 12)
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
 
@@ -69,9 +68,7 @@ def test_downsample_refuses_what_does_not_divide():
 @pytest.mark.parametrize("size", [(32, 32), (13, 17), (20, 64)])
 def test_area_resize_equals_official(size):
     golden = GOLDEN["area_{}x{}".format(*size)][0]
-    np.testing.assert_allclose(
-        geometry.resize_area(GOLDEN["area_in"][0], *size), golden, atol=1e-6
-    )
+    np.testing.assert_allclose(geometry.resize_area(GOLDEN["area_in"][0], *size), golden, atol=1e-6)
 
 
 @settings(deadline=None)

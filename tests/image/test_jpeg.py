@@ -1,4 +1,5 @@
 """JPEG on the device against libjpeg, which Pillow uses."""
+
 import io
 
 import jax

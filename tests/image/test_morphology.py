@@ -1,6 +1,6 @@
 """Morphology against SciPy and the official values, bit for bit."""
+
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from matting_jax.image import morphology
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 LOSSES = np.load(GOLDENS / "modnet_losses.npz")
 TRIMAPS = np.load(GOLDENS / "trimap_cases.npz")
 PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
@@ -34,9 +34,7 @@ def test_morphology_equals_scipy(size, seed):
     x = np.random.default_rng(seed).random((17, 23)).astype(np.float32)
     ours = dilate(x[..., None], size), erode(x[..., None], size)
     window = {"size": (size, size), "mode": "constant"}
-    np.testing.assert_array_equal(
-        ours[0][..., 0], ndimage.grey_dilation(x, cval=-np.inf, **window)
-    )
+    np.testing.assert_array_equal(ours[0][..., 0], ndimage.grey_dilation(x, cval=-np.inf, **window))
     np.testing.assert_array_equal(ours[1][..., 0], ndimage.grey_erosion(x, cval=np.inf, **window))
 
 

@@ -1,4 +1,5 @@
 """Windows cut out of images and put back."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

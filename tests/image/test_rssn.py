@@ -1,19 +1,18 @@
 """RSSN against the official code, and its chances."""
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image import rssn
 from matting_jax.image.geometry import resize_smooth
 from matting_jax.tasks import task_file
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[2]
 OFF = dict(sharpness=0.0, noise=0.0, denoise=0.0, blur_sizes=(20, 30), noise_deviation=10.0)
 
 
@@ -130,9 +129,13 @@ def test_both_parts_are_denoised_or_neither():
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [(dict(sharpness=1.5), "rssn.sharpness is 1.5"), (dict(denoise=-1.0), "rssn.denoise is -1.0"),
-     (dict(blur_sizes=()), r"blur_sizes is \(\)"), (dict(blur_sizes=(3, 0)), "at least 1")],
-)  # fmt: skip
+    [
+        (dict(sharpness=1.5), "rssn.sharpness is 1.5"),
+        (dict(denoise=-1.0), "rssn.denoise is -1.0"),
+        (dict(blur_sizes=()), r"blur_sizes is \(\)"),
+        (dict(blur_sizes=(3, 0)), "at least 1"),
+    ],
+)
 def test_options_that_cannot_be_followed_are_named(parts, fields, message):
     with pytest.raises(ValueError, match=message):
         rssn.compose(jax.random.key(0), *parts, options(**fields))

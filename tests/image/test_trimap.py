@@ -1,4 +1,5 @@
 """Trimaps against the official values and against plain loops, bit for bit."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,17 +118,20 @@ def in_our_codes(golden):
     return np.where(golden == 128, 0.5, golden / 255)
 
 
-@pytest.mark.parametrize(("key", "rule"), {
-    "mmagic_e7_d12": lambda x: trimap.mmagic(x, 7, 12),
-    "mmagic_dist9": lambda x: trimap.mmagic_distance(x, 9),
-    "gca_fg5_bg10": lambda x: trimap.gca(x, 5, 10),
-    "paddle_train_k3_i8": lambda x: trimap.paddleseg(x, 3, 8),
-    "paddle_eval": lambda x: trimap.paddleseg(x, 25, largest=25),
-    "gfm_trimap25": trimap.gfm,
-    "gfm_dilate50": trimap.gfm_subject,
-    "gfm_erode50": trimap.gfm_foreground,
-    "foamliu_keras_i6": lambda x: trimap.foamliu_keras(x, 6),
-}.items())  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    {
+        "mmagic_e7_d12": lambda x: trimap.mmagic(x, 7, 12),
+        "mmagic_dist9": lambda x: trimap.mmagic_distance(x, 9),
+        "gca_fg5_bg10": lambda x: trimap.gca(x, 5, 10),
+        "paddle_train_k3_i8": lambda x: trimap.paddleseg(x, 3, 8),
+        "paddle_eval": lambda x: trimap.paddleseg(x, 25, largest=25),
+        "gfm_trimap25": trimap.gfm,
+        "gfm_dilate50": trimap.gfm_subject,
+        "gfm_erode50": trimap.gfm_foreground,
+        "foamliu_keras_i6": lambda x: trimap.foamliu_keras(x, 6),
+    }.items(),
+)
 def test_rule_equals_official(key, rule):
     alpha = TRIMAPS["alpha"][..., None].astype(np.float32) / 255
     np.testing.assert_array_equal(jax.jit(rule)(alpha)[..., 0], in_our_codes(TRIMAPS[key]))
@@ -156,12 +160,16 @@ def test_paddleseg_equals_official(size, times):
     ours = jax.jit(trimap.paddleseg)(alpha, size, times)[..., 0]
     np.testing.assert_array_equal(ours, in_our_codes(PADDLE[f"trimap_k{size}_i{times}"]))
 
-@pytest.mark.parametrize("rule, argument", [
-    (lambda x: trimap.gca(x, 30, 3), "size"),
-    (lambda x: trimap.gca(x, 3, 0), "size"),
-    (lambda x: trimap.mmagic_distance(x, 20), "distance"),
-    (lambda x: trimap.modnet(x, 3, 5, 4), "size"),
-])  # fmt: skip
+
+@pytest.mark.parametrize(
+    "rule, argument",
+    [
+        (lambda x: trimap.gca(x, 30, 3), "size"),
+        (lambda x: trimap.gca(x, 3, 0), "size"),
+        (lambda x: trimap.mmagic_distance(x, 20), "distance"),
+        (lambda x: trimap.modnet(x, 3, 5, 4), "size"),
+    ],
+)
 def test_size_beyond_the_largest_is_refused(rule, argument):
     with pytest.raises(ValueError, match=f"{argument} must be from 1 to .*larger `largest`"):
         rule(np.zeros((4, 4, 1), np.float32))

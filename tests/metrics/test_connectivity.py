@@ -1,4 +1,5 @@
 """Conn against a labelling per threshold."""
+
 import subprocess
 import sys
 

@@ -1,13 +1,13 @@
 """All conventions against the numbers of the published codes, and what they refuse."""
+
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from matting_jax import metrics
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 ARRAYS = np.load(GOLDENS / "metrics_cases.npz")
 EXPECTED = json.loads((GOLDENS / "metrics_expected.json").read_text())["cases"]
 FOUR = ("sad", "mse", "grad", "conn")

@@ -1,4 +1,5 @@
 """The metrics inside jit against those on the host."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,5 @@
 """SAD, MSE and MAD hold together."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,5 @@
 """Metrics of foreground colours against the published codes and their definitions."""
+
 import json
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Grad against dense filters over the whole image."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

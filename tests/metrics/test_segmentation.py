@@ -1,4 +1,5 @@
 """Mean IoU by hand, and the ways of looking at an image against PyTorch."""
+
 import math
 
 import numpy as np
@@ -13,9 +14,7 @@ def test_confusion_and_iou_are_those_counted_by_hand():
     label = np.array([[0, 0, 0, 1], [1, 1, 2, 255]])
     prediction = np.array([[0, 0, 1, 1], [1, 2, 2, 0]])
     matrix = segmentation.confusion(prediction, label, 4)
-    np.testing.assert_array_equal(
-        matrix, [[2, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    )
+    np.testing.assert_array_equal(matrix, [[2, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     # Hits by union and one more pixel: 2 of 3, 2 of 4, 1 of 2, none of a class that is nowhere.
     expected = [2 / 4, 2 / 5, 1 / 3, 0]
     np.testing.assert_allclose(segmentation.class_iou(matrix), expected)
@@ -63,9 +62,7 @@ class OfficialWays:
         return self.torch.tensor(network(image)).permute(2, 0, 1)[None]
 
     def resize(self, x, size):
-        return self.torch.nn.functional.interpolate(
-            x, size, mode="bilinear", align_corners=True
-        )
+        return self.torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=True)
 
     def whole(self, image, scales, flip):
         size, total = image.shape[2:], 0

@@ -1,4 +1,5 @@
 """Metrics of videos against the published codes, and what they must not notice."""
+
 import json
 
 import numpy as np

@@ -1,6 +1,6 @@
 """BackgroundMattingV2 against the official code."""
+
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ import pytest
 
 import matting_jax as mj
 from matting_jax.models import bgmv2
-from matting_jax.models.layers import BatchNorm
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bgmv2 as task
 from tests.conftest import compiled_quickly
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
+from tests.helpers import GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 SAMPLING = ("bgmv2_refine_mobilenetv2_sampling_228x300_s1", "mobilenet_v2")
 HEADS = {
     "alpha": "pha",
@@ -107,13 +107,23 @@ def at_patches(whole, golden, stride):
         ("bgmv2_refine_resnet50_sampling_256x320_s0", "resnet50", "sampling", True, 1e-4),
         (*SAMPLING, "sampling", True, 5e-4),
         (*SAMPLING, "sampling", False, 5e-4),
-        ("bgmv2_refine_mobilenetv2_sampling_k1_160x192_s4", "mobilenet_v2", "sampling", False,
-         5e-4),
-        ("bgmv2_refine_mobilenetv2_thresholding_160x208_s2", "mobilenet_v2", "thresholding", True,
-         5e-4),
+        (
+            "bgmv2_refine_mobilenetv2_sampling_k1_160x192_s4",
+            "mobilenet_v2",
+            "sampling",
+            False,
+            5e-4,
+        ),
+        (
+            "bgmv2_refine_mobilenetv2_thresholding_160x208_s2",
+            "mobilenet_v2",
+            "thresholding",
+            True,
+            5e-4,
+        ),
         ("bgmv2_refine_resnet50_full_160x224_s3", "resnet50", "full", True, 1e-4),
     ],
-)  # fmt: skip
+)
 def test_refinement_equals_official(monkeypatch, file, backbone, mode, whole, atol):
     """Both of patches and, where they are many, of the whole image."""
     monkeypatch.setattr(bgmv2, "PATCH_COST", {1: 0, 3: 0} if not whole else {1: 99, 3: 99})
@@ -237,8 +247,9 @@ def test_keys_drop_half_of_the_context():
     np.testing.assert_allclose(dropped, np.where(kept, 2 * whole, 0))
     assert np.mean(kept[whole > 0]) == pytest.approx(0.5, abs=0.03)
     other = aspp.apply(variables, x, keys[::-1])
-    np.testing.assert_array_equal((other != 0)[0][(whole > 0)[0] & (whole > 0)[1]],
-                                  kept[1][(whole > 0)[0] & (whole > 0)[1]])  # fmt: skip
+    np.testing.assert_array_equal(
+        (other != 0)[0][(whole > 0)[0] & (whole > 0)[1]], kept[1][(whole > 0)[0] & (whole > 0)[1]]
+    )
 
 
 def test_initialisation_is_the_official_one():

@@ -1,8 +1,8 @@
 """BiSeNet V2 against the official code."""
+
 import json
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
-from matting_jax.cost import multiply_adds
+from matting_jax.config import load_config
 from matting_jax.models import bisenet_v2
-from matting_jax.models.layers import BatchNorm, Conv, DepthwiseConv, he_normal_out
-from matting_jax.optimizer import create_optimizer
+from matting_jax.models.cost import multiply_adds
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.initialisers import he_normal_out
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
+from matting_jax.training.optimizer import create_optimizer
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
+CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")
 
 
@@ -78,9 +81,7 @@ def check_classes(logits, classes):
 @pytest.mark.parametrize("form", ["cpu", "lax"])
 def test_forward_equals_official(form):
     golden = np.load(GOLDENS / "bisenet_v2_64x96_s0.npz")
-    variables = mj.from_state_dict(
-        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 0)
-    )
+    variables = mj.from_state_dict("bisenet_v2", official_tensors(golden, "bisenet_v2.json", 0))
     model = mj.create_model("bisenet_v2", form=form)
     logits = compare(golden, model, variables, synth.image(64, 96, 3, 1, 0))
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4)
@@ -99,9 +100,7 @@ def test_three_classes_equal_official():
 
 def test_test_time_rule_equals_official_demo():
     golden = np.load(GOLDENS / "bisenet_v2_demo_70x100_s1.npz")
-    variables = mj.from_state_dict(
-        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 1)
-    )
+    variables = mj.from_state_dict("bisenet_v2", official_tensors(golden, "bisenet_v2.json", 1))
     photo = synth.image(70, 100, 3, 1, 1)[0]
     matter = mj.Matter("bisenet_v2", variables)
     image = matter.inputs({"image": photo})["image"]
@@ -259,9 +258,7 @@ def test_wrong_use_is_answered_in_a_sentence():
 def official_step():
     """One training step of ours without dropout from the golden's weights."""
     golden = np.load(GOLDENS / "bisenet_v2_train_64x64_s2.npz")
-    variables = mj.from_state_dict(
-        "bisenet_v2", official_tensors(golden, "bisenet_v2.json", 2)
-    )
+    variables = mj.from_state_dict("bisenet_v2", official_tensors(golden, "bisenet_v2.json", 2))
     image = synth.image(64, 64, 3, 4, 2)
     config = load_config(CONFIG, "cityscapes")
     model = mj.create_model("bisenet_v2", dropout=0.0)
@@ -269,8 +266,10 @@ def official_step():
     def loss(params, batch_stats):
         outputs, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
-            image=image, train=True, mutable=["batch_stats"],
-        )  # fmt: skip
+            image=image,
+            train=True,
+            mutable=["batch_stats"],
+        )
         total, terms = task.loss(outputs, {}, {"label": golden["labels"]}, config)
         return total, (outputs, updated["batch_stats"], terms)
 

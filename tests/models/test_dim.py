@@ -1,5 +1,4 @@
 """Deep Image Matting against mmagic's."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +6,15 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.models import dim
-from matting_jax.models.pooling import max_pool
+from matting_jax.models.layers.pooling import max_pool
 from matting_jax.tasks import dim as task
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "dim.py"
+CONFIG = CONFIGS / "dim.py"
 
 
 def state_dict(seed):
@@ -31,8 +30,9 @@ def as_float(trimap):
 def forward():
     """All outputs of the network, also those inside; both goldens have one size."""
     model = mj.create_model("dim")
-    return jax.jit(lambda variables, inputs: model.apply(
-        variables, **inputs, capture_intermediates=True))  # fmt: skip
+    return jax.jit(
+        lambda variables, inputs: model.apply(variables, **inputs, capture_intermediates=True)
+    )
 
 
 @pytest.fixture(scope="module", params=[(4, 128, 160), (28, 110, 150)], ids=["direct", "padded"])
@@ -136,8 +136,10 @@ def test_initialisation_is_xavier_with_its_tails():
 def official_step():
     """The golden of a training step, our losses' terms, and our gradients by official names."""
     golden = np.load(GOLDENS / "dim_train_s22.npz")
-    colours = [synth.image(64, 96, channels, 2, seed).astype(np.float64)
-               for channels, seed in ((1, 1022), (3, 2022), (3, 3022))]  # fmt: skip
+    colours = [
+        synth.image(64, 96, channels, 2, seed).astype(np.float64)
+        for channels, seed in ((1, 1022), (3, 2022), (3, 3022))
+    ]
     alpha, foreground, background = colours
     merged = (foreground * alpha + background * (1 - alpha)).astype(np.float32)
     inputs = {"image": merged.astype(np.float64), "trimap": as_float(golden["trimap"])}

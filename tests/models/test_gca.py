@@ -1,5 +1,4 @@
 """GCA Matting against the official code."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +9,11 @@ from flax import traverse_util
 import matting_jax as mj
 from matting_jax.losses import absolute
 from matting_jax.models import gca
-from matting_jax.models.attention import mask_scales
+from matting_jax.models.layers.attention import mask_scales
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.models.test_attention import patch_weights
-
-GOLDENS = Path(__file__).parents[1] / "goldens"
+from tests.helpers import GOLDENS
+from tests.models.layers.test_attention import patch_weights
 
 
 def variables(seed):
@@ -105,9 +103,12 @@ def official_step():
 
         def loss(params):
             outputs, updated = model.apply(
-                state | {"params": params}, image, trimap, train=True,
+                state | {"params": params},
+                image,
+                trimap,
+                train=True,
                 mutable=["batch_stats", "spectral"],
-            )  # fmt: skip
+            )
             unknown = trimap == 0.5
             error = jnp.sum(absolute(outputs["alpha"] - truth) * unknown)
             return error / (jnp.sum(unknown) + 1e-8), (outputs["alpha"], updated)
@@ -194,12 +195,21 @@ def test_initialisation_is_the_official_one():
         np.testing.assert_allclose(vector, expected, err_msg=name)
 
 
-@pytest.mark.parametrize("keywords, gone", [
-    ({}, 0),
-    ({"guidance": False}, 16 * 27 + 32 * 144 + 128 * 288 + 2 * (16 + 32 + 128)),
-    ({"attention": False}, 16 * 27 + 32 * 144 + 128 * 288 + 2 * (16 + 32 + 128)
-     + 2 * (128 * 64 + 64 + 128 * 128 + 2 * 128)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keywords, gone",
+    [
+        ({}, 0),
+        ({"guidance": False}, 16 * 27 + 32 * 144 + 128 * 288 + 2 * (16 + 32 + 128)),
+        (
+            {"attention": False},
+            16 * 27
+            + 32 * 144
+            + 128 * 288
+            + 2 * (16 + 32 + 128)
+            + 2 * (128 * 64 + 64 + 128 * 128 + 2 * 128),
+        ),
+    ],
+)
 def test_parameters_are_the_published_ones_less_what_is_left_out(keywords, gone):
     model = mj.create_model("gca", **keywords)
     shapes = jax.eval_shape(model.init, jax.random.key(0), **mj.models.example_inputs(model))
@@ -217,9 +227,7 @@ def test_network_without_attention_is_the_one_whose_attention_adds_nothing():
     def alpha(weights, **keywords):
         model = mj.create_model("gca", **keywords)
         inputs = {"image": image, "trimap": trimap}
-        names = traverse_util.flatten_dict(
-            jax.eval_shape(model.init, jax.random.key(0), **inputs)
-        )
+        names = traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), **inputs))
         tree = traverse_util.unflatten_dict({path: weights[path] for path in names})
         with compiled_quickly():
             return jax.jit(model.apply)(tree, **inputs)["alpha"]

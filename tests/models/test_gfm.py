@@ -1,6 +1,6 @@
 """GFM against the official code."""
+
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.models import gfm
 from matting_jax.models.backbones.resnet import BasicBlock
-from matting_jax.models.layers import BatchNorm
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import gfm as task
 from tests.conftest import compiled_quickly
 from tests.goldens import gfm as checkpoints
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "gfm.py"
+CONFIG = CONFIGS / "gfm.py"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*as the official loader does")
 
@@ -85,9 +85,7 @@ def test_resnet34_equals_official_in_outputs_and_features(name, manifest, size, 
     ("backbone", "name", "manifest", "seed"),
     [
         ("densenet121", "d121_tt_64x64_s6", "d121", 6),
-        pytest.param(
-            "resnet34_2b", "r34_2b_tt_64x64_s8", "r34_2b", 8, marks=pytest.mark.slow
-        ),
+        pytest.param("resnet34_2b", "r34_2b_tt_64x64_s8", "r34_2b", 8, marks=pytest.mark.slow),
     ],
 )
 def test_other_backbones_equal_official(backbone, name, manifest, seed):
@@ -223,8 +221,11 @@ def test_fusion_follows_the_label_and_its_gradient_the_focus(rosta, label, focus
 
     value, slope = jax.value_and_grad(fused)(focus)
     assert float(value) == pytest.approx(alpha) and float(slope) == gradient
-    assert not np.any(jax.grad(lambda scores: gfm.fuse(rosta, scores, 0.3 + 0 * scores[..., :1])
-                               .sum() - 0.3)(glance))  # fmt: skip
+    assert not np.any(
+        jax.grad(lambda scores: gfm.fuse(rosta, scores, 0.3 + 0 * scores[..., :1]).sum() - 0.3)(
+            glance
+        )
+    )
 
 
 def test_first_of_equal_scores_counts():
@@ -305,16 +306,22 @@ def official_step():
             synth.image(96, 96, 3, 2, seed + i).astype(np.float64) for i in (1, 2)
         )
         trimap = np.select([golden["trimap"] == 128, golden["trimap"] == 255], [0.5, 1.0])
-        truth = {"alpha": alpha, "trimap": trimap[..., None],
-                 "foreground": foreground, "background": background}  # fmt: skip
+        truth = {
+            "alpha": alpha,
+            "trimap": trimap[..., None],
+            "foreground": foreground,
+            "background": background,
+        }
         inputs = {"image": synth.image(96, 96, 3, 2, seed).astype(np.float64)}
         model = mj.create_model("gfm")
 
         def loss(params):
             outputs, updated = model.apply(
                 {"params": params, "batch_stats": state["batch_stats"]},
-                **inputs, train=True, mutable=["batch_stats"],
-            )  # fmt: skip
+                **inputs,
+                train=True,
+                mutable=["batch_stats"],
+            )
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], {**terms, "total": total / 4})
 
@@ -333,8 +340,13 @@ def test_training_outputs_and_losses_equal_official(official_step):
     for name in ("glance", "focus"):
         np.testing.assert_allclose(outputs[name][:, ::2, ::2], golden[name], atol=3e-4)
     assert_same_alpha(outputs["alpha"][:, ::2, ::2], golden["fusion"], golden["glance"])
-    theirs = {"glance": "global", "focus": "local", "fusion": "fusion_alpha",
-              "composition": "fusion_comp", "total": "total"}  # fmt: skip
+    theirs = {
+        "glance": "global",
+        "focus": "local",
+        "fusion": "fusion_alpha",
+        "composition": "fusion_comp",
+        "total": "total",
+    }
     for name, key in theirs.items():
         assert 4 * terms[name] == pytest.approx(float(golden[f"loss/{key}"]), rel=1e-4), name
 

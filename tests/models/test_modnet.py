@@ -1,6 +1,6 @@
 """MODNet against the official code."""
+
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,16 @@ import pytest
 from flax import traverse_util
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.models import modnet
-from matting_jax.models.layers import BatchNorm, pointwise
+from matting_jax.models.layers.convolutions import pointwise
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import modnet as task
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+CONFIG = CONFIGS / "modnet.py"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*as the official loader does")
 
@@ -122,8 +123,9 @@ def test_context_of_every_form_is_the_same_with_gradients(context):
 
     def pull_back(form):
         apply = block.clone(form=form).apply
-        y, gradient = jax.vjp(lambda params: apply({**variables, "params": params}, x),
-                              variables["params"])
+        y, gradient = jax.vjp(
+            lambda params: apply({**variables, "params": params}, x), variables["params"]
+        )
         return y, *jax.tree.leaves(gradient(jnp.cos(y)))
 
     for ours, theirs in zip(pull_back("cpu"), pull_back("lax"), strict=True):
@@ -250,8 +252,10 @@ def official_step():
         def loss(params):
             outputs, updated = model.apply(
                 {"params": params, "batch_stats": state["batch_stats"]},
-                **inputs, train=True, mutable=["batch_stats"],
-            )  # fmt: skip
+                **inputs,
+                train=True,
+                mutable=["batch_stats"],
+            )
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], terms)
 

@@ -1,5 +1,4 @@
 """MODNet of PaddleSeg against its code."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +6,13 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.models import modnet
 from matting_jax.tasks import modnet_paddle as task
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+CONFIG = CONFIGS / "modnet.py"
 
 
 def variables(seed):
@@ -124,8 +123,10 @@ def official_step():
         def loss(params):
             outputs, updated = model.apply(
                 {"params": params, "batch_stats": state["batch_stats"]},
-                **inputs, train=True, mutable=["batch_stats"],
-            )  # fmt: skip
+                **inputs,
+                train=True,
+                mutable=["batch_stats"],
+            )
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], terms)
 

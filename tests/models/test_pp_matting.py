@@ -1,7 +1,7 @@
 """PP-Matting against the official code."""
+
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,18 +13,18 @@ from flax import traverse_util
 
 import matting_jax as mj
 from matting_jax import parallel
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.convert import flat_shapes
-from matting_jax.cost import multiply_adds
 from matting_jax.models import pp_matting
 from matting_jax.models.backbones import hrnet
-from matting_jax.models.layers import BatchNorm
+from matting_jax.models.cost import multiply_adds
+from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import pp_matting as task
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "pp_matting.py"
+CONFIG = CONFIGS / "pp_matting.py"
 
 
 def variables(width, seed, rules="adjust"):
@@ -107,9 +107,13 @@ def test_alpha_teaches_detail_where_transition_is_likeliest_and_classes_never():
     np.testing.assert_array_equal(gradient[1][..., 0], likeliest == 1)
 
 
-@pytest.mark.parametrize("backbone, parameters", [
-    ("hrnet_w18", 24_503_954), ("hrnet_w48", 86_197_934),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "backbone, parameters",
+    [
+        ("hrnet_w18", 24_503_954),
+        ("hrnet_w48", 86_197_934),
+    ],
+)
 def test_parameters_are_those_of_the_official_networks(backbone, parameters):
     shapes = flat_shapes("pp_matting", {"backbone": backbone})
     assert sum(x.size for path, x in shapes.items() if path[0] == "params") == parameters
@@ -124,15 +128,18 @@ def test_multiply_adds_are_those_of_the_official_network():
     assert cost == pytest.approx(90.76e9, rel=2e-3)
 
 
-@pytest.mark.parametrize("keyword, missing", [
-    ("guidance", {"hrdb": ("gf_list", "gates")}),
-    ("pyramid_pooling", {"scb": ("stages",)}),
-    ("detail", {"hrdb": ("",)}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keyword, missing",
+    [
+        ("guidance", {"hrdb": ("gf_list", "gates")}),
+        ("pyramid_pooling", {"scb": ("stages",)}),
+        ("detail", {"hrdb": ("",)}),
+    ],
+)
 def test_an_ablation_lacks_its_own_parameters_alone(keyword, missing):
     shapes = flat_shapes("pp_matting", {"backbone": "hrnet_w18"})
     ablated = flat_shapes("pp_matting", {"backbone": "hrnet_w18", keyword: False})
-    (branch, beginnings), = missing.items()
+    ((branch, beginnings),) = missing.items()
 
     def is_missing(path):
         modules = [m for m in path[1:-1] if m != "psp_module"]
@@ -248,13 +255,16 @@ def test_test_time_rule_equals_official(pipeline):
     assert np.mean(np.abs(ours - golden["alpha"][0, ..., 0]) < 0.02) > 0.97
 
 
-@pytest.mark.parametrize(("backbone", "photo", "sizes"), [
-    ("hrnet_w48", (1536, 2048), [(1536, 2048), (1536, 2048)]),
-    ("hrnet_w48", (3000, 4001), [(1536, 2049), (1536, 2048)]),
-    ("hrnet_w18", (513, 700), [(512, 699), (512, 672)]),
-    ("hrnet_w18", (400, 600), [(400, 600), (384, 576)]),
-    ("hrnet_w18", (10, 40), [(10, 40), (32, 32)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backbone", "photo", "sizes"),
+    [
+        ("hrnet_w48", (1536, 2048), [(1536, 2048), (1536, 2048)]),
+        ("hrnet_w48", (3000, 4001), [(1536, 2049), (1536, 2048)]),
+        ("hrnet_w18", (513, 700), [(512, 699), (512, 672)]),
+        ("hrnet_w18", (400, 600), [(400, 600), (384, 576)]),
+        ("hrnet_w18", (10, 40), [(10, 40), (32, 32)]),
+    ],
+)
 def test_short_sides_are_reduced_to_that_of_the_backbones_config(backbone, photo, sizes):
     model = mj.create_model("pp_matting", backbone=backbone)
     assert pp_matting.resizes(model, *photo, 0) == sizes

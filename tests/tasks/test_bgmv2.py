@@ -1,6 +1,6 @@
 """BackgroundMattingV2's losses against the official programs, and its synthesis."""
+
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 import matting_jax as mj
-from matting_jax.checkpoint import item, open_checkpoints, read_variables
-from matting_jax.commandline import load_config
-from matting_jax.optimizer import create_optimizer
+from matting_jax.config import load_config
 from matting_jax.tasks import bgmv2 as task
-from matting_jax.train import initial_variables, train, training_model
+from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.train import initial_variables, train, training_model
+from matting_jax.workdir.checkpoint import item, open_checkpoints, read_variables
 from tests.conftest import compiled_quickly, on_folders
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "bgmv2.py"
+CONFIG = CONFIGS / "bgmv2.py"
 LOSSES = np.load(GOLDENS / "bgmv2_losses.npz")
 BASE = {"alpha": "pha", "foreground": "fgr", "error": "err"}
 REFINE = {

@@ -1,9 +1,9 @@
 """BiSeNet V2's synthesis and evaluation."""
+
 import csv
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -13,21 +13,23 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
-from matting_jax import checkpoint, models
-from matting_jax.commandline import load_config
-from matting_jax.evaluate import evaluate
+from matting_jax import models
+from matting_jax.config import load_config
+from matting_jax.evaluation.evaluate import evaluate
 from matting_jax.image import trimap
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.metrics.segmentation import confusion
 from matting_jax.models import bisenet_v2
-from matting_jax.models.layers import Conv
-from matting_jax.predict import predict
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.prediction.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
-from matting_jax.train import initial_variables, train, training_model
+from matting_jax.training.train import initial_variables, train, training_model
+from matting_jax.workdir import checkpoint
 from tests.conftest import compiled_quickly, on_folders, register
+from tests.helpers import CONFIGS
 from tests.test_parallel import one_equals_eight
 
-CONFIG = Path(__file__).parents[2] / "configs" / "bisenet_v2.py"
+CONFIG = CONFIGS / "bisenet_v2.py"
 
 
 def still(config):
@@ -148,6 +150,7 @@ def test_config_that_cannot_be_followed_is_refused(field, value, sentence):
 
 def matter_of(channels, statistics="cityscapes"):
     """A network whose logits are the image's first channels, a hundredfold."""
+
     def head(variables, inputs, name):
         return {"logits": 100 * inputs["image"][..., :channels]}[name]
 
@@ -294,8 +297,9 @@ def compare_devices():
     batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
     batch["index"] = np.arange(16, dtype=np.int32)
     one = one_equals_eight(config, model, drawn, batch)
-    assert not np.array_equal(one["state"]["params"]["head"]["kernel"],
-                              drawn["params"]["head"]["kernel"])  # fmt: skip
+    assert not np.array_equal(
+        one["state"]["params"]["head"]["kernel"], drawn["params"]["head"]["kernel"]
+    )
 
 
 def test_eight_devices_train_as_one(monkeypatch):

@@ -1,18 +1,17 @@
 """Deep Image Matting's losses against mmagic's, and its synthesis."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image import trimap
 from matting_jax.tasks import dim as task
+from tests.helpers import CONFIGS, GOLDENS
 from tests.tasks.test_modnet import photographs
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "dim.py"
+CONFIG = CONFIGS / "dim.py"
 LOSSES = np.load(GOLDENS / "dim_losses.npz")
 OFFICIAL = {"alpha": "loss_alpha", "composition": "loss_comp", "refinement": "loss_refine"}
 

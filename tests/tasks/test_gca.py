@@ -1,24 +1,28 @@
 """GCA's losses against the official trainer, and its synthesis."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image import trimap
 from matting_jax.image.colour import IMAGENET_STD
-from matting_jax.optimizer import learning_rate
 from matting_jax.tasks import gca as task
+from matting_jax.training.optimizer import learning_rate
+from tests.helpers import CONFIGS, GOLDENS
 from tests.tasks.test_dim import as_float
 from tests.tasks.test_modnet import photographs
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "gca.py"
+CONFIG = CONFIGS / "gca.py"
 LOSSES = np.load(GOLDENS / "gca_losses.npz")
-OFFICIAL = {"rec": "rec_l1", "comp": "comp_l1", "smooth_l1": "smooth_l1", "grad": "grad_l1",
-            "gabor": "gabor_l2"}  # fmt: skip
+OFFICIAL = {
+    "rec": "rec_l1",
+    "comp": "comp_l1",
+    "smooth_l1": "smooth_l1",
+    "grad": "grad_l1",
+    "gabor": "gabor_l2",
+}
 
 
 def golden_case():

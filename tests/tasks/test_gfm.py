@@ -1,19 +1,18 @@
 """GFM's losses and labels against the official code, and its synthesis."""
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image.pyramid import KERNEL
 from matting_jax.models.gfm import CLASSES, fuse
 from matting_jax.tasks import gfm as task
 from tests.conftest import compiled_quickly
 from tests.goldens import synth
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "gfm.py"
+CONFIG = CONFIGS / "gfm.py"
 HEIGHT, WIDTH = 160, 128
 
 
@@ -26,8 +25,9 @@ def golden():
 def truth(golden):
     seed = int(golden["seed"])
     names = {"alpha": "mask", "eroded": "erosion", "dilated": "dilation"}
-    truth = {ours: golden[theirs][None, ..., None] / np.float32(255)
-             for ours, theirs in names.items()}  # fmt: skip
+    truth = {
+        ours: golden[theirs][None, ..., None] / np.float32(255) for ours, theirs in names.items()
+    }
     truth["trimap"] = np.select(
         [golden["trimap"] == 128, golden["trimap"] == 255], [0.5, 1]
     ).astype(np.float32)[None, ..., None]
@@ -140,8 +140,9 @@ def rim_outputs(golden):
 def test_integration_learns_all_three_representations_and_their_alpha(golden, truth):
     """The sum of all losses, FT's classes those of the eroded foreground."""
     outputs = rim_outputs(golden)
-    config = config_of("rim", **{f"{name}_weight": 1.0 for name in
-                                 ("glance", "focus", "fusion", "composition")})  # fmt: skip
+    config = config_of(
+        "rim", **{f"{name}_weight": 1.0 for name in ("glance", "focus", "fusion", "composition")}
+    )
     inputs = {"image": image_of(truth)}
     total, terms = task.loss(outputs, inputs, truth, config)
     apart = {}
@@ -248,9 +249,10 @@ def test_kernels_are_drawn_for_each_sample_and_regions_are_twice_as_large(synthe
     for i, alpha in enumerate(truth["alpha"]):
         labels = {size: label(alpha, size) for size in range(3, 10)}
         same = [
-            size for size, ours in labels.items()
+            size
+            for size, ours in labels.items()
             if all(np.array_equal(ours[name], truth[name][i]) for name in ours)
-        ]  # fmt: skip
+        ]
         assert len(same) == 1
         sizes |= set(same)
     assert len(sizes) > 1

@@ -1,16 +1,15 @@
 """MODNet's losses against the official trainer, and its synthesis."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.tasks import modnet as task
+from tests.helpers import CONFIGS, GOLDENS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+CONFIG = CONFIGS / "modnet.py"
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +57,12 @@ def test_semantic_target_equals_official():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [(name, value) for name in ("semantic", "detail", "matte", "boundary", "compositional")
-     for value in (0.0, 2.0)],
-)  # fmt: skip
+    [
+        (name, value)
+        for name in ("semantic", "detail", "matte", "boundary", "compositional")
+        for value in (0.0, 2.0)
+    ],
+)
 def test_each_weight_of_the_loss_changes_its_part_alone(supervised, field, value):
     golden, _, terms, _ = supervised
     config = load_config(CONFIG, "official")
@@ -141,9 +143,7 @@ def test_each_sample_depends_on_its_own_key_alone(synthesize):
     inputs, truth = synthesize(keys, batch)
     order = np.array([2, 0, 3, 1])
     again = synthesize(keys[order], {name: x[order] for name, x in batch.items()})
-    for before, after in zip(
-        jax.tree.leaves((inputs, truth)), jax.tree.leaves(again), strict=True
-    ):
+    for before, after in zip(jax.tree.leaves((inputs, truth)), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(before[order], after)
 
 

@@ -1,19 +1,18 @@
 """Losses and synthesis of PaddleSeg's MODNet, the losses against its code."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image.trimap import paddleseg
-from matting_jax.optimizer import learning_rate
 from matting_jax.tasks import modnet_paddle as task
+from matting_jax.training.optimizer import learning_rate
+from tests.helpers import CONFIGS, GOLDENS
 from tests.tasks.test_modnet import photographs
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "modnet.py"
+CONFIG = CONFIGS / "modnet.py"
 LOSSES = np.load(GOLDENS / "modnet_paddle_losses.npz")
 NAMES = {"semantic": "semantic", "detail": "detail", "consistency": "fusion_con_sem"}
 
@@ -134,9 +133,7 @@ def test_each_sample_depends_on_its_own_key_alone():
     inputs, truth = synthesize(KEYS, batch)
     rows = np.array([2, 0, 3, 1])
     again = synthesize(KEYS[rows], {name: x[rows] for name, x in batch.items()})
-    for before, after in zip(
-        jax.tree.leaves((inputs, truth)), jax.tree.leaves(again), strict=True
-    ):
+    for before, after in zip(jax.tree.leaves((inputs, truth)), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(before[rows], after)
     widths = {float((x == 0.5).mean()) for x in truth["trimap"]}
     assert len(widths) > 1

@@ -1,22 +1,21 @@
 """PP-Matting's losses against the official code, and its synthesis."""
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matting_jax.commandline import load_config
+from matting_jax.config import load_config
 from matting_jax.image.filters import gradient_length
 from matting_jax.image.trimap import paddleseg
 from matting_jax.models.pp_matting import fuse
-from matting_jax.optimizer import learning_rate
 from matting_jax.tasks import pp_matting as task
+from matting_jax.training.optimizer import learning_rate
 from tests.conftest import compiled_quickly
+from tests.helpers import CONFIGS, GOLDENS
 from tests.tasks.test_modnet import photographs
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-CONFIG = Path(__file__).parents[2] / "configs" / "pp_matting.py"
+CONFIG = CONFIGS / "pp_matting.py"
 LOSSES = np.load(GOLDENS / "pp_matting_losses_s21.npz")
 PARTS = {
     "semantic": ("semantic",),
@@ -171,12 +170,15 @@ def test_everything_is_flipped_together():
         np.testing.assert_array_equal(ours, theirs[:, :, ::-1])
 
 
-@pytest.mark.parametrize(("change", "reaches"), [
-    ("blur", {"image", "foreground", "background", "alpha"}),
-    ("sharpen", {"image", "foreground", "background"}),
-    ("noise", {"image"}),
-    ("jpeg", {"image"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "reaches"),
+    [
+        ("blur", {"image", "foreground", "background", "alpha"}),
+        ("sharpen", {"image", "foreground", "background"}),
+        ("noise", {"image"}),
+        ("jpeg", {"image"}),
+    ],
+)
 def test_each_change_reaches_what_the_official_one_reaches(plain, change, reaches):
     inputs, truth = synthesis(**{change: 1.0})(KEYS, photographs())
     before, after = ({**x, **y} for x, y in (plain, (inputs, truth)))
@@ -217,12 +219,15 @@ def test_sharpened_edges_overshoot_by_the_drawn_weight():
     assert overshoot[:, 0].min() < 0.25 * half and overshoot[:, 0].max() < 0.5 * half
 
 
-@pytest.mark.parametrize(("variant", "steps", "backbone"), [
-    ("official", 300_000, "hrnet_w48"),
-    ("composition_1k", 300_000, "hrnet_w48"),
-    ("distinctions_646", 300_000, "hrnet_w48"),
-    ("human", 200_000, "hrnet_w18"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variant", "steps", "backbone"),
+    [
+        ("official", 300_000, "hrnet_w48"),
+        ("composition_1k", 300_000, "hrnet_w48"),
+        ("distinctions_646", 300_000, "hrnet_w48"),
+        ("human", 200_000, "hrnet_w18"),
+    ],
+)
 def test_recipes_are_the_published_ones(variant, steps, backbone):
     config = load_config(CONFIG, variant)
     assert (config.steps, config.batch_size, config.model.backbone) == (steps, 4, backbone)

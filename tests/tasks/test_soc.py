@@ -1,6 +1,6 @@
 """SOC against the official adaptation step, and its guarantees."""
+
 import shutil
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import matting_jax as mj
-from matting_jax.commandline import load_config
-from matting_jax.optimizer import create_optimizer
+from matting_jax.config import load_config
 from matting_jax.tasks import soc
 from matting_jax.tasks.modnet import semantic_target
-from matting_jax.train import train
+from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.train import train
 from tests.conftest import MODNET_SOC, compiled_quickly, on_folders, tiny_soc_config
 from tests.goldens import synth
-from tests.test_train import lines_of, saved
+from tests.helpers import GOLDENS
+from tests.training.test_train import lines_of, saved
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 HEADS = ("semantic", "detail", "alpha")
 
 
@@ -146,10 +146,17 @@ def test_semantics_of_three_classes_at_full_size_are_those_of_one_at_a_sixteenth
     frozen = outputs["frozen"]
     other = config.copy_and_resolve_references()
     other.task.update(dict(semantic="glance", detail="focus", classes=(0.0, 0.5, 1.0)))
-    three = {"glance": classes, "focus": detail, "alpha": alpha,
-             "frozen": {"focus": frozen["detail"], "alpha": frozen["alpha"]}}  # fmt: skip
-    one = {**outputs, "semantic": (subject[:, 7::16] + subject[:, 8::16])[:, :, 7::16] / 4
-           + (subject[:, 7::16] + subject[:, 8::16])[:, :, 8::16] / 4}  # fmt: skip
+    three = {
+        "glance": classes,
+        "focus": detail,
+        "alpha": alpha,
+        "frozen": {"focus": frozen["detail"], "alpha": frozen["alpha"]},
+    }
+    one = {
+        **outputs,
+        "semantic": (subject[:, 7::16] + subject[:, 8::16])[:, :, 7::16] / 4
+        + (subject[:, 7::16] + subject[:, 8::16])[:, :, 8::16] / 4,
+    }
     total, _ = soc.loss(three, {}, {}, other)
     expected, _ = soc.loss(one, {}, {}, config)
     assert float(total) == pytest.approx(float(expected), rel=1e-6)
@@ -181,10 +188,13 @@ def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch,
     assert epochs == (starts if refresh == "epoch" else [-1] * 12)
 
 
-@pytest.mark.parametrize("field, value, words", [
-    ("form", "papr", "did you mean 'paper'"),
-    ("refresh", "epochs", "did you mean 'epoch'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("form", "papr", "did you mean 'paper'"),
+        ("refresh", "epochs", "did you mean 'epoch'"),
+    ],
+)
 def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
     config = load_config(MODNET_SOC, "")
     config.init.checkpoint = "x"
@@ -231,10 +241,14 @@ def adapted(config):
         with compiled_quickly():
             grads, after, (terms, batch_stats) = step(state["params"])
         grads, after = (
-            {k.removeprefix("module."): x for k, x in mj.to_state_dict(
-                "modnet", {"params": tree, "batch_stats": state["batch_stats"]}).items()}
+            {
+                k.removeprefix("module."): x
+                for k, x in mj.to_state_dict(
+                    "modnet", {"params": tree, "batch_stats": state["batch_stats"]}
+                ).items()
+            }
             for tree in jax.tree.map(np.asarray, (grads, after))
-        )  # fmt: skip
+        )
     return golden, state, terms, jax.device_get(batch_stats), grads, after
 
 

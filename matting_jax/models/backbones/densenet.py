@@ -1,4 +1,5 @@
 """DenseNet-121 (Huang et al., 2017) without its classifier, names as torchvision has them."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from matting_jax.models.layers import Conv
+from matting_jax.models.layers.convolutions import Conv
 
 Array = jax.Array
 
@@ -28,8 +29,14 @@ class DenseLayer(nn.Module):
     def __call__(self, x: Array) -> Array:
         for i, (features, size) in enumerate(((4 * GROWTH, 1), (GROWTH, 3)), 1):
             x = nn.relu(self.norm(name=f"norm{i}")(x))
-            x = Conv(features, size, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
-                     name=f"conv{i}")(x)  # fmt: skip
+            x = Conv(
+                features,
+                size,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=he_normal,
+                name=f"conv{i}",
+            )(x)
         return x
 
 
@@ -61,8 +68,14 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         x = nn.avg_pool(nn.relu(self.norm(name="norm")(x)), (2, 2), (2, 2))
-        return Conv(x.shape[-1] // 2, 1, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
-                    name="conv")(x)  # fmt: skip
+        return Conv(
+            x.shape[-1] // 2,
+            1,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=he_normal,
+            name="conv",
+        )(x)
 
 
 class DenseNet121(nn.Module):
@@ -79,8 +92,7 @@ class DenseNet121(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> list[Array]:
-        x = Conv(64, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal,
-                 name="conv0")(x)  # fmt: skip
+        x = Conv(64, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal, name="conv0")(x)
         x = nn.relu(self.norm(name="norm0")(x))
         taps = [x]
         for i, depth in enumerate(DEPTHS, 1):

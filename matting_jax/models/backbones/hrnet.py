@@ -4,6 +4,7 @@ Up to four branches, each at half the size of the one before, run side by side a
 they have found. Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/backbone/hrnet.py, whose
 names the modules have. Convolutions pad as TensorFlow does.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -13,7 +14,8 @@ import jax
 from flax import linen as nn
 
 from matting_jax.image.geometry import upsample
-from matting_jax.models.layers import Conv, computed_once, rematerialised
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.forms import computed_once, rematerialised
 
 Array = jax.Array
 

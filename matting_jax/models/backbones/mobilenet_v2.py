@@ -1,4 +1,5 @@
 """MobileNetV2 (Sandler et al., 2018) without its classifier, as MODNet and BGMv2 use it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -6,7 +7,10 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from matting_jax.models.layers import Conv, DepthwiseConv, Init, he_uniform, relu6
+from matting_jax.models.layers.activations import relu6
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.initialisers import Init, he_uniform
 
 # expansion, output channels, blocks, stride of the first: table 2 of the paper
 STAGES = (
@@ -81,8 +85,15 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
         def conv_norm(x, index, features, size, stride, kernel_init):
-            x = Conv(features, size, stride, use_bias=False, dtype=self.dtype,
-                     kernel_init=kernel_init, name=f"features_{index}_0")(x)  # fmt: skip
+            x = Conv(
+                features,
+                size,
+                stride,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=kernel_init,
+                name=f"features_{index}_0",
+            )(x)
             return relu6(self.norm(name=f"features_{index}_1")(x))
 
         names = TAPS if self.output_stride == 32 else DILATED_TAPS

@@ -1,4 +1,5 @@
 """ResNet (He et al., 2016) without its classifier, names and layers as torchvision has them."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -6,7 +7,10 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from matting_jax.models.layers import Conv, Init, computed_once, max_pool3
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.forms import computed_once
+from matting_jax.models.layers.initialisers import Init
+from matting_jax.models.layers.pooling import max_pool3
 
 Array = jax.Array
 
@@ -64,8 +68,16 @@ def conv(
     name: str,
 ) -> Conv:
     """A convolution of a ResNet, in the types of `block`."""
-    return Conv(features, size, stride, use_bias=False, dtype=block.dtype, kernel_init=kernel_init,
-                dilation=dilation, name=name)  # fmt: skip
+    return Conv(
+        features,
+        size,
+        stride,
+        use_bias=False,
+        dtype=block.dtype,
+        kernel_init=kernel_init,
+        dilation=dilation,
+        name=name,
+    )
 
 
 def shortcut(block: Any, x: Array, features: int) -> Array:
@@ -117,7 +129,13 @@ class ResNet(nn.Module):
             for i in range(depth):
                 stride = 2 if layer > 0 and i == 0 and not kept else 1
                 dilated = {"dilation": 2} if kept and i > 0 else {}
-                x = block(64 * 2**layer, stride, self.norm, self.dtype, **dilated,
-                          name=f"layer{layer + 1}_{i}")(x)  # fmt: skip
+                x = block(
+                    64 * 2**layer,
+                    stride,
+                    self.norm,
+                    self.dtype,
+                    **dilated,
+                    name=f"layer{layer + 1}_{i}",
+                )(x)
             taps.append(x)
         return taps

@@ -1,4 +1,5 @@
 """VGG-16 (Simonyan & Zisserman, 2015) without its classifier, as Deep Image Matting uses it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -6,8 +7,9 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from matting_jax.models.layers import Conv, xavier_normal
-from matting_jax.models.pooling import max_pool
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.initialisers import xavier_normal
+from matting_jax.models.layers.pooling import max_pool
 
 # channels and number of convolutions of each block: configuration D of the paper
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

@@ -1,0 +1,1 @@
+"""Programs that measure by the clock."""

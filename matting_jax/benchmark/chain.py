@@ -1,0 +1,91 @@
+"""How well a network makes the trimaps of another: the measurement behind `trimap_from.RULES`.
+
+    python -m matting_jax.benchmark.chain FIRST SECOND
+        [--heads NAME ...] [--sure ...] [--margin ...]
+
+FIRST and SECOND are workdirs, of a network that makes trimaps and of one that takes them. For each
+rule, on the test images of SECOND's config: the share of pixels left unknown, how many of those
+with an alpha between 0 and 255 are among them, the share of all pixels that is known and wrong by
+more than a half, and the MAD of SECOND over whole images. `--directory` is where TFDS keeps its
+data, if not where SECOND was trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+import matting_jax as mj
+from matting_jax.config import read_config
+from matting_jax.convert import load_checkpoint
+from matting_jax.data import EvaluationImage, evaluation_images
+from matting_jax.image.geometry import resize_bilinear
+from matting_jax.prediction.load import first_network
+from matting_jax.prediction.matter import Matter
+from matting_jax.prediction.trimap_from import RULES, known, trimap
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("--heads", nargs="+", metavar="NAME")
+    parser.add_argument("--sure", nargs="+", type=float, default=[0.8, 0.95])
+    parser.add_argument("--margin", nargs="+", type=float, default=[0.0, 0.01, 0.02, 0.04])
+    parser.add_argument("--directory")
+    flags = parser.parse_args(arguments)
+    config = read_config(Path(flags.second))
+    config.data.directory = flags.directory or config.data.directory
+    images = list(evaluation_images(config))
+    first = first_network(flags.first, None, config)
+    variables = load_checkpoint(config.name, flags.second, **config.model)
+    second = Matter(config.name, variables, test_time=config.test_time, **config.model)
+
+    if first.result == "alpha":
+        alone = [mean_error(first(x.image), x) for x in images]
+        print(f"alpha of {first.name} itself: MAD {np.mean(alone):.4f}")
+    true = [mean_error(second(x.image, trimap=x.trimap), x) for x in images]
+    unknown = np.mean([np.mean(x.trimap == 128) for x in images])
+    print(f"{second.name} with trimaps of the true alpha: MAD {np.mean(true):.4f}, {unknown:.1%}")
+    print("head       sure   margin   unknown   soft pixels in it   known and wrong   MAD")
+    for head in flags.heads or [RULES[first.name].head]:
+        maps = [known(first.name, head, whole_head(first, x.image, head)) for x in images]
+        for sure, margin in product(flags.sure, flags.margin):
+            made = [trimap(*both, sure, margin) for both in maps]
+            rows = [row(second, *pair) for pair in zip(images, made, strict=True)]
+            unknown, soft, wrong, error = np.nanmean(rows, axis=0)
+            print(
+                f"{head:10} {sure:<6g} {margin:<8g} {unknown:<9.1%} {soft:<19.1%} "
+                f"{wrong:<17.1%} {error:.4f}",
+                flush=True,
+            )
+
+
+def whole_head(first: Matter, photo: np.ndarray, head: str) -> np.ndarray:
+    """The output [H, W, C] of the first network at the photo's size."""
+    if head not in ("alpha", first.result):
+        return resize_bilinear(first.one_head(first.images(photo), head), *photo.shape[:2])
+    output = first(photo)
+    return output[..., None] if output.ndim == 2 else output
+
+
+def row(second: Matter, image: EvaluationImage, made: np.ndarray) -> list[float]:
+    """The four columns of one image, whose first network made a trimap [H, W]."""
+    truth, unknown = image.alpha / 255, made == 0.5
+    soft = (image.alpha > 0) & (image.alpha < 255)
+    wrong = ~unknown & (np.abs(made - truth) > 0.5)
+    error = mean_error(second(image.image, trimap=made), image)
+    return [unknown.mean(), unknown[soft].mean() if soft.any() else np.nan, wrong.mean(), error]
+
+
+def mean_error(alpha: np.ndarray, image: EvaluationImage) -> float:
+    """The MAD of an alpha [H, W] over the whole image."""
+    return mj.metrics.mad(alpha, image.alpha / np.float32(255))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

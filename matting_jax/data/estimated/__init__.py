@@ -1,0 +1,1 @@
+"""Foreground colours and denoised copies, computed once and cached."""

@@ -1,0 +1,133 @@
+"""Denoised copies of images, made once: RSSN lets both parts of some composites share their quiet.
+
+python -m matting_jax.data.estimated.denoise FOLDER
+
+writes FOLDER_denoise/NAME.png for each image NAME.* of FOLDER and the folders below it, where
+training looks for it; the transparency of cut-outs stays as it is. Copies that exist are kept, so
+that an interrupted run goes on. Needs
+`pip install -e '.[denoise]'`: non-local means of scikit-image, whose licence binds nobody. BM3D,
+which the released recipe took, exists for Python as binaries for non-commercial use only.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from matting_jax.data.estimated.denoised import copies_folder, copy_of
+from matting_jax.data.files.images import is_image, read_header, read_image, read_rgba
+from matting_jax.files import written_whole
+
+
+def denoise(image: np.ndarray) -> np.ndarray:
+    """A photo uint8 [H, W, 3] without its noise, whose deviation is estimated: uint8 [H, W, 3].
+
+    Source: Buades, Coll and Morel, A Non-Local Algorithm for Image Denoising, CVPR 2005.
+    """
+    from skimage.restoration import denoise_nl_means  # an extra, slow to import
+
+    sigma = noise_deviation(image) / 255
+    if sigma == 0:
+        return image
+    quiet = denoise_nl_means(
+        np.divide(image, 255, dtype=np.float32),
+        patch_size=5,
+        patch_distance=6,
+        h=0.8 * sigma,
+        sigma=sigma,
+        channel_axis=-1,
+    )
+    return np.rint(255 * np.clip(quiet, 0, 1)).astype(np.uint8)
+
+
+def noise_deviation(image: np.ndarray) -> float:
+    """The deviation of the noise in a photo uint8 [H, W, 3], in its units.
+
+    The median of what the diagonals of 2 x 2 pixels differ by, which edges hardly move. Source:
+    Donoho and Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, Biometrika 1994.
+    """
+    x = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].astype(np.float32)
+    diagonal = (x[::2, ::2] - x[::2, 1::2] - x[1::2, ::2] + x[1::2, 1::2]) / 2
+    return float(np.median(np.abs(diagonal)) / 0.6745) if diagonal.size else 0.0
+
+
+def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
+    """Writes the copies of all images below `folder` that `output` lacks, and returns them.
+
+    Raises ValueError where there is no image, where two would become one, or where some cannot be
+    read; the others are written all the same.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    paths = sorted(path for path in folder.rglob("*") if is_image(path))
+    paths = [path for path in paths if output.resolve() not in path.resolve().parents]
+    if not paths:
+        raise ValueError(f"{folder} holds no image file.")
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        target = copy_of(path, folder, output)
+        if target in targets:
+            raise ValueError(f"{targets[target]} and {path} would become one copy: rename one.")
+        targets[target] = path
+    missing = {target: path for target, path in targets.items() if not target.exists()}
+    # Threads would wait for one another.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn) as pool:
+        made = pool.map(write_copy, missing.values(), missing)
+        faults = list(tqdm(made, "denoising", len(missing), unit="image", disable=None))
+    faults = [fault for fault in faults if fault]
+    if faults:
+        raise ValueError("\n".join(faults))
+    return list(missing)
+
+
+def write_copy(path: Path, target: Path) -> str | None:
+    """Writes the denoised copy of `path` as `target`; returns why not where that cannot be."""
+    try:
+        if read_header(path).transparent:
+            rgba = read_rgba(path)
+            copy = np.dstack([denoise(rgba[..., :3]), rgba[..., 3]])
+        else:
+            copy = denoise(read_image(path))
+    except ValueError as error:
+        return str(error)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(target) as file:
+        Image.fromarray(copy).save(file, compress_level=1)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m matting_jax.data.estimated.denoise", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("folder", type=Path, help="folder of images")
+    parser.add_argument("--output", type=Path, help="folder for the copies: FOLDER_denoise")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    given = parser.parse_args(argv)
+    # FOLDER may be "." or end in "..".
+    folder = given.folder.expanduser().resolve()
+    output = given.output or copies_folder(folder)
+    try:
+        import skimage  # noqa: F401
+
+        made = denoise_folder(folder, output, given.workers)
+    except ModuleNotFoundError:
+        print("denoising needs scikit-image: pip install -e '.[denoise]'", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{len(made)} copies written: {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

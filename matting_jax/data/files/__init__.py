@@ -1,0 +1,1 @@
+"""Images, trimaps and labels on disk, in folders and lists."""

@@ -1,0 +1,36 @@
+"""Trimaps to be tested on: read from files, or made from alpha where there are none."""
+
+import numpy as np
+
+from matting_jax.data.files.images import File, read_alpha
+from matting_jax.image.morphology import all_within
+
+BACKGROUND, UNKNOWN, FOREGROUND = np.uint8(0), np.uint8(128), np.uint8(255)
+
+
+def read_trimap(file: File) -> np.ndarray:
+    """Reads a trimap: uint8 [H, W], 0 below 85, 255 from 170 on, else 128.
+
+    Raises ValueError, naming the file, when it cannot be read.
+    """
+    grey = read_alpha(file)
+    return np.where(grey < 85, BACKGROUND, np.where(grey < 170, UNKNOWN, FOREGROUND))
+
+
+def from_alpha(alpha: np.ndarray, distance: float) -> np.ndarray:
+    """A trimap uint8 [H, W] (0, 128, 255) of alpha uint8 [H, W].
+
+    Foreground is what has nothing but alpha 255 within `distance` pixels, background what has
+    nothing but 0; distances are Euclidean.
+    """
+    foreground = all_within(alpha == 255, distance)
+    background = all_within(alpha == 0, distance)
+    return np.where(foreground, FOREGROUND, np.where(background, BACKGROUND, UNKNOWN))
+
+
+def check_distance(distance: float) -> None:
+    """Raises ValueError when config.data.test.trimap_distance is no distance."""
+    if distance < 0:
+        raise ValueError(
+            f"config.data.test.trimap_distance is {distance}, but must not be negative."
+        )

@@ -1,0 +1,1 @@
+"""TFDS: reading prepared data sets, and what `datasets/` builds with."""

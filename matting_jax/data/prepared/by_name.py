@@ -1,0 +1,81 @@
+"""Data sets whose parts lie in folders beside one another, in files of the same names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from matting_jax.data.files.images import is_image, read_alpha, read_image
+from matting_jax.data.prepared.examples import check_sizes, png
+from matting_jax.data.prepared.manual import Path, absent, check_missing
+
+# Splits by name; of each the features, and the folders that hold their files.
+Layout = Mapping[str, Mapping[str, str]]
+Example = tuple[int, dict[str, Any]]
+
+
+def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str]:
+    """`feature`, a foreground, from the folder `made` if it is there, else from `photos`, whose
+    colours `examples` then estimates."""
+    if (manual / made).exists():
+        return {feature: made}
+    return {feature.replace("foreground", "photo"): photos}
+
+
+def splits(
+    builder: tfds.core.GeneratorBasedBuilder, manual: Path, layout: Layout
+) -> dict[str, Any]:
+    """The splits of `layout`, whose folders lie below `manual`, each with its examples.
+
+    Raises ValueError that names every missing file or folder, and how to get the data set.
+    """
+    missing: dict[str, None] = {}
+    found = {
+        split: files({part: manual / folder for part, folder in folders.items()}, missing)
+        for split, folders in layout.items()
+    }
+    check_missing(missing, builder.name, builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
+    return {split: builder._generate_examples(same) for split, same in found.items()}
+
+
+def files(folders: Mapping[str, Path], missing: dict[str, None]) -> list[dict[str, Any]]:
+    """The files of each name, by part, and the `name`, sorted; what is missing is noted."""
+    missing |= absent(folders.values())
+    there = {part: _by_stem(folder) for part, folder in folders.items() if folder.exists()}
+    stems = sorted(set().union(*there.values()))
+    for part, same in there.items():
+        lacking = [stem for stem in stems if stem not in same] if same else ["*"]
+        missing |= {str(folders[part] / f"{stem}.*"): None for stem in lacking}
+    return [
+        {part: same.get(stem) for part, same in there.items()} | {"name": stem} for stem in stems
+    ]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.iterdir() if is_image(path)}
+
+
+def examples(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """TFDS's examples of `files`, in which the colours of a `photo` become its `foreground`.
+
+    Those of a `photo_denoised` become `foreground_denoised`. Raises ValueError, naming both files,
+    where parts differ in size.
+    """
+    for same in found:
+        first, *others = [file for part, file in same.items() if part != "name"]
+        for other in others:
+            check_sizes(first, other)
+        yield {
+            part.replace("photo", "foreground"): _foreground(file, same["alpha"])
+            if part.startswith("photo")
+            else file
+            for part, file in same.items()
+        }
+
+
+def _foreground(photo: Path, alpha: Path) -> bytes:
+    """The colours of what is seen in a photo through its alpha, estimated: a PNG file."""
+    from matting_jax.image.foreground import multilevel  # slow to import
+
+    return png(np.asarray(multilevel(read_image(photo), read_alpha(alpha))))

@@ -1,0 +1,48 @@
+"""Multiply-adds of a function, counted from its operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend import core
+
+
+def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
+    """Multiply-adds of the convolutions and matrix products in one call of `function`.
+
+    `arguments`: arrays or their shapes; nothing is computed. What no result needs is not counted.
+    """
+    program = jax.jit(function).trace(*arguments).jaxpr
+    return count(program.jaxpr)
+
+
+def count(jaxpr: core.Jaxpr) -> int:
+    """The sum over the equations that lead to the results, and over the programs within them."""
+    needed = {v for v in jaxpr.outvars if isinstance(v, core.Var)}
+    total = 0
+    for equation in reversed(jaxpr.eqns):
+        if not needed.intersection(equation.outvars):
+            continue
+        needed.update(v for v in equation.invars if isinstance(v, core.Var))
+        total += count_equation(equation)
+    return total
+
+
+def count_equation(equation: core.JaxprEqn) -> int:
+    parameters = equation.params
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    if equation.primitive.name == "conv_general_dilated":
+        kernel = equation.invars[1].aval
+        features = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
+        return equation.outvars[0].aval.size * (kernel.size // features)
+    if equation.primitive.name == "cond":
+        return max(count(b.jaxpr) for b in parameters["branches"])
+    inner = [p for p in parameters.values() if isinstance(p, core.Jaxpr | core.ClosedJaxpr)]
+    repeats = parameters["length"] if equation.primitive.name == "scan" else 1
+    return repeats * sum(count(getattr(p, "jaxpr", p)) for p in inner)

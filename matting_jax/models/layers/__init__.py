@@ -1,0 +1,1 @@
+"""Layers that networks share, in forms that are exact and fast."""

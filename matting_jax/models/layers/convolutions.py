@@ -1,0 +1,174 @@
+"""Convolutions padded as in PyTorch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+
+from matting_jax.image.geometry import upsample
+from matting_jax.models.layers.forms import is_cpu_form
+from matting_jax.models.layers.initialisers import Init, he_uniform
+
+Array = jax.Array
+
+Dtype = Any
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+AT_ONCE = 256
+
+
+class Conv(nn.Module):
+    """Convolution with the same padding on all four sides, as PyTorch pads.
+
+    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
+    stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
+    `products_first` computes it as `convolve_products_first` does, which is for stride and dilation
+    1 and no padding alone.
+    Parameters `kernel` [k, k, C, features] and `bias` [features].
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int | str | None = None
+    use_bias: bool = True
+    dtype: Dtype = None
+    kernel_init: Init = he_uniform
+    dilation: int = 1
+    bias_init: Init = nn.initializers.zeros
+    products_first: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if self.products_first:
+            y = convolve_products_first(x, kernel)
+        else:
+            y = convolve(x, kernel, self.stride, self.padding, self.dilation)
+        return y if bias is None else y + bias
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    stride: int = 1,
+    padding: int | str | None = None,
+    dilation: int = 1,
+) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], padded as by `Conv`."""
+    size = kernel.shape[0]
+    if size == stride == 1:
+        return pointwise(x, kernel[0, 0])
+    pad = dilation * (size // 2) if padding is None else padding
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        pad if pad == "SAME" else ((pad, pad), (pad, pad)),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=DIMENSIONS,
+    )
+
+
+def convolve_products_first(x: Array, kernel: Array) -> Array:
+    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], without padding, for small images.
+
+    The products of a pixel with all taps are one matrix product; their sums are taken after that,
+    of `AT_ONCE` images at a time. Of many small images with few features this is twice as fast on
+    CPU, though it multiplies at the edges what no sum takes.
+    """
+    size, _, channels, features = kernel.shape
+    height, width = (side - size + 1 for side in x.shape[1:3])
+    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+
+    def one(image: Array) -> Array:
+        products = pointwise(image, taps).reshape(*image.shape[:2], size, size, features)
+        return sum(
+            products[i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
+        )
+
+    return lax.map(one, x, batch_size=AT_ONCE)
+
+
+def pointwise(x: Array, kernel: Array) -> Array:
+    """1x1 convolution of x [B, H, W, C] by kernel [C, D] as one matrix product.
+
+    Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
+    """
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def pad_sides(x: Array, sides: tuple[int, int], interior: int = 0) -> Array:
+    """x [B, H, W, C] with `sides` = (H and W low, high) rows and columns of zeros around it."""
+    low, high = sides
+    edge = (low, high, interior)
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), edge, edge, (0, 0, 0)))
+
+
+class UpsampledConv(nn.Module):
+    """Convolution of the twice enlarged input, padded by kernel_size // 2.
+
+    x [B, H, W, C] -> [B, 2H, 2W, features]; parameters as of `Conv`. On CPU the products of each
+    tap are taken before the enlargement, with which they commute: a quarter of the multiply-adds,
+    worth it where there are many more channels than features.
+    """
+
+    features: int
+    kernel_size: int
+    dtype: Dtype = None
+    kernel_init: Init = he_uniform
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size, channels = self.kernel_size, x.shape[-1]
+        kernel = self.param("kernel", self.kernel_init, (size, size, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if is_cpu_form(self.form):
+            taps = pointwise(x, kernel.transpose(2, 0, 1, 3).reshape(channels, -1))
+            return sum_taps(upsample(taps), size) + bias
+        pad = ((size // 2, size // 2),) * 2
+        y = lax.conv_general_dilated(upsample(x), kernel, (1, 1), pad, dimension_numbers=DIMENSIONS)
+        return y + bias
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def sum_taps(taps: Array, size: int) -> Array:
+    """Sum over the size * size taps, each a share of the channels of [B, H, W, size * size * D] and
+    shifted to its place under zero padding: [B, H, W, D]."""
+    _, height, width, channels = taps.shape
+    features = channels // size**2
+    padded = pad_sides(taps, (size // 2, size // 2))
+    total = None
+    for tap in range(size**2):
+        i, j = divmod(tap, size)
+        first = tap * features
+        shifted = padded[:, i : i + height, j : j + width, first : first + features]
+        total = shifted if total is None else total + shifted
+    return total
+
+
+def sum_taps_forward(taps: Array, size: int):
+    return sum_taps(taps, size), None
+
+
+def sum_taps_backward(size: int, _, g: Array):
+    height, width = g.shape[1:3]
+    padded = pad_sides(g, (size // 2, size // 2))
+    offsets = [divmod(tap, size) for tap in reversed(range(size**2))]
+    shifted = [padded[:, i : i + height, j : j + width] for i, j in offsets]
+    return (jnp.concatenate(shifted, axis=-1),)
+
+
+sum_taps.defvjp(sum_taps_forward, sum_taps_backward)

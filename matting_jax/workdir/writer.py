@@ -1,0 +1,57 @@
+"""What a run leaves to read: metrics.jsonl, TensorBoard events, previews."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+
+from matting_jax.files import written_whole
+
+
+class Writer:
+    """Scalars and pictures of one run, in its workdir.
+
+    `first_step`: where a run goes on, or -1 for a new one; lines of later steps, left by a run that
+    ended after its last checkpoint, are taken away.
+    """
+
+    def __init__(self, workdir: Path, first_step: int):
+        self.workdir = workdir
+        self.lines = workdir / "metrics.jsonl"
+        if self.lines.exists():
+            kept = [x for x in self.lines.read_text().splitlines() if step_of(x) <= first_step]
+            with written_whole(self.lines) as file:
+                file.write_text("".join(line + "\n" for line in kept))
+        self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, and a TensorBoard scalar for each value."""
+        values = {name: float(value) for name, value in values.items()}
+        with self.lines.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.events.add_scalar(name, value, step)
+
+    def preview(self, step: int, picture: np.ndarray) -> Path:
+        """A picture [H, W, 3] uint8 as previews/step_NNNNNN.png; returns where it lies."""
+        path = self.workdir / "previews" / f"step_{step:06d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+        self.events.add_image("preview", picture, step, dataformats="HWC")
+        return path
+
+    def close(self) -> None:
+        self.events.close()
+
+
+def step_of(line: str) -> int:
+    """The step of a line of metrics.jsonl; a line cut short counts as too late to keep."""
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError):
+        return np.iinfo(np.int64).max

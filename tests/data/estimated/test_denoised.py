@@ -1,0 +1,126 @@
+"""Denoised copies beside the training images reach the batch, cropped as the images themselves."""
+
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from matting_jax import data
+from matting_jax.data.estimated import denoise
+from matting_jax.data.pipeline import train_batches
+
+RULES = {
+    "rescale": dict(size=32, rescale=(24, 48), around="unknown"),
+    "windows": dict(size=32, windows=(32, 40, 64), around="unknown"),
+}
+
+
+def make_copies(folder):
+    """Copies of the images below a folder as denoise.py leaves them, 50 darker."""
+    made = {path for path in folder.rglob("*.png")}
+    for path in made:
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[..., :3] -= np.minimum(pixels[..., :3], 50)
+        copy = folder.with_name(f"{folder.name}_denoise") / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(copy)
+
+
+@pytest.fixture
+def wanting(config, photos, backgrounds):
+    """A config of folders that wants denoised copies, colours from 50 to 249."""
+    for path in [*photos.glob("image/*"), *backgrounds.rglob("*.png")]:
+        width, height = Image.open(path).size
+        pixels = np.random.default_rng(ord(path.stem[0])).integers(50, 250, (height, width, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    config.data.train.foregrounds, config.data.train.backgrounds = str(photos), str(backgrounds)
+    config.synthesis = ConfigDict(dict(rssn=dict(denoise=0.5)))
+    return config
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("keep", [False, True])
+def test_copies_are_cropped_alike(wanting, photos, backgrounds, rule, keep):
+    make_copies(photos / "image")
+    make_copies(backgrounds)
+    wanting.data.crop, wanting.data.keep_decoded = ConfigDict(RULES[rule]), keep
+    source = data.train_source(wanting)
+    (batch,) = train_batches(source, wanting, 0, 1)
+    for part in ("foreground", "background"):
+        image, copy = (batch[name].astype(int) for name in (part, f"{part}_denoised"))
+        # Colours under alpha 0 may be padding.
+        seen = (batch["alpha"][..., 0] > 0) | (part == "background")
+        assert np.abs((image - copy)[seen] - 50).max() <= 1
+    wanting.synthesis.rssn.denoise = 0.0
+    (plain,) = train_batches(data.train_source(wanting), wanting, 0, 1)
+    assert plain.keys() == {"foreground", "alpha", "background", "index"}
+    for name, array in plain.items():
+        np.testing.assert_array_equal(array, batch[name])
+
+
+def test_a_second_foreground_has_its_copy(wanting, photos, backgrounds):
+    make_copies(photos / "image")
+    make_copies(backgrounds)
+    wanting.data.train.combine = 0.5
+    wanting.data.crop = ConfigDict(
+        dict(
+            size=32,
+            around="unknown",
+            affine=dict(
+                rotation=30.0,
+                scale=(0.8, 1.25),
+                shear=10.0,
+                flip=0.5,
+                square=0.0,
+                square_size=32,
+            ),
+        )
+    )
+    (batch,) = train_batches(data.train_source(wanting), wanting, 0, 1)
+    for part, alpha in (("foreground", "alpha"), ("foreground2", "alpha2")):
+        image, copy = (batch[name].astype(int) for name in (part, f"{part}_denoised"))
+        seen = batch[alpha][..., 0] > 0
+        assert seen.any() and np.all((image - copy)[seen] == 50)
+
+
+def test_colours_of_copies_are_estimated_as_those_of_the_photos(wanting, photos, backgrounds):
+    make_copies(photos / "image")
+    make_copies(backgrounds)
+    wanting.data.foreground_colours = "estimate"
+    source = data.train_source(wanting)
+    (colours, alpha), (quiet, same) = source.foregrounds[0], source.denoised.foregrounds[0]
+    np.testing.assert_array_equal(alpha, same)
+    difference = colours.astype(int) - quiet
+    assert np.median(difference) == 50 and np.abs(difference[alpha == 255] - 50).max() <= 1
+
+
+def test_what_is_missing_is_said_with_the_command(wanting, plates, photos, backgrounds):
+    with pytest.raises(ValueError, match=rf"foregrounds: 5 of 5 .*denoise {photos}/image, or set"):
+        data.train_source(wanting)
+    make_copies(photos / "image")
+    with pytest.raises(ValueError, match=rf"3 of 3 images .*_denoise/0.png: .* {backgrounds}, or"):
+        data.train_source(wanting)
+    make_copies(backgrounds)
+    Image.new("RGB", (4, 4)).save(photos / "image_denoise" / "b.png")
+    with pytest.raises(ValueError, match=r"b.png has another size than .*/b.png: delete it"):
+        data.train_source(wanting)
+    (photos / "image_denoise" / "b.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="foregrounds: .*image_denoise/b.png"):
+        data.train_source(wanting)
+    wanting.data.train.foregrounds = ""
+    with pytest.raises(ValueError, match="The data set tiny_plates has no denoised copies"):
+        data.train_source(wanting, plates[0])
+
+
+def test_command_writes_where_training_looks(wanting, photos, backgrounds, monkeypatch, capsys):
+    pytest.importorskip("skimage")
+    shutil.move(photos / "image" / "a.png", photos / "image" / "ä.png")
+    shutil.move(photos / "alpha" / "a.png", photos / "alpha" / "ä.png")
+    monkeypatch.chdir(photos / "image")
+    assert denoise.main([".", "--workers", "1"]) == 0
+    assert denoise.main([str(backgrounds), "--workers", "1"]) == 0
+    source = data.train_source(wanting)
+    pair = np.asarray(Image.open(photos / "image" / "b.png"))
+    np.testing.assert_array_equal(source.denoised.foregrounds[0][0], denoise.denoise(pair))

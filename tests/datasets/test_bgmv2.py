@@ -1,0 +1,158 @@
+"""BackgroundMattingV2's data are prepared from files laid out as their owners send them."""
+
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from matting_jax import data
+from tests.datasets.test_composition_1k import noise
+
+FRAMES = {"train": ["0001/00000", "0001/00001", "0000/00007"], "test": ["0100/00000", "0100/00001"]}
+PHOTOS = ["0051115Q_000001_0041", "0063103A_0005"]
+BACKGROUNDS = {"train": ["sea.jpg", "city/night.png"], "valid": ["a.png", "b.png"]}
+
+
+def draw(folder):
+    """All three with few and small images."""
+
+    def save(array, *place):
+        path = folder.joinpath(*place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+
+    for split, names in FRAMES.items():
+        for seed, name in enumerate(names):
+            place = folder / "VideoMatte240K_JPEG_SD" / split
+            save(noise(seed, 18, 32, 3), place, "fgr", f"{name}.jpg")
+            save(noise(10 + seed, 18, 32), place, "pha", f"{name}.jpg")
+        (place / "fgr" / ".DS_Store").touch()
+    for seed, name in enumerate(PHOTOS):
+        save(noise(20 + seed, 20, 16, 4), folder / "PhotoMatte85", f"{name}.png")
+    for split, names in BACKGROUNDS.items():
+        for seed, name in enumerate(names):
+            save(noise(30 + seed, 12 + 20 * seed, 30, 3), folder / "Backgrounds" / split, name)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config that trains and tests on them; the files lie where TFDS looks for them."""
+    draw(tmp_path / "downloads" / "manual")
+    train = dict(
+        dataset="videomatte240k/sd",
+        split="train",
+        foregrounds="",
+        backgrounds="",
+        images="",
+        background_dataset="backgrounds",
+        background_split="train",
+    )
+    test = dict(
+        dataset="photomatte85",
+        split="test",
+        images="",
+        background_dataset="backgrounds",
+        background_split="valid",
+    )
+    group = dict(
+        train=train,
+        test=test,
+        directory=str(tmp_path),
+        cache=str(tmp_path / "cache"),
+        workers=2,
+        skip_bad=False,
+        keep_decoded=False,
+        crop=dict(size=32, rescale=(32, 32), around="anywhere"),
+    )
+    return ConfigDict(dict(data=group))
+
+
+def opened(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_frames_are_trained_on_over_the_backgrounds_of_a_folder(config, tmp_path):
+    source = data.train_source(config)
+    counts = "3 foregrounds, 2 backgrounds"
+    assert source.description == f"{counts}, videomatte240k/sd/train, backgrounds/train"
+    manual = tmp_path / "downloads/manual"
+    folder = manual / "VideoMatte240K_JPEG_SD/train"
+    for name, (colours, alpha) in zip(sorted(FRAMES["train"]), source.foregrounds, strict=True):
+        np.testing.assert_array_equal(colours, opened(folder / "fgr" / f"{name}.jpg"))
+        np.testing.assert_array_equal(alpha, opened(folder / "pha" / f"{name}.jpg"))
+    for name, image in zip(sorted(BACKGROUNDS["train"]), source.backgrounds, strict=True):
+        np.testing.assert_array_equal(image, opened(manual / "Backgrounds/train" / name))
+
+
+def test_photos_are_scored_with_the_background_they_were_laid_over(config, tmp_path):
+    images = data.evaluation_images(config)
+    assert [image.name for image in images] == sorted(PHOTOS)
+    manual = tmp_path / "downloads/manual"
+    for image, behind in zip(images, BACKGROUNDS["valid"], strict=True):
+        rgba = opened(manual / "PhotoMatte85" / f"{image.name}.png")
+        np.testing.assert_array_equal(image.alpha, rgba[..., 3])
+        background = opened(manual / "Backgrounds/valid" / behind)
+        if background.shape[0] >= 20:  # a smaller one is enlarged until it covers the photo
+            np.testing.assert_array_equal(image.background, background[:20, :16])
+        weight = rgba[..., 3:] / 255
+        expected = weight * rgba[..., :3] + (1 - weight) * image.background
+        np.testing.assert_allclose(image.image, expected, atol=0.51)
+
+
+def test_test_frames_take_turns_with_few_backgrounds(config):
+    config.data.test.dataset = "videomatte240k/sd"
+    shutil.rmtree(config.data.directory + "/downloads/manual/Backgrounds/valid/")
+    config.data.test.background_split = "train"
+    images = data.evaluation_images(config)
+    assert [image.name for image in images] == FRAMES["test"]
+    config.data.test.split = "train"
+    first, second, third = (image.background for image in data.evaluation_images(config))
+    np.testing.assert_array_equal(first, third)
+    assert not np.array_equal(first, second)
+
+
+def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_path):
+    manual = tmp_path / "downloads/manual"
+    frames = manual / "VideoMatte240K_JPEG_SD"
+    (frames / "train/pha/0001/00001.jpg").unlink()
+    (frames / "test/fgr/0100/00000.jpg").unlink()
+    with pytest.raises(ValueError, match="videomatte240k misses 2 files or folders") as error:
+        data.train_source(config)
+    assert f"{frames / 'train/pha/0001/00001.*'}\n" in str(error.value)
+    assert f"{frames / 'test/fgr/0100/00000.*'}\n" in str(error.value)
+    assert "background-matting-v2" in str(error.value)
+    shutil.rmtree(frames / "test")
+    with pytest.raises(ValueError, match="misses 3 files(?s:.*)test/fgr\n.*test/pha\n"):
+        data.train_source(config)
+    config.data.train.dataset = "videomatte240k/hd"
+    with pytest.raises(ValueError, match="1 files or folders:\n.*VideoMatte240K_JPEG_HD\n"):
+        data.train_source(config)
+    for path in (manual / "PhotoMatte85").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"photomatte85 misses 1 files or folders:\n.*\*.png\n"):
+        data.evaluation_images(config)
+    Image.new("RGB", (9, 8)).save(manual / "PhotoMatte85" / "a.png")
+    with pytest.raises(ValueError, match="a.png has no alpha"):
+        data.evaluation_images(config)
+
+
+def test_backgrounds_that_are_not_there_are_asked_for(config, tmp_path):
+    folder = tmp_path / "downloads/manual/Backgrounds"
+    shutil.rmtree(folder / "train")
+    with pytest.raises(ValueError, match="Unknown split 'train'.*valid"):
+        data.train_source(config)
+    shutil.rmtree(tmp_path / "backgrounds")
+    shutil.rmtree(folder)
+    with pytest.raises(ValueError, match="backgrounds misses 1 files(?s:.*)Backgrounds/train"):
+        data.train_source(config)
+
+
+def test_frames_and_alphas_of_other_sizes_are_named(config, tmp_path):
+    path = tmp_path / "downloads/manual/VideoMatte240K_JPEG_SD/train/pha/0000/00007.jpg"
+    Image.new("L", (9, 8)).save(path)
+    with pytest.raises(ValueError, match="fgr/0000/00007.jpg has 32 x 18 pixels, but .* has 9 x 8"):
+        data.train_source(config)

@@ -1,0 +1,223 @@
+"""Data sets in their owners' folders: each part holds its files, and what is missing is named."""
+
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from matting_jax import data
+from matting_jax.config import load_config
+from matting_jax.data.prepared import builders
+from matting_jax.image.foreground import multilevel
+from tests.helpers import ROOT
+
+# Below the manual folder: names of photos and the folders with their suffixes. The second photo of
+# each is the larger one, and files of no image lie beside.
+LAYOUT = {
+    "AM-2k/train": (
+        ("m_1a", "m_2b", "m_3c"),
+        {"original": "jpg", "original_denoise": "png", "mask": "png"},
+    ),
+    "AM-2k/validation": (("m_4d", "m_5e"), {"original": "jpg", "mask": "png", "trimap": "png"}),
+    "BG-20k": (("h_1", "h_2", "h_3"), {"train": "jpg", "train_denoise": "png"}),
+    "BG-20k/.": (("h_4", "h_5"), {"testval": "jpg"}),
+    "P3M-10k/train": (("p_1", "p_2"), {"blurred_image": "jpg", "mask": "png", "fg": "png"}),
+    "P3M-10k/validation/P3M-500-P": (
+        ("p_3", "p_4"),
+        {"blurred_image": "jpg", "mask": "png", "trimap": "png"},
+    ),
+    "P3M-10k/validation/P3M-500-NP": (
+        ("p_5",),
+        {"original_image": "jpg", "mask": "png", "trimap": "png"},
+    ),
+    "PPM-100": (("17_b_o", "9_a_o"), {"image": "jpg", "matte": "jpg"}),
+    "AIM-500": (("o_1", "o_2"), {"original": "jpg", "mask": "png", "trimap": "png", "usr": "png"}),
+}
+GREY = ("mask", "matte", "trimap")
+# part, split: the folder of each feature, and how many there are
+PARTS = {
+    ("am2k", "train"): ("AM-2k/train", {"image": "original", "alpha": "mask"}),
+    ("am2k/validation", "validation"): (
+        "AM-2k/validation",
+        {"image": "original", "alpha": "mask", "trimap": "trimap"},
+    ),
+    ("bg20k", "train"): ("BG-20k", {"background": "train"}),
+    ("bg20k", "testval"): ("BG-20k", {"background": "testval"}),
+    ("bg20k/denoised", "train"): (
+        "BG-20k",
+        {"background": "train", "background_denoised": "train_denoise"},
+    ),
+    ("p3m10k", "train"): ("P3M-10k/train", {"image": "blurred_image", "alpha": "mask"}),
+    ("p3m10k/foregrounds", "train"): ("P3M-10k/train", {"foreground": "fg", "alpha": "mask"}),
+    ("p3m10k/validation", "p3m_500_p"): (
+        "P3M-10k/validation/P3M-500-P",
+        {"image": "blurred_image", "alpha": "mask", "trimap": "trimap"},
+    ),
+    ("p3m10k/validation", "p3m_500_np"): (
+        "P3M-10k/validation/P3M-500-NP",
+        {"image": "original_image", "alpha": "mask", "trimap": "trimap"},
+    ),
+    ("ppm100", "test"): ("PPM-100", {"image": "image", "alpha": "matte"}),
+    ("aim500", "test"): ("AIM-500", {"image": "original", "alpha": "mask", "trimap": "trimap"}),
+}
+
+
+def draw(folder):
+    """All data sets with few and small images, soft discs on noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :36]
+    disc = np.clip(255 * (14 - np.hypot(y - 20, x - 16)) / 5, 0, 255).astype(np.uint8)
+    for place, (names, parts) in LAYOUT.items():
+        for number, name in enumerate(names):
+            for part, suffix in parts.items():
+                path = folder / place / part / f"{name}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                size = (40, 36) if number == 1 else (30, 28)
+                pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+                if part in GREY:
+                    pixels = disc[: size[0], : size[1]]
+                Image.fromarray(pixels).save(path)
+                (path.parent / "readme.txt").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Where all data sets lie, to be read only."""
+    folder = tmp_path_factory.mktemp("prepared")
+    draw(folder / "downloads" / "manual")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "split"), PARTS)
+def test_records_are_the_files_sorted_by_name(prepared, name, split):
+    place, folders = PARTS[name, split]
+    builder = builders.load_builder(name, str(prepared))
+    records = builders.records(builder, split)
+    assert builder.info.features.keys() == {*folders, "name"}
+    paths = {
+        part: sorted((prepared / "downloads/manual" / place / folder).glob("*.*g"))
+        for part, folder in folders.items()
+    }
+    assert len(records) == len(next(iter(paths.values()))) > 0
+    for number, record in enumerate(records):
+        for part, same in paths.items():
+            assert record[part] == same[number].read_bytes()
+            assert record["name"].decode() == same[number].stem
+
+
+def config_of(folder, **train):
+    train = {"foregrounds": "", "backgrounds": "", "images": "", "split": "train", **train}
+    group = dict(
+        train=train,
+        test=dict(dataset="", split="test", images=""),
+        directory=str(folder),
+        cache=str(folder / "cache"),
+        skip_bad=False,
+        workers=1,
+        keep_decoded=False,
+        crop=dict(size=32, windows=(32,), around="unknown"),
+    )
+    return ConfigDict(dict(data=group, synthesis=dict(rssn=dict(denoise=0.0))))
+
+
+def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(prepared):
+    config = config_of(
+        prepared,
+        dataset="am2k/foregrounds_denoised",
+        background_dataset="bg20k/denoised",
+        background_split="train",
+    )
+    config.synthesis.rssn.denoise = 0.5
+    source = data.train_source(config)
+    assert source.description.startswith("3 foregrounds, 3 backgrounds, am2k/")
+    folder = prepared / "downloads/manual/AM-2k/train"
+    for layer, photos in ((source, "original"), (source.denoised, "original_denoise")):
+        for path, (colours, alpha) in zip(
+            sorted((folder / photos).glob("*.*g")), layer.foregrounds, strict=True
+        ):
+            mask = np.asarray(Image.open(folder / "mask" / f"{path.stem}.png"))
+            np.testing.assert_array_equal(alpha, mask)
+            np.testing.assert_array_equal(colours, multilevel(np.asarray(Image.open(path)), mask))
+    quiet = sorted((prepared / "downloads/manual/BG-20k/train_denoise").glob("*.png"))
+    np.testing.assert_array_equal(source.denoised.backgrounds[1], np.asarray(Image.open(quiet[1])))
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels"),
+    [
+        ("am2k_ori", {"image", "alpha"}),
+        (
+            "am2k_comp_rssn",
+            {"foreground", "alpha", "background", "foreground_denoised", "background_denoised"},
+        ),
+    ],
+)
+def test_gfms_tracks_find_their_data(prepared, variant, channels):
+    config = load_config(ROOT / "configs" / "gfm.py", variant)
+    config.data.directory = str(prepared)
+    source = data.train_source(config)
+    assert len(source) == 3 and source.channels.keys() == channels
+    assert [image.name for image in data.evaluation_images(config)] == ["m_4d", "m_5e"]
+
+
+def test_owners_trimaps_are_those_of_the_test_images(prepared):
+    config = config_of(prepared)
+    config.data.test.update(dataset="aim500")
+    (image, _) = data.evaluation_images(config)
+    assert image.name == "o_1" and image.trimap.shape == image.alpha.shape
+
+
+def test_data_sets_without_copies_are_named(prepared):
+    config = config_of(
+        prepared, dataset="am2k/foregrounds", background_dataset="bg20k", background_split="train"
+    )
+    config.synthesis.rssn.denoise = 0.5
+    with pytest.raises(ValueError, match="am2k/foregrounds has no denoised copies.*denoise=0"):
+        data.train_source(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "homepage"),
+    [
+        ("am2k/validation", "GFM"),
+        ("bg20k/denoised", "GFM"),
+        ("p3m10k/validation", "P3M"),
+        ("ppm100", "PPM"),
+        ("aim500", "AIM"),
+    ],
+)
+def test_everything_that_is_missing_is_named_with_where_to_get_it(tmp_path, name, homepage):
+    with pytest.raises(ValueError, match=rf"does not exist or is empty.*github.com/.*/{homepage}"):
+        builders.load_builder(name, str(tmp_path))
+    manual = draw(tmp_path / "downloads" / "manual")
+    own = name.partition("/")[0]
+    gone = {
+        "am2k": ["AM-2k/validation/trimap/m_5e.png", "AM-2k/validation/original/m_4d.jpg"],
+        "bg20k": ["BG-20k/train_denoise/h_2.png"],
+        "p3m10k": ["P3M-10k/validation/P3M-500-NP/mask/p_5.png"],
+        "ppm100": ["PPM-100/image/9_a_o.jpg"],
+        "aim500": ["AIM-500/original/o_1.jpg"],
+    }[own]
+    for path in gone:
+        (manual / path).unlink()
+    names = [path.rpartition(".")[0] for path in gone]
+    if own == "p3m10k":  # it was the folder's only file
+        names = ["P3M-10k/validation/P3M-500-NP/mask/*"]
+    with pytest.raises(ValueError, match=f"{own} misses {len(gone)} files or folders") as error:
+        builders.load_builder(name, str(tmp_path))
+    assert all(f"{manual / path}.*\n" in str(error.value) for path in names)
+    assert f"/{homepage} " in str(error.value)
+    folder = (manual / gone[0]).parent
+    shutil.rmtree(folder)
+    with pytest.raises(ValueError, match=f"(?s)misses . files or folders:.*{folder}\n"):
+        builders.load_builder(name, str(tmp_path))
+
+
+def test_parts_of_different_sizes_are_named(tmp_path):
+    manual = draw(tmp_path / "downloads" / "manual")
+    Image.new("L", (9, 8)).save(manual / "PPM-100/matte/9_a_o.jpg")
+    with pytest.raises(ValueError, match="9_a_o.jpg has 36 x 40 pixels, but .* has 9 x 8"):
+        builders.load_builder("ppm100", str(tmp_path))

@@ -1,0 +1,146 @@
+"""Distinctions-646 is prepared as its owners merge it, from files laid out as they give them."""
+
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from matting_jax import data
+from tests.datasets.test_composition_1k import merged_by_hand, noise
+
+TRAIN = ["13(2)", "GT01", "h_10", "h_9"]
+TEST = {"test_0": (24, 30), "test_10": (40, 26), "test_2": (12, 70)}
+BACKGROUNDS = [(70, 80), (9, 14), (60, 7)]
+
+
+def draw(folder):
+    """The data set with few and small images; the lists are not in the order of the names."""
+
+    def save(array, *place):
+        path = folder.joinpath(*place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+
+    own, voc = folder / "Distinctions-646", folder / "VOCdevkit/VOC2012/JPEGImages"
+    for seed, name in enumerate(TRAIN):
+        save(noise(seed, 20, 16, 3), own, "Train/FG", f"{name}.png")
+        save(noise(10 + seed, 20, 16), own, "Train/GT", f"{name}.png")
+    (own / "Train/FG/Thumbs.db").touch()
+    for seed, (name, size) in enumerate(TEST.items()):
+        save(noise(20 + seed, *size, 3), own, "Test/FG", f"{name}.png")
+        save(noise(30 + seed, *size), own, "Test/GT", f"{name}.png")
+    backgrounds = [f"2008_{60 - i:06d}.jpg" for i in range(60)]
+    for seed, name in enumerate(backgrounds):
+        save(noise(100 + seed, *BACKGROUNDS[seed % 3], 3), voc, name)
+    (own / "Test/fg_test.txt").write_text("\n".join(f"{name}.png" for name in listed()))
+    (own / "Test/bg_test.txt").write_text("".join(f"{name}\r\n" for name in backgrounds))
+    return folder
+
+
+def listed():
+    return sorted(TEST, key=lambda name: int(name.removeprefix("test_")))
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config of both parts, whose files lie in the folder that TFDS looks into."""
+    draw(tmp_path / "downloads" / "manual")
+    (tmp_path / "backgrounds").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "backgrounds" / "grey.png")
+    train = dict(
+        dataset="distinctions_646/foregrounds",
+        split="train",
+        foregrounds="",
+        images="",
+        backgrounds=str(tmp_path / "backgrounds"),
+    )
+    group = dict(
+        train=train,
+        test=dict(dataset="distinctions_646/composites", split="test", images=""),
+        directory=str(tmp_path),
+        cache=str(tmp_path / "cache"),
+        skip_bad=False,
+        workers=2,
+        keep_decoded=False,
+        crop=dict(size=32, windows=(32,), around="unknown"),
+    )
+    return ConfigDict(dict(data=group))
+
+
+def test_foregrounds_are_the_files_of_both_folders(config, tmp_path):
+    source = data.train_source(config)
+    assert source.description.startswith("4 foregrounds, 1 backgrounds, distinctions_646/")
+    folder = tmp_path / "downloads/manual/Distinctions-646/Train"
+    for name, pair in zip(TRAIN, source.foregrounds, strict=True):
+        for kind, ours in zip(("FG", "GT"), pair, strict=True):
+            with Image.open(folder / kind / f"{name}.png") as image:
+                np.testing.assert_array_equal(ours, np.asarray(image))
+
+
+def test_composites_are_merged_as_by_hand_and_in_the_order_of_the_lists(config, tmp_path):
+    images = data.evaluation_images(config)
+    assert [image.name for image in images] == [f"test_{number}" for number in range(60)]
+    manual = tmp_path / "downloads/manual"
+    for number in range(0, 60, 7):
+        name = f"{listed()[number // 20]}.png"
+        foreground, alpha = (
+            np.asarray(Image.open(manual / "Distinctions-646/Test" / kind / name))
+            for kind in ("FG", "GT")
+        )
+        background = Image.open(manual / f"VOCdevkit/VOC2012/JPEGImages/2008_{60 - number:06d}.jpg")
+        np.testing.assert_array_equal(images[number].alpha, alpha)
+        np.testing.assert_array_equal(
+            images[number].image, merged_by_hand(foreground, alpha, background)
+        )
+
+
+def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_path):
+    manual = tmp_path / "downloads/manual"
+    train, test = (manual / f"Distinctions-646/{part}" for part in ("Train", "Test"))
+    lost = [
+        test / "FG/test_2.png",
+        test / "GT/test_10.png",
+        manual / "VOCdevkit/VOC2012/JPEGImages/2008_000031.jpg",
+    ]
+    for path in lost:
+        path.unlink()
+    with pytest.raises(ValueError, match="distinctions_646 misses 3 files or folders") as error:
+        data.evaluation_images(config)
+    assert all(f"{path}\n" in str(error.value) for path in lost)
+    shutil.rmtree(manual / "VOCdevkit/VOC2012/JPEGImages")
+    (test / "bg_test.txt").unlink()
+    with pytest.raises(ValueError, match="VOCtrainval_11-May-2012") as error:
+        data.evaluation_images(config)
+    assert "JPEGImages\n" in str(error.value) and f"{test / 'bg_test.txt'}\n" in str(error.value)
+    lost = [train / "FG/GT01.png", train / "GT/h_9.png"]
+    for path in lost:
+        path.unlink()
+    with pytest.raises(ValueError, match="(?s)2 files or folders.*HAttMatting") as error:
+        data.train_source(config)
+    assert all(f"{path}\n" in str(error.value) for path in lost)
+    for path in train.glob("*/*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"1 files or folders:\n.*FG/\*.png"):
+        data.train_source(config)
+    shutil.rmtree(train / "GT")
+    with pytest.raises(ValueError, match="1 files or folders:\n.*Train/GT\n"):
+        data.train_source(config)
+    shutil.rmtree(manual)
+    with pytest.raises(ValueError, match="manual does not exist or is empty.*HAttMatting"):
+        data.train_source(config)
+
+
+def test_files_that_do_not_fit_together_are_named(config, tmp_path):
+    own = tmp_path / "downloads/manual/Distinctions-646"
+    Image.new("L", (9, 8)).save(own / "Train/GT/GT01.png")
+    with pytest.raises(ValueError, match="FG/GT01.png has 16 x 20 pixels, but .* has 9 x 8"):
+        data.train_source(config)
+    Image.new("L", (9, 8)).save(own / "Test/GT/test_2.png")
+    with pytest.raises(ValueError, match="FG/test_2.png has 70 x 12 pixels, but .* has 9 x 8"):
+        data.evaluation_images(config)
+    names = own / "Test/bg_test.txt"
+    names.write_text("\n".join(names.read_text().splitlines()[:-1]))
+    with pytest.raises(ValueError, match="names 59 backgrounds for 3 foregrounds, but each has 20"):
+        data.evaluation_images(config)

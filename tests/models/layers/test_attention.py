@@ -1,0 +1,129 @@
+"""The contextual attention equals its definition by patches, and needs little memory."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matting_jax.models.layers.attention import (
+    GuidedContextualAttention,
+    contextual_attention,
+    mask_scales,
+)
+from matting_jax.models.layers.norms import BatchNorm
+
+
+def windows(height, width, size, stride):
+    """Rows and columns of the window of each place in a map padded by one, [h * w, size, size]."""
+    y, x = (stride * i.ravel()[:, None, None] for i in np.mgrid[:height, :width])
+    return y + np.arange(size)[:, None], x + np.arange(size)
+
+
+def reflected(x):
+    return jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+
+
+def patch_weights(guide, unknown):
+    """Weights [keys, queries] of one sample, [h, w, C] and [h, w], as the paper defines them."""
+    height, width, _ = guide.shape
+    near = windows(height, width, 3, 1)
+    patches = reflected(guide)[near].reshape(height * width, -1)
+    norms = jnp.sqrt(jnp.maximum(jnp.sum(patches**2, 1, keepdims=True), 1e-8))
+    scores = patches / norms @ patches.T
+    near_unknown = np.pad(unknown, 1, mode="reflect")[near].mean((1, 2)) > 0
+    share = unknown.mean()
+    with np.errstate(divide="ignore"):
+        of_unknown = np.clip(np.sqrt(np.divide(share, 1 - share)), 0.1, 10)
+        of_known = np.clip(np.sqrt(np.divide(1 - share, share)), 0.1, 10)
+    scores *= np.where(near_unknown, of_unknown, of_known)[:, None]
+    return jax.nn.softmax(scores - np.diag(1e4 * near_unknown), axis=0)
+
+
+def attention_by_patches(guide, values, unknown):
+    """What `contextual_attention` returns for one sample, patch by patch."""
+    height, width, _ = guide.shape
+    near, padded = windows(height, width, 4, 2), reflected(values)
+    patches = padded[near]
+    written = patch_weights(guide, unknown).T @ patches.reshape(height * width, -1)
+    return jnp.zeros_like(padded).at[near].add(written.reshape(patches.shape))[1:-1, 1:-1] / 4
+
+
+def sample(height, width, mask, seed=0):
+    """guide [h, w, 5], values [2h, 2w, 3] and unknown [h, w] in float64."""
+    rng = np.random.default_rng([seed, height, width])
+    unknown = {"mixed": 0.3, "all": 2.0, "none": -1.0}[mask] > rng.random((height, width))
+    guide = 0.5 * rng.standard_normal((height, width, 5))
+    return guide, rng.standard_normal((2 * height, 2 * width, 3)), unknown.astype(np.float64)
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile"), [(12, 10, 17), (7, 9, 4), (6, 6, 7), (6, 8, 3), (2, 3, 1)]
+)
+def test_attention_equals_its_definition_by_patches_with_gradients(height, width, tile):
+    with jax.enable_x64(True):
+        samples = [sample(height, width, mask) for mask in ("mixed", "all", "none")]
+        guides, values, unknown = (np.stack(x) for x in zip(*samples, strict=True))
+        cotangent = np.cos(np.arange(values.size)).reshape(values.shape)
+
+        @jax.jit
+        def ours(guides, values):
+            y, pull_back = jax.vjp(
+                lambda g, v: contextual_attention(g, v, unknown, tile), guides, values
+            )
+            return y, *pull_back(cotangent)
+
+        @jax.jit
+        def plain(guides, values):
+            def attend(g, v):
+                return jnp.stack([attention_by_patches(g[i], v[i], unknown[i]) for i in range(3)])
+
+            y, pull_back = jax.vjp(attend, guides, values)
+            return y, *pull_back(cotangent)
+
+        for found, expected in zip(ours(guides, values), plain(guides, values), strict=True):
+            for one, other in zip(found, expected, strict=True):
+                assert relative(one, other) < 1e-9
+
+
+@pytest.mark.parametrize("share, expected", [(0.5, 1), (0.2, 0.5), (1, 10), (0, 0.1), (0.995, 10)])
+def test_scores_of_the_rarer_kind_of_place_are_scaled_down(share, expected):
+    unknown = np.arange(200) < share * 200
+    of_unknown, of_known = mask_scales(unknown.astype(np.float32).reshape(10, 20))
+    assert float(of_unknown) == pytest.approx(expected)
+    assert float(of_known) == pytest.approx(1 / expected)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_memory_grows_with_the_image_and_not_with_its_square(gradient):
+    def scratch(side):
+        shapes = (1, side, side, 8), (1, 2 * side, 2 * side, 16), (1, side, side)
+        guide, values, unknown = (jax.ShapeDtypeStruct(x, jnp.float32) for x in shapes)
+
+        def function(guide, values, unknown):
+            return jnp.sum(contextual_attention(guide, values, unknown) ** 2)
+
+        if gradient:
+            function = jax.grad(function, argnums=(0, 1))
+        compiled = jax.jit(function).lower(guide, values, unknown).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert scratch(128) < 5 * scratch(64)
+
+
+def test_features_without_a_guide_guide_themselves():
+    rng = np.random.default_rng(0)
+    x, other = rng.standard_normal((2, 1, 8, 12, 6)).astype(np.float32)
+    unknown = (rng.random((1, 8, 12)) < 0.5).astype(np.float32)
+    module = GuidedContextualAttention(partial(BatchNorm, use_running_average=True))
+    variables = module.init(jax.random.key(0), x, None, unknown)
+    without = module.apply(variables, x, None, unknown)
+    np.testing.assert_array_equal(without, module.apply(variables, x, x, unknown))
+    assert np.any(without != module.apply(variables, x, other, unknown))
+    # It begins as nearly the identity.
+    np.testing.assert_allclose(without, x, atol=0.01)

@@ -1,0 +1,75 @@
+"""Pooling with places and unpooling, also where values are equal."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matting_jax.models.layers.pooling import max_pool, unpool
+
+
+def drawn(seed, levels, height, width):
+    """[2, 2 height, 2 width, 3] of few levels, so that most windows hold ties."""
+    rng = np.random.default_rng(seed)
+    shape = (2, 2 * height, 2 * width, 3)
+    return rng.integers(0, levels, shape).astype(np.float32)
+
+
+def windows_of(x):
+    """The four values of each window side by side, row by row: [B, H, W, C, 4]."""
+    return np.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
+
+
+sizes = st.integers(1, 4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 3, 100]), sizes, sizes)
+def test_first_of_equal_maxima_is_taken(seed, levels, height, width):
+    x = drawn(seed, levels, height, width)
+    pooled, place = max_pool(x)
+    windows = windows_of(x)
+    np.testing.assert_array_equal(pooled, windows.max(-1))
+    np.testing.assert_array_equal(place, windows.argmax(-1))
+    assert place.dtype == jnp.int8
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 3]), sizes, sizes)
+def test_unpooled_values_lie_where_the_maxima_were(seed, levels, height, width):
+    x = drawn(seed, levels, height, width) + 1
+    pooled, place = max_pool(x)
+    spread = np.asarray(unpool(pooled, place))
+    first = np.arange(4) == windows_of(x).argmax(-1)[..., None]
+    np.testing.assert_array_equal(windows_of(spread), windows_of(x) * first)
+
+
+def test_gradients_pass_through_the_chosen_place_alone():
+    x = drawn(0, 2, 3, 4)
+    pooled, place = max_pool(x)
+    g = np.random.default_rng(1).standard_normal(pooled.shape).astype(np.float32)
+    (dx,) = jax.vjp(lambda x: max_pool(x)[0], x)[1](jnp.asarray(g))
+    np.testing.assert_array_equal(dx, unpool(g, place))
+    spread = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
+    (dpooled,) = jax.vjp(lambda pooled: unpool(pooled, place), pooled)[1](jnp.asarray(spread))
+    chosen = np.take_along_axis(windows_of(spread), np.asarray(place)[..., None], -1)
+    np.testing.assert_array_equal(dpooled, chosen[..., 0])
+
+
+def test_pooling_and_unpooling_equal_pytorch_with_ties():
+    torch = pytest.importorskip("torch")
+    x = drawn(3, 3, 4, 5)
+    theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    pooled, index = torch.nn.functional.max_pool2d(theirs, 2, return_indices=True)
+    torch.nn.functional.max_unpool2d(pooled.square(), index, 2).cos().sum().backward()
+
+    def both(x):
+        pooled, place = max_pool(x)
+        return unpool(pooled**2, place)
+
+    spread = torch.nn.functional.max_unpool2d(pooled.square(), index, 2).detach().numpy()
+    np.testing.assert_array_equal(np.asarray(both(x)).transpose(0, 3, 1, 2), spread)
+    gradient = jax.grad(lambda x: jnp.sum(jnp.cos(both(x))))(x)
+    np.testing.assert_allclose(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1), atol=1e-6)

@@ -1,0 +1,94 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from matting_jax.models import create_model
+from matting_jax.models.cost import multiply_adds
+
+
+@pytest.mark.parametrize(
+    "context, heads, expected",
+    [
+        ("se", ["alpha"], 15.466),
+        ("se", None, 18.117),
+        ("easpp", ["alpha"], 15.677),
+    ],
+)
+def test_modnet_costs_what_the_official_code_costs(context, heads, expected):
+    """And, with the e-ASPP, what its products make by hand beside it: 0.212 G."""
+    model = create_model("modnet", context=context, form="lax")
+    image = jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+
+    def function(variables, image):
+        outputs = model.apply(variables, image=image)
+        return {name: outputs[name] for name in heads or outputs}
+
+    assert multiply_adds(function, shapes, image) / 1e9 == pytest.approx(expected, abs=6e-4)
+
+
+def test_matrix_products_count_batch_rows_columns_and_depth():
+    x, y = jnp.zeros((5, 2, 3)), jnp.zeros((5, 3, 7))
+    assert multiply_adds(lambda x, y: x @ y, x, y) == 5 * 2 * 3 * 7
+
+
+@pytest.mark.parametrize(
+    "stride, groups, expected",
+    [
+        (1, 1, 2 * 8 * 6 * 4 * 9 * 10),
+        (2, 1, 2 * 4 * 3 * 4 * 9 * 10),
+        (1, 2, 2 * 8 * 6 * 2 * 9 * 10),
+        (1, 4, 2 * 8 * 6 * 1 * 9 * 12),
+    ],
+)
+def test_convolutions_count_outputs_times_taps(stride, groups, expected):
+    x = jnp.zeros((2, 8, 6, 4))
+    kernel = jnp.zeros((3, 3, 4 // groups, 12 if groups == 4 else 10))
+    count = multiply_adds(
+        lambda x, k: lax.conv_general_dilated(
+            x,
+            k,
+            (stride, stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        ),
+        x,
+        kernel,
+    )
+    assert count == expected
+
+
+def test_body_of_a_loop_counts_as_often_as_it_runs():
+    matrix = jnp.zeros((4, 4))
+
+    def function(m):
+        return lax.scan(lambda x, _: (jax.jit(lambda x: m @ x)(x), None), m, None, length=6)[0]
+
+    assert multiply_adds(function, matrix) == 6 * 4**3
+    assert multiply_adds(lambda m: lax.map(lambda r: r @ m, m), matrix) == 4 * 16
+
+
+def test_what_no_result_needs_is_not_counted():
+    matrix = jnp.zeros((4, 4))
+
+    def function(m):
+        _ = (m @ m) @ m
+        return m @ m
+
+    assert multiply_adds(function, matrix) == 4**3
+    assert multiply_adds(lambda m: m + 1, matrix) == 0
+
+
+def test_branch_of_a_condition_is_counted():
+    matrix = jnp.zeros((4, 4))
+    count = multiply_adds(
+        lambda m: lax.cond(m[0, 0] > 0, lambda m: m @ m, lambda m: m @ m, m), matrix
+    )
+    assert count == 4**3
+
+
+def test_nothing_is_computed():
+    huge = jax.ShapeDtypeStruct((10**6, 10**6), jnp.float32)
+    assert multiply_adds(lambda m: m @ m, huge) == 10**18

@@ -1,0 +1,91 @@
+"""Trimaps made of what a network says of a photo."""
+
+import jax
+import numpy as np
+import pytest
+
+import matting_jax as mj
+from matting_jax.models import example_inputs
+from matting_jax.prediction.trimap_from import HEADS, RULES, known, make_trimap, rule_of, trimap
+
+KEYWORDS = {"bisenet_v2": {"num_classes": 3}, "pp_matting": {"backbone": "hrnet_w18"}}
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.25])
+def test_known_is_what_has_nothing_unsure_within_the_margin(margin):
+    rng = np.random.default_rng(0)
+    foreground = np.kron(rng.choice([0.0, 0.5, 0.9, 1.0], (3, 4)), np.ones((6, 5)))
+    background = np.where(foreground == 0.0, rng.choice([0.8, 0.95]), 1 - foreground)
+    made = trimap(foreground, background, 0.9, margin)
+    rows, columns = np.indices(made.shape)
+    for row, column in np.ndindex(made.shape):
+        near = np.hypot(rows - row, columns - column) <= margin * 20
+        sure = (foreground[near] >= 0.9).all(), (background[near] >= 0.9).all()
+        assert made[row, column] == {(True, False): 1, (False, True): 0}.get(sure, 0.5)
+    assert made.dtype == np.float32 and (margin or (made == 1).any())
+
+
+def test_sides_that_touch_have_an_unknown_band_between_them():
+    foreground = np.repeat([[0.0, 1.0]], 10, 1).repeat(5, 0)
+    made = trimap(foreground, 1 - foreground, 0.9, 0.1)
+    np.testing.assert_array_equal(made, np.tile([0.0] * 8 + [0.5] * 4 + [1.0] * 8, (5, 1)))
+    whole = np.ones((5, 20))
+    assert (trimap(whole, 1 - whole, 0.9, 0.1) == 1).all()
+    assert (trimap(1 - whole, whole, 0.9, 0.1) == 0).all()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_heads_are_outputs_of_their_network(name):
+    model = mj.create_model(name, **KEYWORDS.get(name, {}))
+    inputs = example_inputs(model)
+    outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **inputs)[0])
+    assert RULES[name].head in HEADS[name]
+    for head, channels in HEADS[name].items():
+        assert outputs[head].shape[-1] == (3 if len(channels) > 1 else 1)
+
+
+def test_channels_are_those_of_each_network():
+    """PP-Matting counts from the foreground, the others from the background."""
+    classes = np.eye(3)[None]  # three pixels, surely of the first, second and third class
+    for name, head, expected in (
+        ("bisenet_v2", "logits", [0, 0.5, 1]),
+        ("gfm", "glance", [0, 0.5, 1]),
+        ("pp_matting", "semantic", [1, 0.5, 0]),
+    ):
+        rule = rule_of(name, {"head": head, "margin": 0})
+        made = make_trimap(name, rule, classes, 1, 3)
+        np.testing.assert_array_equal(made, [expected])
+    alpha = np.array([[0.01, 0.5, 0.99]])[..., None]
+    np.testing.assert_array_equal(
+        make_trimap("modnet", rule_of("modnet", {"margin": 0}), alpha, 1, 3), [[0, 0.5, 1]]
+    )
+
+
+@pytest.mark.parametrize("name", ["gca", "dim", "bgmv2"])
+def test_networks_that_need_more_than_the_photo_make_no_trimap(name):
+    with pytest.raises(ValueError, match=f"{name} makes no trimap: take one .* bisenet_v2, modnet"):
+        rule_of(name)
+
+
+@pytest.mark.parametrize(
+    "name, given, words",
+    [
+        ("gfm", {"head": "glence"}, "did you mean 'glance'"),
+        ("modnet", {"head": "glance"}, "head of modnet that makes a trimap"),
+        ("modnet", {"margins": 0.1}, "did you mean 'margin'"),
+        ("modnet", {"sure": 0.4}, "sure must be from 0.5 to 1, got 0.4"),
+        ("modnet", {"sure": 95}, "from 0.5 to 1, got 95"),
+        ("modnet", {"margin": -0.1}, "margin must be at least 0"),
+        ("modnet", {"margin": 20}, "below 0.5, got 20"),
+    ],
+)
+def test_wrong_rule_is_refused_in_a_sentence(name, given, words):
+    with pytest.raises(ValueError, match=words):
+        rule_of(name, given)
+
+
+def test_network_of_other_classes_makes_no_trimap():
+    with pytest.raises(ValueError, match="this bisenet_v2 tells 19 classes apart, but a trimap"):
+        known("bisenet_v2", "logits", np.zeros((4, 4, 19)))
+    with pytest.raises(ValueError, match="this gfm tells 2 classes apart"):  # those of FT and BT
+        known("gfm", "glance", np.zeros((4, 4, 2)))

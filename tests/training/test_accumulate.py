@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matting_jax import parallel
+from matting_jax.tasks import task_file
+from matting_jax.training.accumulate import check_parts, in_parts
+from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.train import (
+    initial_state,
+    initial_variables,
+    train,
+    train_step,
+    training_model,
+)
+from tests.training.test_train import one_step
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+def test_parts_are_strided_and_follow_each_other(parts):
+    batch = {"x": jnp.arange(12.0).reshape(6, 2)}
+
+    def function(carry, part):
+        return carry * 3 + part["x"].sum(), {"mean": part["x"].mean(0), "carry": carry}
+
+    carry, means = jax.jit(lambda batch: in_parts(function, jnp.zeros(()), batch, parts))(batch)
+    expected, results = 0.0, []
+    for first in range(parts):
+        part = {"x": np.asarray(batch["x"])[first::parts]}
+        expected, result = function(expected, part)
+        results.append(result)
+    assert carry == expected
+    for name in means:
+        np.testing.assert_allclose(means[name], np.mean([r[name] for r in results], 0))
+
+
+def test_gradients_of_parts_are_those_of_the_whole_batch(config):
+    """Where statistics are frozen and losses are plain means."""
+    config.freeze_statistics = True
+    config.batch_size = 4
+    config.optimizer.module_rates.lr_branch = 1.0
+    first, whole, terms = one_step(config, steps=2)
+    config.accumulate = 2
+    _, parts, terms_of_parts = one_step(config, steps=2)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first["params"], whole["params"])
+    assert min(jax.tree.leaves(moved)) > 1e-5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6), parts, whole)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), terms_of_parts, terms)
+
+
+def test_statistics_move_once_a_part(config, tmp_path):
+    """As they do in as many steps of a part each, while the parameters stay."""
+    config.optimizer.learning_rate = 0.0
+    config.evaluate_every = 0
+    config.steps, config.batch_size = 2, 1
+    steps = train(config, tmp_path / "steps")["batch_stats"]
+    config.steps, config.batch_size, config.accumulate = 1, 2, 2
+    parts = train(config, tmp_path / "parts")["batch_stats"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), parts, steps)
+
+
+def test_memory_falls_with_the_parts(config):
+    config.batch_size, config.data.crop.size = 8, 64
+
+    def bytes_of_step(parts):
+        config.accumulate = parts
+        model, mesh = training_model(config), parallel.device_mesh(config.batch_size)
+        variables = initial_variables(config, model)
+        optimizer = create_optimizer(config, variables["params"])
+        state = initial_state(config, variables, optimizer, task_file("modnet"))
+        batch = {
+            name: np.zeros((8, 64, 64, channels), np.uint8)
+            for name, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
+        }
+        batch["index"] = np.arange(8, dtype=np.int32)
+        step = parallel.pmap(train_step(config, model, task_file("modnet"), optimizer, 4), mesh)
+        return step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes
+
+    assert bytes_of_step(8) < 0.3 * bytes_of_step(1)
+
+
+@pytest.mark.parametrize("parts, divisor", [(3, 4), (8, 4), (0, 4), (-2, 4)])
+def test_parts_that_do_not_divide_a_devices_samples_are_refused_with_the_numbers(parts, divisor):
+    with pytest.raises(ValueError) as error:
+        check_parts(16, 4, parts)
+    for words in (f"accumulate={parts} ", "4 samples", "batch_size=16", f"divisor of {divisor}"):
+        assert words in str(error.value)
+    check_parts(16, 4, 2)

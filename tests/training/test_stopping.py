@@ -1,0 +1,191 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import pytest
+
+from matting_jax.training import train as training
+from matting_jax.training.stopping import Stopped, listening
+from matting_jax.training.train import train
+from matting_jax.workdir import checkpoint
+from matting_jax.workdir.claim import claim
+from tests.helpers import ROOT
+from tests.training.test_train import assert_same, scores_of
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+def steps_of(workdir):
+    return sorted(checkpoint.open_checkpoints(workdir, reading=True).all_steps())
+
+
+def batches_that_raise(monkeypatch, numbers, step):
+    """Let the data of `step` raise signals."""
+    original = training.train_batches
+
+    def batches(*arguments):
+        for done, batch in enumerate(original(*arguments), 1):
+            if done == step:
+                for number in numbers:
+                    signal.raise_signal(number)
+            yield batch
+
+    monkeypatch.setattr(training, "train_batches", batches)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_ends_a_run_after_its_step_which_is_saved_and_from_which_it_goes_on(
+    finished, config, tmp_path, monkeypatch, number
+):
+    whole, _, expected = finished
+    config.save_every = 0
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with monkeypatch.context() as patch:
+        batches_that_raise(patch, [number], step=2)
+        with pytest.raises(Stopped, match="saved at step 2 of 4; the same command") as stopped:
+            train(config, tmp_path / "run")
+    assert stopped.value.exit_code == CODES[number]
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert steps_of(tmp_path / "run") == [2]
+    assert_same(jax.device_get(train(config, tmp_path / "run")), expected)
+    assert scores_of(tmp_path / "run") == scores_of(whole)
+
+
+def test_second_signal_stops_at_once(config, tmp_path, monkeypatch):
+    batches_that_raise(monkeypatch, [signal.SIGINT, signal.SIGINT], step=2)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(config, tmp_path / "run")
+    assert not isinstance(stopped.value, Stopped)
+    assert 2 not in steps_of(tmp_path / "run")
+
+
+def test_run_that_a_signal_reaches_in_its_last_step_ends_as_any_other(
+    config, tmp_path, monkeypatch, finished
+):
+    batches_that_raise(monkeypatch, [signal.SIGTERM], step=4)
+    assert_same(jax.device_get(train(config, tmp_path / "run")), finished[2])
+
+
+@pytest.fixture
+def heard():
+    """What reached the handlers that the caller of a run had installed."""
+    heard = []
+    before = {n: signal.signal(n, lambda number, frame: heard.append(number)) for n in SIGNALS}
+    yield heard
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_only_the_first_signal_inside_the_block_is_kept_from_the_handlers(heard, number):
+    signal.raise_signal(number)
+    assert heard == [number]
+    with listening() as asked:
+        assert asked(1) == 0
+        signal.raise_signal(number)
+        assert asked(1) == asked(2) == number and heard == [number]
+        signal.raise_signal(number)
+        assert heard == [number] * 2
+    signal.raise_signal(number)
+    assert heard == [number] * 3
+
+
+def test_handlers_return_after_an_error(heard):
+    with pytest.raises(ValueError), listening():
+        raise ValueError
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+def test_signal_that_was_ignored_stays_ignored(heard):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with listening() as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked(1) == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert asked(1) == signal.SIGTERM
+
+
+def test_thread_and_job_leave_the_handlers_alone(heard):
+    def in_thread():
+        with listening() as asked:
+            signal.raise_signal(signal.SIGTERM)
+            answers.append(asked(1))
+
+    answers = []
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    with listening(lambda step: step == 3) as asked:
+        signal.raise_signal(signal.SIGINT)
+        answers += [asked(2), asked(3)]
+    assert answers == [0, 0, signal.SIGTERM] and heard == [signal.SIGTERM, signal.SIGINT]
+
+
+def start(workdir, **variables):
+    """The training of a workdir in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.launch_tiny", f"--workdir={workdir}"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | variables,
+    )
+
+
+def endless(config, workdir):
+    config.steps = 1_000_000
+    config.log_every, config.save_every, config.evaluate_every = 1, 0, 0
+    claim(workdir, config)
+
+
+def wait_for_lines(workdir, count, program):
+    """Until the log of a run has so many lines."""
+    log = workdir / "metrics.jsonl"
+    end = time.monotonic() + 300
+    while not log.exists() or len(log.read_text().splitlines()) < count:
+        assert program.poll() is None, program.stderr.read()[-4000:]
+        assert time.monotonic() < end, "the run makes no progress"
+        time.sleep(0.05)
+
+
+def test_program_says_in_one_line_where_it_stopped_and_goes_on_there(config, tmp_path):
+    workdir = tmp_path / "run"
+    endless(config, workdir)
+    last = 0
+    for number in SIGNALS:
+        program = start(workdir)
+        wait_for_lines(workdir, last + 3, program)
+        program.send_signal(number)
+        _, errors = program.communicate(timeout=60)
+        assert program.returncode == CODES[number], errors
+        first, last = last, max(steps_of(workdir))
+        assert last > first
+        said = f"{number.name}: saved at step {last} of 1000000; the same command goes on"
+        assert errors.splitlines()[-1] == f"launch.py: {said}" and "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_processes_of_a_job_stop_after_the_same_step(config, tmp_path):
+    workdir = tmp_path / "run"
+    config.batch_size = 4
+    endless(config, workdir)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    programs = [start(workdir, JAX_PROCESS_ID=str(index), **job) for index in range(2)]
+    wait_for_lines(workdir, 4, programs[0])
+    programs[1].send_signal(signal.SIGTERM)
+    errors = [program.communicate(timeout=120)[1] for program in programs]
+    assert [program.returncode for program in programs] == [143, 143], errors
+    (step,) = steps_of(workdir)
+    for text in errors:
+        assert f"SIGTERM: saved at step {step} of" in text

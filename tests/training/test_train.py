@@ -1,0 +1,443 @@
+import hashlib
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax import parallel
+from matting_jax.config import load_config, read_config
+from matting_jax.convert import load_checkpoint, to_state_dict
+from matting_jax.convert.files import write_state_dict
+from matting_jax.data import train_batches, train_source
+from matting_jax.tasks import task_file
+from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.train import (
+    initial_state,
+    initial_variables,
+    names_test_data,
+    train,
+    train_step,
+    training_model,
+)
+from matting_jax.workdir import checkpoint
+from matting_jax.workdir.claim import claim
+from tests.conftest import MODNET
+
+
+def assert_same(tree, other):
+    """Every leaf of the two trees is bit-equal."""
+    assert jax.tree.structure(tree) == jax.tree.structure(other)
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+def differs(tree, other):
+    return any(
+        not np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+    )
+
+
+def lines_of(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def scores_of(workdir):
+    return [line for line in lines_of(workdir) if "test_mad" in line]
+
+
+def saved(workdir, step, like):
+    manager = checkpoint.open_checkpoints(workdir)
+    abstract = jax.tree.map(np.asarray, like)
+    state = manager.restore(step, args=checkpoint.ocp.args.StandardRestore(abstract))
+    manager.close()
+    return state
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def one_step(config, steps=1):
+    """(first state, last state, terms of each step) on one batch, always the same."""
+    mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
+    variables = initial_variables(config, model)
+    optimizer = create_optimizer(config, variables["params"])
+    task, source = task_file(config.task.name), train_source(config)
+    first = initial_state(config, variables, optimizer, task)
+    step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
+    batch = next(train_batches(source, config, 0, 1))
+    state, terms = parallel.replicate(jax.tree.map(jnp.copy, first), mesh), []
+    for _ in range(steps):
+        state, values = step(state, parallel.split(batch, mesh))
+        terms.append(jax.device_get(values))
+    return jax.device_get(first), jax.device_get(state), terms
+
+
+def test_resumed_run_equals_uninterrupted_one(finished, config, tmp_path):
+    whole, _, expected = finished
+    config.steps = 2
+    train(config, tmp_path / "run")
+    config.steps = 4
+    state = jax.device_get(train(config, tmp_path / "run"))
+    assert_same(state, expected)
+    assert scores_of(tmp_path / "run") == scores_of(whole)
+    assert [line["step"] for line in scores_of(whole)] == [0, 2, 4]
+
+
+def test_run_stopped_between_saves_goes_on_from_the_last_one(finished, config, tmp_path):
+    whole, _, expected = finished
+    config.save_every = config.evaluate_every = 2
+    config.steps = 3
+    train(config, tmp_path / "run")
+    manager = checkpoint.open_checkpoints(tmp_path / "run")
+    manager.delete(3)  # as if it had been stopped in step 3
+    manager.close()
+    config.steps = 4
+    assert_same(jax.device_get(train(config, tmp_path / "run")), expected)
+    assert scores_of(tmp_path / "run") == scores_of(whole)
+
+
+def test_run_whose_newest_checkpoint_is_damaged_ends_as_an_uninterrupted_one(
+    finished, config, tmp_path, capsys
+):
+    whole, _, expected = finished
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "4" / "default")
+    assert_same(jax.device_get(train(config, run)), expected)
+    assert "from step 3" in capsys.readouterr().out
+    assert scores_of(run) == scores_of(whole)
+    assert_same(saved(run, 4, expected), expected)
+
+
+@pytest.mark.parametrize("field", ["images", "dataset", "list"])
+def test_a_folder_a_data_set_or_a_list_is_scored(config, field):
+    config.data.test.update(images="", dataset="", list="")
+    assert not names_test_data(config)
+    config.data.test[field] = "some"
+    assert names_test_data(config)
+
+
+def test_finished_run_says_so_and_changes_nothing(finished, capsys):
+    workdir, config, expected = finished
+    before = contents(workdir)
+    assert_same(jax.device_get(train(config, workdir)), expected)
+    assert contents(workdir) == before
+    text = capsys.readouterr().out
+    assert "is finished" in text and "--config.steps=" in text and str(workdir) in text
+
+
+def test_workdir_of_another_config_is_refused_with_each_difference(finished, config):
+    workdir = finished[0]
+    before = contents(workdir)
+    config.seed = 8
+    config.optimizer.momentum = 0.5
+    config.log_every = 1
+    with pytest.raises(ValueError) as error:
+        train(config, workdir)
+    text = str(error.value)
+    assert "seed is 3 there, 8 here" in text
+    assert "optimizer.momentum is 0.9 there, 0.5 here" in text
+    assert "log_every" not in text
+    assert contents(workdir) == before
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("data.crop.size", 50),
+        ("data.crop.around", "nowhere"),
+        ("data.crop.rescale", (9, 3)),
+        ("task.name", "modnt"),
+        ("compute_dtype", "float8"),
+    ],
+)
+def test_config_that_cannot_train_leaves_the_workdir_to_its_correction(
+    config, tmp_path, field, value
+):
+    right = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError):
+        train(config, tmp_path / "run")
+    claim(tmp_path / "run", right)
+
+
+def test_moving_average_follows_its_formula(finished):
+    workdir, config, last = finished
+    third, fourth = (saved(workdir, step, last) for step in (3, 4))
+    assert_same(fourth, last)
+    decay = config.ema_decay
+    jax.tree.map(
+        lambda old, new, params: np.testing.assert_allclose(
+            new, decay * old + (1 - decay) * params, rtol=1e-6, atol=1e-7
+        ),
+        third["ema"],
+        fourth["ema"],
+        fourth["params"],
+    )
+    assert differs(third["ema"], fourth["ema"]) and differs(fourth["ema"], fourth["params"])
+
+
+def test_moving_average_starts_at_the_first_parameters_and_is_left_away_without_decay(config):
+    first, _, _ = one_step(config)
+    assert_same(first["ema"], first["params"])
+    config.ema_decay = 0.0
+    assert (
+        initial_state(
+            config,
+            initial_variables(config, training_model(config)),
+            create_optimizer(config, ["backbone", "lr_branch", "hr_branch", "f_branch"]),
+            task_file("modnet"),
+        )["ema"]
+        == {}
+    )
+
+
+def test_module_of_rate_zero_keeps_its_parameters(finished):
+    _, config, last = finished
+    params = initial_variables(config, training_model(config))["params"]
+    assert config.optimizer.module_rates.lr_branch == 0
+    assert_same(last["params"]["lr_branch"], jax.device_get(params["lr_branch"]))
+    for module in ("backbone", "hr_branch", "f_branch"):
+        assert differs(last["params"][module], jax.device_get(params[module]))
+
+
+def test_module_of_rate_zero_counts_in_no_norm_of_gradients(config):
+    config.optimizer.module_rates.update(dict(backbone=1.0, lr_branch=1.0))
+    _, _, (all_move,) = one_step(config)
+    config.optimizer.module_rates.update(dict(backbone=0.0, lr_branch=0.0))
+    _, _, (two_rest,) = one_step(config)
+    assert 0 < two_rest["gradient_norm"] < 0.99 * all_move["gradient_norm"]
+    np.testing.assert_array_equal(two_rest["loss"], all_move["loss"])
+
+
+def test_frozen_statistics_stay_while_scale_and_bias_train(config):
+    config.freeze_statistics = True
+    config.optimizer.module_rates.lr_branch = 1.0
+    first, last, _ = one_step(config)
+    assert_same(last["batch_stats"], first["batch_stats"])
+    for module, norm in (("lr_branch", "norm"), ("hr_branch", "norm")):
+        for leaf in ("scale", "bias"):
+            assert differs(last["params"][module][norm][leaf], first["params"][module][norm][leaf])
+
+
+def test_statistics_move_towards_those_of_the_batch(finished):
+    _, config, last = finished
+    first = jax.device_get(initial_variables(config, training_model(config)))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_(np.all(a != b)), last["batch_stats"], first["batch_stats"]
+    )
+
+
+def test_bfloat16_step_stays_near_the_float32_one_with_float32_parameters(config):
+    _, _, (exact,) = one_step(config)
+    config.compute_dtype = "bfloat16"
+    first, last, (terms,) = one_step(config)
+    assert {x.dtype for x in jax.tree.leaves(last["params"])} == {np.dtype("float32")}
+    assert {x.dtype for x in jax.tree.leaves(last["batch_stats"])} == {np.dtype("float32")}
+    assert training_model(config).dtype == jnp.bfloat16
+    assert terms["loss"] != exact["loss"]
+    np.testing.assert_allclose(terms["loss"], exact["loss"], rtol=0.03)
+    assert differs(first["params"], last["params"])
+
+
+def test_loss_is_the_sum_of_its_terms_and_falls_on_a_repeated_batch(config):
+    config.optimizer.module_rates.lr_branch = 1.0
+    _, last, terms = one_step(config, steps=25)
+    losses = [float(t["loss"]) for t in terms]
+    for t in terms:
+        np.testing.assert_allclose(t["loss"], t["semantic"] + t["detail"] + t["matte"], rtol=1e-5)
+    assert losses[-1] < 0.8 * losses[0]
+    assert int(last["step"]) == 25
+
+
+def test_seed_draws_the_first_weights(config):
+    model = training_model(config)
+    one, same = (initial_variables(config, model) for _ in range(2))
+    assert_same(one, same)
+    config.seed += 1
+    assert differs(one["params"], initial_variables(config, model)["params"])
+
+
+def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_path):
+    model = training_model(config)
+    config.seed += 5
+    variables = jax.device_get(initial_variables(config, model))
+    variables["batch_stats"] = jax.tree.map(lambda x: x + 0.25, variables["batch_stats"])
+    write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny", variables))
+    config.seed -= 5
+    config.init.checkpoint = str(tmp_path / "t.safetensors")
+    first, _, _ = one_step(config)
+    assert_same(first["params"], variables["params"])
+    assert_same(first["batch_stats"], variables["batch_stats"])
+
+
+def test_smaller_network_starts_the_part_of_a_larger_one_that_they_share(config, tmp_path):
+    config.name, config.model = "tiny_trimap", {"refine": False}
+    config.seed += 5
+    smaller = jax.device_get(initial_variables(config, training_model(config)))
+    smaller["counter"] = {"count": np.full(1, 7, np.float32)}
+    state_dict = to_state_dict("tiny_trimap", smaller, refine=False)
+    write_state_dict(tmp_path / "t.safetensors", state_dict)
+    config.seed -= 5
+    config.model = {"refine": True}
+    model = training_model(config)
+    drawn = jax.device_get(initial_variables(config, model))
+    config.init.checkpoint = str(tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match="missing refiner.weight"):
+        initial_variables(config, model)
+    config.init.model = {"refine": False}
+    started = jax.device_get(initial_variables(config, model))
+    refiner = started["params"].pop("refiner")
+    assert_same(started, smaller)
+    assert_same(refiner, drawn["params"]["refiner"])
+
+
+def test_backbone_comes_from_its_file_and_the_rest_from_the_seed(config, tmp_path):
+    model = training_model(config)
+    drawn = jax.device_get(initial_variables(config, model))
+    config.seed += 5
+    other = jax.device_get(initial_variables(config, model))
+    config.seed -= 5
+    file = {
+        name.removeprefix("module.backbone."): array
+        for name, array in to_state_dict("tiny", other).items()
+        if name.startswith("module.backbone.")
+    }
+    file["classifier.1.weight"] = np.zeros((3, 3), np.float32)
+    write_state_dict(
+        tmp_path / "b.safetensors",
+        {f"backbone.{k}" if not k.startswith("classifier") else k: x for k, x in file.items()},
+    )
+    config.init.backbone = str(tmp_path / "b.safetensors")
+    variables = jax.device_get(initial_variables(config, model))
+    for module, tree in variables["params"].items():
+        assert_same(tree, (other if module == "backbone" else drawn)["params"][module])
+
+
+def test_official_checkpoint_starts_modnet(official, tmp_path):
+    write_state_dict(tmp_path / "m.safetensors", official)
+    config = load_config(MODNET, "")
+    config.init.checkpoint = str(tmp_path / "m.safetensors")
+    variables = initial_variables(config, training_model(config))
+    assert to_state_dict("modnet", variables).keys() == official.keys()
+    np.testing.assert_array_equal(
+        variables["params"]["f_branch"]["conv_f_1"]["layers_0"]["bias"],
+        official["module.f_branch.conv_f.1.layers.0.bias"],
+    )
+
+
+def test_metrics_hold_losses_and_the_wait_for_data(finished):
+    lines = [line for line in lines_of(finished[0]) if "loss" in line]
+    assert [line["step"] for line in lines] == [2, 4]
+    for line in lines:
+        assert line.keys() >= {"loss", "semantic", "detail", "matte", "samples_per_second"}
+        assert 0 <= line["data_wait"] <= 1
+        assert line["samples_per_second"] > 0
+        parts = line["semantic"] + line["detail"] + line["matte"]
+        assert line["loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_scores_of_the_test_data_are_those_of_the_saved_network(finished):
+    from matting_jax.data import evaluation_images
+    from matting_jax.prediction.matter import Matter
+
+    workdir, config, last = finished
+    best = min(scores_of(workdir)[1:], key=lambda line: line["test_mad"])
+    matter = Matter("tiny", load_checkpoint("tiny", workdir), test_time=config.test_time)
+    errors = [
+        np.abs(matter(image).astype(float) - alpha / 255).mean()
+        for _, image, alpha, *_ in evaluation_images(config)
+    ]
+    assert best["test_mad"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert {"test_sad", "test_mse", "test_mad"} <= best.keys()
+
+
+def test_previews_show_a_row_of_six_pictures_for_each_photo(finished):
+    workdir, config, _ = finished
+    names = sorted(path.name for path in (workdir / "previews").iterdir())
+    assert names == ["step_000000.png", "step_000002.png", "step_000004.png"]
+    with Image.open(workdir / "previews" / names[-1]) as picture:
+        picture.load()
+        assert picture.mode == "RGB"
+        assert picture.width == 6 * 192
+        assert 0 < picture.height - config.preview_images * 192 < 40
+        assert len(set(picture.getdata())) > 100
+
+
+def test_events_hold_scalars_and_previews(finished):
+    import tensorflow as tf
+
+    (path,) = (finished[0] / "events").iterdir()
+    events = list(tf.compat.v1.train.summary_iterator(str(path)))
+    values = {(event.step, value.tag) for event in events for value in event.summary.value}
+    assert {
+        (2, "loss"),
+        (4, "loss"),
+        (0, "test_mad"),
+        (4, "test_mad"),
+        (4, "data_wait"),
+        (4, "preview"),
+    } <= values
+
+
+def test_workdir_keeps_the_config(finished):
+    workdir, config, _ = finished
+    assert read_config(workdir) == config
+    assert json.loads((workdir / "config.json").read_text())["steps"] == 4
+
+
+def test_start_and_end_are_told(config, tmp_path, capsys):
+    config.steps = 2
+    config.log_every = config.evaluate_every = config.save_every = 0
+    train(config, tmp_path / "run")
+    text = capsys.readouterr().out
+    for words in (
+        "parameters",
+        "multiply-adds",
+        "4 foregrounds, 3 backgrounds",
+        "3 images",
+        "sgd",
+        "2 steps of 2",
+        str(tmp_path / "run"),
+        "--mode evaluate",
+    ):
+        assert words in text
+    assert scores_of(tmp_path / "run")[0]["step"] == 0
+    assert f"1 of {jax.device_count()} x" in text
+
+
+def test_unsynchronised_statistics_train(config):
+    config.synchronise_statistics = False
+    first, last, (terms,) = one_step(config)
+    assert np.isfinite(terms["loss"]) and differs(first["batch_stats"], last["batch_stats"])
+
+
+def test_unknown_compute_type_names_the_valid_ones(config):
+    config.compute_dtype = "bfloat61"
+    with pytest.raises(ValueError, match="did you mean 'bfloat16'"):
+        training_model(config)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_every_normalisation_of_modnet_follows_freeze_statistics(frozen):
+    config = load_config(MODNET, "")
+    config.freeze_statistics = frozen
+    model = training_model(config).clone(axis_name=None)
+    image = jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    traced = jax.jit(
+        lambda v, x: model.apply(v, image=x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+    ).trace(shapes, image)
+    jaxpr = traced.jaxpr.jaxpr
+    passed = set(map(id, jaxpr.invars))
+    kept = [id(out) in passed for out in jaxpr.outvars]
+    assert len(kept) == len(jax.tree.leaves(shapes["batch_stats"]))
+    assert all(kept) if frozen else not any(kept)

@@ -1,0 +1,310 @@
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from matting_jax.workdir import checkpoint
+
+
+def state_of(step, ema=False):
+    def tree(value):
+        return {"a": {"x": np.full((2, 3), value, np.float32)}}
+
+    return {
+        "step": np.asarray(step, np.int32),
+        "params": tree(step),
+        "batch_stats": tree(100 + step),
+        "opt_state": (tree(0), {}),
+        "ema": tree(200 + step) if ema else {},
+    }
+
+
+def write(workdir, scores, ema=False, state_of=state_of):
+    """A workdir with the checkpoints that remain of {step: MAD or None}."""
+    workdir.mkdir(exist_ok=True)
+    (workdir / "config.json").write_text("{}")
+    manager = checkpoint.open_checkpoints(workdir)
+    for step, mad in scores.items():
+        checkpoint.save(manager, step, state_of(step, ema), None if mad is None else {"mad": mad})
+    manager.wait_until_finished()
+    steps = sorted(manager.all_steps())
+    manager.close()
+    return steps
+
+
+def value_of(tree):
+    (x,) = {float(v) for leaf in jax.tree.leaves(tree) for v in np.ravel(leaf)}
+    return x
+
+
+@pytest.mark.parametrize(
+    "scores, kept",
+    [
+        ({1: 0.5, 2: 0.1, 3: 0.3, 4: None, 5: None}, [2, 4, 5]),
+        ({1: 0.5, 2: 0.4, 3: 0.3}, [2, 3]),
+        ({1: 0.1, 2: 0.4, 3: None, 4: 0.1, 5: 0.2, 6: 0.3}, None),
+        ({1: None, 2: None, 3: None}, [2, 3]),
+    ],
+)
+def test_last_two_and_the_best_are_kept(tmp_path, scores, kept):
+    steps = write(tmp_path, scores)
+    if kept is None:  # two are equally good
+        assert steps[-2:] == [5, 6] and len(steps) == 3 and steps[0] in (1, 4)
+    else:
+        assert steps == kept
+
+
+def test_best_is_kept_when_the_run_goes_on(tmp_path):
+    write(tmp_path, {1: 0.5, 2: 0.1, 3: 0.3})
+    assert write(tmp_path, {4: 0.2, 5: None, 6: 0.4, 7: None}) == [2, 6, 7]
+
+
+def test_variables_are_those_with_the_least_mad(tmp_path):
+    write(tmp_path, {1: 0.5, 2: 0.1, 3: 0.3, 4: None})
+    variables = checkpoint.load_variables(tmp_path)
+    assert variables.keys() == {"params", "batch_stats"}
+    assert value_of(variables["params"]) == 2
+    assert value_of(variables["batch_stats"]) == 102
+    assert isinstance(variables["params"]["a"]["x"], np.ndarray)
+
+
+def test_variables_are_the_newest_where_none_was_evaluated(tmp_path):
+    write(tmp_path, {1: None, 2: None})
+    assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
+
+
+def test_variables_are_the_moving_average_where_it_was_kept(tmp_path):
+    write(tmp_path, {1: 0.1, 2: 0.2}, ema=True)
+    variables = checkpoint.load_variables(tmp_path)
+    assert value_of(variables["params"]) == 201
+    assert value_of(variables["batch_stats"]) == 101
+
+
+def test_newest_state_is_restored_whole(tmp_path):
+    write(tmp_path, {1: 0.1, 2: 0.5, 3: None}, ema=True)
+    state = checkpoint.restore(checkpoint.open_checkpoints(tmp_path), state_of(0, ema=True))
+    expected = state_of(3, ema=True)
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+
+
+def test_nothing_is_restored_where_nothing_was_saved(tmp_path):
+    assert checkpoint.restore(checkpoint.open_checkpoints(tmp_path), state_of(0)) is None
+
+
+def test_folder_that_is_no_workdir_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(FileNotFoundError, match=f"{folder} is no workdir"):
+            checkpoint.load_variables(folder)
+
+
+def test_workdir_without_a_checkpoint_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+        checkpoint.load_variables(tmp_path)
+
+
+@pytest.fixture
+def half_written(tmp_path):
+    """A workdir whose third checkpoint was being written when the program was killed."""
+    write(tmp_path, {1: 0.1, 2: None})
+    folder = tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp"
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "manifest.ocdbt").write_bytes(b"half")
+    return tmp_path
+
+
+def test_half_written_checkpoint_is_passed_over(half_written):
+    assert value_of(checkpoint.load_variables(half_written)["params"]) == 1
+    manager = checkpoint.open_checkpoints(half_written)
+    assert int(checkpoint.restore(manager, state_of(0))["step"]) == 2
+    checkpoint.save(manager, 3, state_of(3), None)
+    manager.wait_until_finished()
+    assert manager.latest_step() == 3
+
+
+def test_reading_leaves_what_a_run_is_writing(half_written):
+    checkpoint.load_variables(half_written)
+    assert (half_written / "checkpoints" / "3.orbax-checkpoint-tmp" / "default").is_dir()
+
+
+def data_file(folder):
+    """The file that holds the arrays."""
+    return max((folder / "default").glob("ocdbt.process_*/d/*"), key=lambda x: x.stat().st_size)
+
+
+def index_file(folder):
+    (path,) = (folder / "default" / "d").iterdir()
+    return path
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4] = bytes(255 - byte for byte in content[middle : middle + 4])
+    path.write_bytes(content)
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGE = {
+    "empty folder": empty,
+    "half deleted": lambda folder: shutil.rmtree(folder / "default"),
+    "without data": lambda folder: shutil.rmtree(folder / "default" / "ocdbt.process_0"),
+    "without metadata": lambda folder: (folder / "default" / "_METADATA").unlink(),
+    "truncated metadata": lambda folder: halve(folder / "default" / "_METADATA"),
+    "flipped metadata": lambda folder: flip(folder / "default" / "_METADATA"),
+    "without manifest": lambda folder: (folder / "default" / "manifest.ocdbt").unlink(),
+    "flipped manifest": lambda folder: flip(folder / "default" / "manifest.ocdbt"),
+    "truncated index": lambda folder: halve(index_file(folder)),
+    "flipped index": lambda folder: flip(index_file(folder)),
+    "missing arrays": lambda folder: data_file(folder).unlink(),
+    "truncated arrays": lambda folder: halve(data_file(folder)),
+}
+
+
+def large_state(step, ema=False):
+    """As `state_of`, with arrays that Orbax does not keep in its index."""
+    rng = np.random.default_rng(step)
+    params = {"a": {"x": rng.normal(size=(64, 64)).astype(np.float32)}}
+    return state_of(step) | {"params": params}
+
+
+def step_of(variables):
+    return value_of(variables["batch_stats"]) - 100
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A workdir with the checkpoints 2, the best, 3 and 4."""
+    workdir = tmp_path_factory.mktemp("three")
+    assert write(workdir, {2: 0.1, 3: 0.3, 4: 0.2}, state_of=large_state) == [2, 3, 4]
+    return workdir
+
+
+@pytest.fixture
+def workdir(three, tmp_path):
+    return shutil.copytree(three, tmp_path / "run")
+
+
+def folders_of(workdir):
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
+
+
+def said(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "matting_jax"]
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "truncated score", "flipped score"])
+def test_damaged_newest_checkpoint_gives_way_to_the_one_before(workdir, kind, caplog):
+    folder = workdir / "checkpoints" / "4"
+    if kind in DAMAGE:
+        DAMAGE[kind](folder)
+    else:
+        {"t": halve, "f": flip}[kind[0]](folder / "metrics" / "metrics")
+    manager = checkpoint.open_checkpoints(workdir)
+    assert int(checkpoint.restore(manager, large_state(0))["step"]) == 3
+    (line,) = said(caplog)
+    assert line.startswith("checkpoint 4 is damaged (") and "now damaged_4" in line
+    if kind in DAMAGE:
+        assert line.endswith("training goes on from step 3")
+    assert folders_of(workdir) == ["2", "3", "damaged_4"]
+
+    checkpoint.save(manager, 4, large_state(4), {"mad": 0.05})
+    checkpoint.save(manager, 5, large_state(5), None)
+    checkpoint.save(manager, 6, large_state(6), None)
+    manager.close()
+    assert folders_of(workdir) == ["4", "5", "6", "damaged_4"]
+    assert step_of(checkpoint.load_variables(workdir)) == 4
+
+
+def test_step_that_is_damaged_again_is_set_aside_again(workdir):
+    for _ in range(2):
+        DAMAGE["half deleted"](workdir / "checkpoints" / "4")
+        manager = checkpoint.open_checkpoints(workdir)
+        assert int(checkpoint.restore(manager, large_state(0))["step"]) == 3
+        checkpoint.save(manager, 4, large_state(4), None)
+        manager.close()
+    assert folders_of(workdir) == ["2", "3", "4", "damaged_4", "damaged_4_2"]
+
+
+def test_all_that_are_newer_than_the_first_readable_are_set_aside(workdir):
+    for step in (3, 4):
+        DAMAGE["truncated arrays"](workdir / "checkpoints" / str(step))
+    manager = checkpoint.open_checkpoints(workdir)
+    assert int(checkpoint.restore(manager, large_state(0))["step"]) == 2
+    assert folders_of(workdir) == ["2", "damaged_3", "damaged_4"]
+
+
+def test_training_does_not_begin_anew_where_no_checkpoint_can_be_read(workdir):
+    for step in (2, 3, 4):
+        DAMAGE["missing arrays"](workdir / "checkpoints" / str(step))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no checkpoint in .* can be read .4: .*; 3: .*; 2: "):
+            checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+        assert folders_of(workdir) == ["2", "3", "4"]
+    with pytest.raises(ValueError, match="no checkpoint in .* can be read"):
+        checkpoint.load_variables(workdir)
+
+
+def test_training_does_not_begin_anew_where_all_checkpoints_were_set_aside(workdir):
+    for step in (2, 3, 4):
+        halve(workdir / "checkpoints" / str(step) / "metrics" / "metrics")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="damaged_2; damaged_3; damaged_4"):
+            checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+        with pytest.raises(ValueError, match="damaged_2; damaged_3; damaged_4"):
+            checkpoint.load_variables(workdir)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if kind != "empty folder"])
+def test_variables_are_the_newest_readable_where_the_best_are_damaged(workdir, kind, caplog):
+    DAMAGE[kind](workdir / "checkpoints" / "2")
+    before = folders_of(workdir)
+    assert step_of(checkpoint.load_variables(workdir)) == 4
+    (line,) = said(caplog)
+    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is taken")
+    DAMAGE[kind](workdir / "checkpoints" / "4")
+    assert step_of(checkpoint.load_variables(workdir)) == 3
+    assert folders_of(workdir) == before
+
+
+def test_checkpoint_whose_score_is_gone_is_no_longer_the_best(workdir):
+    empty(workdir / "checkpoints" / "2")
+    assert step_of(checkpoint.load_variables(workdir)) == 4
+
+
+def test_checkpoint_whose_score_cannot_be_read_is_no_longer_the_best(workdir, caplog):
+    halve(workdir / "checkpoints" / "2" / "metrics" / "metrics")
+    assert step_of(checkpoint.load_variables(workdir)) == 4
+    (line,) = said(caplog)
+    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is taken")
+
+
+@pytest.mark.parametrize("error", checkpoint.NOT_DAMAGE)
+def test_error_that_says_nothing_of_the_files_sets_none_aside(workdir, error, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise error("not now")
+
+    before = folders_of(workdir)
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "restore", fail)
+    with pytest.raises(error, match="not now"):
+        checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+    with pytest.raises(error, match="not now"):
+        checkpoint.load_variables(workdir)
+    assert folders_of(workdir) == before
+
+
+def test_variables_of_equal_scores_are_the_newer_which_are_kept(tmp_path):
+    assert write(tmp_path, {1: 0.1, 2: 0.1}) == [1, 2]
+    assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
+    assert write(tmp_path, {3: None, 4: None}) == [2, 3, 4]

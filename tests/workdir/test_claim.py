@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from matting_jax.config import flat, read_config
+from matting_jax.workdir.claim import FREE, claim
+
+
+def test_config_returns_from_its_workdir_unchanged(config, tmp_path):
+    claim(tmp_path / "run", config)
+    again = read_config(tmp_path / "run")
+    assert again == config
+    assert again.data.crop.rescale == config.data.crop.rescale
+    assert isinstance(again.data.crop.rescale, tuple)
+    assert isinstance(again.optimizer.eps, float) and isinstance(again.steps, int)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json"}
+
+
+def test_free_fields_are_fields_of_the_config_and_may_change(config, tmp_path):
+    claim(tmp_path, config)
+    assert set(FREE) <= flat(config).keys()
+    assert "steps" in FREE and "seed" not in FREE and "batch_size" not in FREE
+    config.update_from_flattened_dict({"steps": 999, "data.workers": 1, "log_every": 7})
+    claim(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_other_fields_may_not_and_each_is_named(config, tmp_path):
+    claim(tmp_path, config)
+    kept = (tmp_path / "config.json").read_text()
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    values = {"optimizer.schedule.name": "cosine", "data.crop.size": 96, "ema_decay": 0.5}
+    old = {field: flat(config)[field] for field in values}
+    config.update_from_flattened_dict(values)
+    config.steps += 1
+    with pytest.raises(ValueError) as error:
+        claim(tmp_path, config)
+    lines = str(error.value).splitlines()[1:]
+    assert sorted(line.strip() for line in lines) == sorted(
+        f"{field} is {old[field]!r} there, {value!r} here" for field, value in values.items()
+    )
+    assert (tmp_path / "config.json").read_text() == kept
+
+
+def test_field_that_one_of_the_configs_lacks_is_named(config, tmp_path):
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["freeze_statistics"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="freeze_statistics is None there, False here"):
+        claim(tmp_path, config)
+
+
+def test_folder_that_holds_something_else_is_refused(config, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not empty and holds no run"):
+        claim(tmp_path, config)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_folder_without_a_config_is_no_workdir(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no workdir"):
+        read_config(tmp_path)
+
+
+def test_fields_are_flat_under_dotted_names(config):
+    fields = flat(config)
+    assert fields["optimizer.schedule.name"] == config.optimizer.schedule.name
+    assert fields["seed"] == config.seed and "optimizer" not in fields
+
+
+def test_run_that_ended_before_its_first_checkpoint_may_be_corrected(config, tmp_path):
+    claim(tmp_path, config)
+    config.seed += 1
+    claim(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_run_that_was_killed_while_it_wrote_its_config_begins_again(config, tmp_path):
+    (tmp_path / ".0123456789abcdef.json").write_text("{")
+    claim(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_damaged_checkpoints_are_not_mixed_with_those_of_another_config(config, tmp_path):
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "damaged_10").mkdir(parents=True)
+    config.seed += 1
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        claim(tmp_path, config)
