@@ -201,8 +201,11 @@ def shrunk(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """A folder that keeps all that XLA compiles: equal steps of two runs are compiled once."""
-    folder = tmp_path_factory.mktemp("xla")
+    """A folder of compiled programs, so that equal steps of two runs are compiled once.
+
+    JAX_COMPILATION_CACHE_DIR keeps it for the next test run.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("xla")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return folder
