@@ -23,9 +23,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from matting_jax.workdir.claim import claim
-from tests.conftest import draw_images, on_folders, tiny_config
-from tests.helpers import ROOT
-from tests.training.test_train import scores_of
+from tests.helpers import ROOT, draw_images, on_folders, scores_of
+from tests.tiny import tiny_config
 
 MOMENTS = ("any", "saving", "deleting", "starting")
 STEPS_A_KILL = 20

@@ -3,7 +3,7 @@
 import sys
 
 from matting_jax.commandline import main
-from tests.conftest import register_tiny
+from tests.tiny import register_tiny
 
 if __name__ == "__main__":
     register_tiny()

@@ -8,8 +8,8 @@ import pytest
 from matting_jax import commandline
 from matting_jax.commandline import main, parse
 from matting_jax.workdir.claim import claim
-from tests.conftest import MODNET, MODNET_SOC, tiny_config
-from tests.helpers import ROOT
+from tests.helpers import MODNET, MODNET_SOC, ROOT
+from tests.tiny import tiny_config
 
 BASE = f"--config={MODNET}"
 

@@ -12,14 +12,17 @@ from PIL import Image
 from matting_jax.commandline import main
 from matting_jax.config import flat, load_config, read_config, split_variant
 from matting_jax.convert.files import write_state_dict
-from tests.conftest import compiled_quickly, soft_disc
-from tests.convert.test_bgmv2 import file_of
-from tests.convert.test_dim import torchvision_file
-from tests.convert.test_gca import resnet34
-from tests.datasets.test_by_name import draw
+from tests.datasets.layouts.by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
-from tests.helpers import ROOT
+from tests.helpers import (
+    ROOT,
+    bgmv2_backbone_file,
+    compiled_quickly,
+    resnet34_file,
+    soft_disc,
+    vgg16_file,
+)
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 GOLDENS = ROOT / "tests" / "goldens"
@@ -126,13 +129,13 @@ def place_files(folder: Path) -> None:
 
     gca = synth.state_dict(str(GOLDENS / "gca.json"), 1)
     write_state_dict(folder / "gca-dist.pth", gca)
-    write_state_dict(folder / "model_best_resnet34_En_nomixup.pth", resnet34(gca))
+    write_state_dict(folder / "model_best_resnet34_En_nomixup.pth", resnet34_file(gca))
     dim = synth.state_dict(str(GOLDENS / "dim.json"), 1)
     write_state_dict(folder / "dim.pth", dim)
-    write_state_dict(folder / "vgg16-397923af.pth", torchvision_file(dim))
+    write_state_dict(folder / "vgg16-397923af.pth", vgg16_file(dim))
     bgmv2 = synth.state_dict(bgmv2_checkpoints.manifest("mobilenet_v2"), 1)
     write_state_dict(folder / "pytorch_mobilenetv2.pth", bgmv2)
-    deeplab, _ = file_of("DeepLabV3", "mobilenet_v2")
+    deeplab, _ = bgmv2_backbone_file("DeepLabV3", "mobilenet_v2")
     write_state_dict(folder / "best_deeplabv3_mobilenet_voc_os16.pth", deeplab)
     for i in range(2):
         image = rng.integers(0, 256, (48, 40, 3), np.uint8)

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from tests.conftest import MODNET
-from tests.helpers import ROOT
+from tests.helpers import MODNET, ROOT
 
 HEAVY = ("tensorflow", "tensorflow_datasets", "torch", "orbax", "tensorboardX")
 USE = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from matting_jax import parallel
 from matting_jax.models.bgmv2 import Refiner
@@ -25,14 +25,8 @@ from matting_jax.training.train import (
     train_step,
     training_model,
 )
-from tests.conftest import (
-    ROOT,
-    on_folders,
-    register_tiny,
-    tiny_config,
-    tiny_soc_config,
-    tiny_trimap_config,
-)
+from tests.helpers import ROOT, on_folders, one_equals_eight
+from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_config
 
 STEPS = 3
 
@@ -102,34 +96,6 @@ def test_what_is_to_be_computed_again_is_not_kept():
 
     kept, again = (memory(x).temp_size_in_bytes for x in (part, jax.checkpoint(part)))
     assert again < 0.7 * kept
-
-
-def one_equals_eight(config, model, drawn, batch):
-    """The state and terms of a few steps on one device, which those on eight must equal."""
-    task, optimizer = task_file(config.task.name), create_optimizer(config, drawn["params"])
-    results = []
-    for count in (1, 8):
-        mesh = jax.make_mesh(
-            (count,), (parallel.AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,)
-        )
-        step = parallel.pmap(train_step(config, model, task, optimizer, len(batch["index"])), mesh)
-        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
-        terms = []
-        for _ in range(STEPS):
-            state, values = step(state, parallel.split(batch, mesh))
-            terms.append(values)
-        results.append(jax.device_get({"state": state, "terms": terms}))
-    one, eight = results
-    assert jax.tree.leaves(one["state"]["params"])[0].dtype == np.float64
-    worst = 0.0
-    for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(eight), strict=True
-    ):
-        difference = np.abs(np.asarray(a, np.float64) - b).max() / max(1, np.abs(a).max())
-        worst = max(worst, difference)
-        assert difference < 1e-6, (jax.tree_util.keystr(path), difference)
-    print(f"largest difference {worst:.2g}")
-    return one
 
 
 def compare(name, parts, folder):

@@ -9,6 +9,7 @@ from matting_jax.convert import load_backbone
 from matting_jax.convert.files import read_state_dict, write_state_dict
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
+from tests.helpers import bgmv2_backbone_file
 
 NETWORKS = [
     ({"backbone": "resnet50"}, 394),
@@ -47,33 +48,6 @@ def drawn(backbone):
     return mj.from_state_dict("bgmv2", tensors, backbone=backbone, refine=False)
 
 
-def file_of(kind, backbone):
-    """{name: array} of another network's file, and the tensors of ours that it holds."""
-    source = synth.state_dict(checkpoints.manifest(backbone, refine=False), 7)
-    first = "backbone.conv1.weight" if "resnet" in backbone else "backbone.features.0.0.weight"
-    parts = ("backbone.",) if kind == "torchvision" else ("backbone.", "aspp.")
-    held = {name: x for name, x in source.items() if name.startswith(parts) and name != first}
-    tensors = {**held, first: source[first][:, :3]}
-    if kind == "torchvision":
-        tensors = {name.removeprefix("backbone."): x for name, x in tensors.items()}
-        head = "fc" if "resnet" in backbone else "classifier.1"
-        tensors |= {f"{head}.weight": np.zeros((1000, 8)), f"{head}.bias": np.zeros(1000)}
-        if backbone == "mobilenet_v2":
-            tensors["features.18.0.weight"] = np.zeros((1280, 320, 1, 1))
-        return tensors, held
-
-    def deeplab(name):
-        if name.startswith("aspp."):
-            return name.replace("aspp.", "classifier.classifier.0.", 1)
-        if name.startswith("backbone.features."):
-            level = "low" if int(name.split(".")[2]) < 4 else "high"
-            return name.replace("features", f"{level}_level_features", 1)
-        return name
-
-    tensors = {deeplab(name): x for name, x in tensors.items()}
-    return tensors | {"classifier.classifier.1.weight": np.zeros((256, 256, 3, 3))}, held
-
-
 @pytest.mark.parametrize(
     ("kind", "backbone", "count"),
     [
@@ -85,7 +59,7 @@ def file_of(kind, backbone):
 )
 def test_other_networks_fill_all_but_the_first_convolution(kind, backbone, count, tmp_path):
     """Its six channels are drawn, as officially, where three do not fit."""
-    tensors, held = file_of(kind, backbone)
+    tensors, held = bgmv2_backbone_file(kind, backbone)
     assert len(held) == count
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
     start = drawn(backbone)
@@ -98,7 +72,7 @@ def test_other_networks_fill_all_but_the_first_convolution(kind, backbone, count
 
 
 def test_missing_tensors_of_a_backbone_are_named(tmp_path):
-    tensors, _ = file_of("DeepLabV3", "resnet50")
+    tensors, _ = bgmv2_backbone_file("DeepLabV3", "resnet50")
     del tensors["classifier.classifier.0.convs.1.0.weight"], tensors["backbone.bn1.bias"]
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
     keywords = {"backbone": "resnet50", "refine": False}

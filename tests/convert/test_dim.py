@@ -9,7 +9,7 @@ from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.dim import TORCHVISION
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
-from tests.helpers import GOLDENS
+from tests.helpers import GOLDENS, vgg16_file
 
 MANIFEST = str(GOLDENS / "dim.json")
 ENCODER = "backbone.encoder."
@@ -47,17 +47,6 @@ def test_file_of_another_stage_is_refused_by_name(whole, refine, words):
         mj.from_state_dict("dim", part(whole, not refine), refine=refine)
 
 
-def torchvision_file(tensors):
-    """VGG-16 as torchvision names it, its first convolution of colours alone, with classifier."""
-    renamed = {"classifier.0.weight": np.zeros((4096, 8), np.float32)}
-    for name, tensor in tensors.items():
-        layer, leaf = name.removeprefix(ENCODER).rsplit(".", 1)
-        if layer in TORCHVISION:
-            first = layer == "layer1.0" and leaf == "weight"
-            renamed[f"features.{TORCHVISION[layer]}.{leaf}"] = tensor[:, :3] if first else tensor
-    return renamed
-
-
 def mmagic_file(tensors):
     """VGG-16 as mmagic names it, its first convolution of four channels."""
     return {name.removeprefix(ENCODER): x for name, x in tensors.items() if ENCODER in name}
@@ -73,7 +62,7 @@ def test_torchvision_positions_are_those_of_its_convolutions():
     assert TORCHVISION == expected
 
 
-@pytest.mark.parametrize("rename, trimap", [(torchvision_file, False), (mmagic_file, True)])
+@pytest.mark.parametrize("rename, trimap", [(vgg16_file, False), (mmagic_file, True)])
 def test_vgg_files_fill_the_encoder_alone(whole, rename, trimap, tmp_path):
     start = mj.from_state_dict("dim", synth.state_dict(MANIFEST, 7))
     path = tmp_path / "vgg16.safetensors"

@@ -17,7 +17,7 @@ from matting_jax.config import load_config
 from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
-from tests.conftest import MODNET
+from tests.helpers import MODNET
 
 TENSORS = {
     "module.a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) / 7,

@@ -9,7 +9,7 @@ import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
 from tests.goldens import synth
-from tests.helpers import GOLDENS
+from tests.helpers import GOLDENS, resnet34_file
 
 MANIFEST = str(GOLDENS / "gca.json")
 ENCODER = "module.encoder."
@@ -54,22 +54,9 @@ def test_files_of_mmagic_are_refused_in_a_sentence():
     assert len(str(e.value).splitlines()) == 1
 
 
-def resnet34(state_dict):
-    """The backbone of `state_dict` as the ResNet-34's own file: of photos, with a classifier."""
-    tensors = {
-        name.replace(ENCODER, "module."): x
-        for name, x in state_dict.items()
-        if name.startswith(tuple(ENCODER + part for part in BACKBONE))
-    }
-    first = "module.conv1.module.weight_"
-    tensors[first + "bar"] = np.ascontiguousarray(tensors[first + "bar"][:, :3])
-    tensors[first + "v"] = tensors[first + "v"][:27]
-    return tensors | {"module.fc.weight": np.zeros((1000, 512)), "module.fc.bias": np.zeros(1000)}
-
-
 def test_backbone_file_fills_the_backbone_alone(state_dict, tmp_path):
     start = mj.from_state_dict("gca", state_dict)
-    other = resnet34(synth.state_dict(MANIFEST, 7))
+    other = resnet34_file(synth.state_dict(MANIFEST, 7))
     path = tmp_path / "backbone.safetensors"
     write_state_dict(path, other)
     loaded = traverse_util.flatten_dict(load_backbone("gca", path, start))
@@ -83,7 +70,7 @@ def test_backbone_file_fills_the_backbone_alone(state_dict, tmp_path):
 
 def test_first_convolution_of_the_backbone_does_not_see_the_trimap(state_dict, tmp_path):
     """Nor does its norm: the trimap's channels are zero, and the photo's come first in v."""
-    other = resnet34(state_dict)
+    other = resnet34_file(state_dict)
     path = tmp_path / "backbone.safetensors"
     write_state_dict(path, other)
     loaded = traverse_util.flatten_dict(

@@ -8,10 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from matting_jax.data.prepared import builders
-from tests.datasets import test_bgmv2 as test_datasets_bgmv2
-from tests.datasets import test_by_name as test_datasets_by_name
-from tests.datasets import test_composition_1k as test_datasets_composition_1k
-from tests.datasets import test_distinctions_646 as test_datasets_distinctions_646
+from tests.datasets.layouts import bgmv2, by_name, composition_1k, distinctions_646
 
 pytest.importorskip("dill")
 
@@ -21,7 +18,7 @@ class Prepared(tfds.testing.DatasetBuilderTestCase):
 
     __test__ = False
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "composition_1k")
-    LAID_OUT = test_datasets_composition_1k
+    LAID_OUT = composition_1k
 
     @classmethod
     def setUpClass(cls):
@@ -52,7 +49,7 @@ class Composition1kCompositesTest(Prepared):
 
 class PreparedDistinctions(Prepared):
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "distinctions_646")
-    LAID_OUT = test_datasets_distinctions_646
+    LAID_OUT = distinctions_646
 
 
 class Distinctions646ForegroundsTest(PreparedDistinctions):
@@ -68,7 +65,7 @@ class Distinctions646CompositesTest(PreparedDistinctions):
 
 
 class PreparedByName(Prepared):
-    LAID_OUT = test_datasets_by_name
+    LAID_OUT = by_name
 
 
 class Am2kForegroundsTest(PreparedByName):
@@ -107,7 +104,7 @@ class Aim500Test(PreparedByName):
 class Videomatte240kTest(Prepared):
     __test__ = True
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "videomatte240k")
-    LAID_OUT = test_datasets_bgmv2
+    LAID_OUT = bgmv2
     BUILDER_CONFIG_NAMES_TO_TEST = ["sd"]
     SPLITS = {"train": 3, "test": 2}
 
@@ -115,12 +112,12 @@ class Videomatte240kTest(Prepared):
 class Photomatte85Test(Prepared):
     __test__ = True
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "photomatte85")
-    LAID_OUT = test_datasets_bgmv2
+    LAID_OUT = bgmv2
     SPLITS = {"test": 2}
 
 
 class BackgroundsTest(Prepared):
     __test__ = True
     DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "backgrounds")
-    LAID_OUT = test_datasets_bgmv2
+    LAID_OUT = bgmv2
     SPLITS = {"train": 2, "valid": 2}

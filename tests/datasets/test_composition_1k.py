@@ -1,6 +1,5 @@
 """Composition-1k is prepared as its owners merge it, from files laid out as they send them."""
 
-import math
 import shutil
 
 import numpy as np
@@ -9,63 +8,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
-
-TRAIN = {"Adobe-licensed images": ["man_1", "smoke_00005"], "Other": ["GT01", "cat,_old"]}
-TEST = {"lace-1.2_1920": (24, 30), "dog (1)": (40, 26)}
-BACKGROUNDS = {"large": (70, 80), "small": (9, 14), "narrow": (60, 7)}
-
-
-def noise(seed, *shape):
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def draw(folder):
-    """The data set with few and small images."""
-
-    def save(array, *place):
-        path = folder.joinpath(*place)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path)
-
-    training, test = folder / "Combined_Dataset/Training_set", folder / "Combined_Dataset/Test_set"
-    for part, names in TRAIN.items():
-        for seed, name in enumerate(names):
-            save(noise(seed, 20, 16, 3), training, part, "fg", f"{name}.jpg")
-            save(noise(seed, 20, 16), training, part, "alpha", f"{name}.jpg")
-    names = sum(TRAIN.values(), [])
-    (training / "training_fg_names.txt").write_text("\n".join(f"{name}.jpg" for name in names))
-    images, voc = test / "Adobe-licensed images", folder / "VOCdevkit/VOC2012/JPEGImages"
-    backgrounds = [f"2007_{i:06d}" for i in range(40)]
-    for seed, (name, size) in enumerate(TEST.items()):
-        alpha = noise(10 + seed, *size)
-        alpha[:5], alpha[5:10] = 0, 255
-        save(noise(seed, *size, 3), images, "fg", f"{name}.png")
-        save(np.repeat(alpha[..., None], 3, -1) if seed else alpha, images, "alpha", f"{name}.png")
-        for i in range(20):
-            save(np.full(size, 6 * i, np.uint8), images, "trimaps", f"{name}_{i}.png")
-    for seed, name in enumerate(backgrounds):
-        size = list(BACKGROUNDS.values())[seed % 3]
-        save(noise(100 + seed, *size, 3), voc, f"{name}.jpg")
-    (test / "test_fg_names.txt").write_text("".join(f"{name}.png\r\n" for name in TEST))
-    (test / "test_bg_names.txt").write_text("\n".join(f"{name}.jpg" for name in backgrounds))
-    return folder
-
-
-def merged_by_hand(foreground, alpha, background):
-    """Pixel by pixel, in Python's numbers."""
-    height, width = alpha.shape
-    ratio = max(width / background.width, height / background.height)
-    if ratio > 1:
-        size = math.ceil(background.width * ratio), math.ceil(background.height * ratio)
-        background = background.resize(size, Image.Resampling.BICUBIC)
-    behind, merged = np.asarray(background), np.zeros_like(foreground)
-    for y in range(height):
-        for x in range(width):
-            a = int(alpha[y, x]) / 255
-            for c in range(3):
-                value = a * int(foreground[y, x, c]) + (1 - a) * int(behind[y, x, c])
-                merged[y, x, c] = int(value)
-    return merged
+from tests.datasets.layouts.composition_1k import TEST, TRAIN, draw
+from tests.helpers import merged_by_hand
 
 
 @pytest.fixture

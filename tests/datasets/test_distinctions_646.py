@@ -8,39 +8,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
-from tests.datasets.test_composition_1k import merged_by_hand, noise
-
-TRAIN = ["13(2)", "GT01", "h_10", "h_9"]
-TEST = {"test_0": (24, 30), "test_10": (40, 26), "test_2": (12, 70)}
-BACKGROUNDS = [(70, 80), (9, 14), (60, 7)]
-
-
-def draw(folder):
-    """The data set with few and small images; the lists are not in the order of the names."""
-
-    def save(array, *place):
-        path = folder.joinpath(*place)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path)
-
-    own, voc = folder / "Distinctions-646", folder / "VOCdevkit/VOC2012/JPEGImages"
-    for seed, name in enumerate(TRAIN):
-        save(noise(seed, 20, 16, 3), own, "Train/FG", f"{name}.png")
-        save(noise(10 + seed, 20, 16), own, "Train/GT", f"{name}.png")
-    (own / "Train/FG/Thumbs.db").touch()
-    for seed, (name, size) in enumerate(TEST.items()):
-        save(noise(20 + seed, *size, 3), own, "Test/FG", f"{name}.png")
-        save(noise(30 + seed, *size), own, "Test/GT", f"{name}.png")
-    backgrounds = [f"2008_{60 - i:06d}.jpg" for i in range(60)]
-    for seed, name in enumerate(backgrounds):
-        save(noise(100 + seed, *BACKGROUNDS[seed % 3], 3), voc, name)
-    (own / "Test/fg_test.txt").write_text("\n".join(f"{name}.png" for name in listed()))
-    (own / "Test/bg_test.txt").write_text("".join(f"{name}\r\n" for name in backgrounds))
-    return folder
-
-
-def listed():
-    return sorted(TEST, key=lambda name: int(name.removeprefix("test_")))
+from tests.datasets.layouts.distinctions_646 import TRAIN, draw, listed
+from tests.helpers import merged_by_hand
 
 
 @pytest.fixture

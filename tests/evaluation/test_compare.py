@@ -9,7 +9,7 @@ from matting_jax import metrics
 from matting_jax.commandline import main
 from matting_jax.evaluation import measure
 from matting_jax.evaluation.compare import compare
-from tests.conftest import soft_disc
+from tests.helpers import soft_disc
 
 HEIGHT, WIDTH = 40, 48
 TRIMAP = np.repeat(np.array([0, 84, 85, 128, 169, 170, 255, 255], np.uint8), 6)[None].repeat(40, 0)

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from matting_jax.image.foreground import METHODS
-from tests.conftest import soft_disc
-from tests.image.test_blur_fusion import GOLDEN
+from tests.helpers import GOLDENS, soft_disc
+
+GOLDEN = np.load(GOLDENS / "foreground_cases.npz")
 
 
 @pytest.mark.parametrize("method, key", [("multilevel", "ml_fg"), ("blur", "blur2_fg")])

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from matting_jax.image import morphology
-from tests.helpers import GOLDENS
+from tests.helpers import GOLDENS, dilated
 
 LOSSES = np.load(GOLDENS / "modnet_losses.npz")
-TRIMAPS = np.load(GOLDENS / "trimap_cases.npz")
 PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
 
 dilate = jax.jit(partial(morphology.dilate, largest=20))
@@ -50,16 +49,6 @@ def test_mapped_sizes_equal_single_ones():
 @pytest.mark.parametrize("size", [*range(1, 13), 25, 29, 50])
 def test_ellipse_equals_opencv(size):
     np.testing.assert_array_equal(morphology.ellipse(size), PADDLE[f"ellipse_{size}"])
-
-
-def dilated(x, element, times=1):
-    """The set x [H, W] and all that the element, placed there, meets it from, `times` times."""
-    size, (height, width) = len(element), x.shape
-    for _ in range(times):
-        padded = np.pad(x, size)
-        corners = np.argwhere(element) + size - size // 2
-        x = np.any([padded[i : i + height, j : j + width] for i, j in corners], axis=0)
-    return x
 
 
 ELLIPSES = [morphology.ellipse(k) for k in range(1, 13)]

@@ -9,9 +9,8 @@ from matting_jax.config import load_config
 from matting_jax.image import rssn
 from matting_jax.image.geometry import resize_smooth
 from matting_jax.tasks import task_file
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import ROOT
+from tests.helpers import ROOT, compiled_quickly
 
 OFF = dict(sharpness=0.0, noise=0.0, denoise=0.0, blur_sizes=(20, 30), noise_deviation=10.0)
 

@@ -11,7 +11,10 @@ from scipy import ndimage
 from matting_jax.image import trimap
 from matting_jax.image.morphology import dilate, ellipse, erode
 from matting_jax.tasks import soc
-from tests.image.test_morphology import PADDLE, TRIMAPS, dilated
+from tests.helpers import GOLDENS, dilated
+
+TRIMAPS = np.load(GOLDENS / "trimap_cases.npz")
+PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
 
 # Each rule with sizes that are known only when the program runs, and the largest ones tried.
 RULES = {

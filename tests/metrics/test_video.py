@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from matting_jax import metrics
-from tests.metrics.test_conventions import ARRAYS, GOLDENS
+from tests.helpers import GOLDENS
+
+ARRAYS = np.load(GOLDENS / "metrics_cases.npz")
 
 EXPECTED = json.loads((GOLDENS / "metrics_expected.json").read_text())["video"]
 PREDICTION, TRUTH, TRIMAP = (ARRAYS[f"video_{kind}"] / 255 for kind in ("pred", "gt", "trimap"))

@@ -11,10 +11,9 @@ import matting_jax as mj
 from matting_jax.models import bgmv2
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bgmv2 as task
-from tests.conftest import compiled_quickly
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
-from tests.helpers import GOLDENS
+from tests.helpers import GOLDENS, compiled_quickly
 
 SAMPLING = ("bgmv2_refine_mobilenetv2_sampling_228x300_s1", "mobilenet_v2")
 HEADS = {

@@ -19,9 +19,8 @@ from matting_jax.models.layers.initialisers import he_normal_out
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")

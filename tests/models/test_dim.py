@@ -10,9 +10,8 @@ from matting_jax.config import load_config
 from matting_jax.models import dim
 from matting_jax.models.layers.pooling import max_pool
 from matting_jax.tasks import dim as task
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "dim.py"
 

@@ -10,10 +10,8 @@ import matting_jax as mj
 from matting_jax.losses import absolute
 from matting_jax.models import gca
 from matting_jax.models.layers.attention import mask_scales
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import GOLDENS
-from tests.models.layers.test_attention import patch_weights
+from tests.helpers import GOLDENS, compiled_quickly, patch_weights
 
 
 def variables(seed):

@@ -13,10 +13,9 @@ from matting_jax.models import gfm
 from matting_jax.models.backbones.resnet import BasicBlock
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import gfm as task
-from tests.conftest import compiled_quickly
 from tests.goldens import gfm as checkpoints
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "gfm.py"
 

@@ -14,9 +14,8 @@ from matting_jax.models import modnet
 from matting_jax.models.layers.convolutions import pointwise
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import modnet as task
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "modnet.py"
 

@@ -20,9 +20,8 @@ from matting_jax.models.backbones import hrnet
 from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import pp_matting as task
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "pp_matting.py"
 

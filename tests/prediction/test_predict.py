@@ -19,9 +19,8 @@ from matting_jax.prediction import predict as program
 from matting_jax.prediction.trimap_from import HEADS, RULES, Rule
 from matting_jax.training.train import initial_variables, training_model
 from matting_jax.workdir.claim import claim
-from tests.conftest import on_folders, tiny_config
-from tests.helpers import ROOT
-from tests.raw_images import write_png16, write_tiff16
+from tests.helpers import ROOT, on_folders, write_png16, write_tiff16
+from tests.tiny import tiny_config
 
 COLOUR = (200, 40, 90)
 SIZES = {  # width, height

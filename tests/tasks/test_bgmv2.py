@@ -14,9 +14,8 @@ from matting_jax.tasks import bgmv2 as task
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import initial_variables, train, training_model
 from matting_jax.workdir.checkpoint import item, open_checkpoints, read_variables
-from tests.conftest import compiled_quickly, on_folders
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, on_folders
 
 CONFIG = CONFIGS / "bgmv2.py"
 LOSSES = np.load(GOLDENS / "bgmv2_losses.npz")

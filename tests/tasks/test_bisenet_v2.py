@@ -25,9 +25,8 @@ from matting_jax.prediction.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.train import initial_variables, train, training_model
 from matting_jax.workdir import checkpoint
-from tests.conftest import compiled_quickly, on_folders, register
-from tests.helpers import CONFIGS
-from tests.test_parallel import one_equals_eight
+from tests.helpers import CONFIGS, compiled_quickly, on_folders, one_equals_eight
+from tests.tiny import register
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 

@@ -8,17 +8,11 @@ import pytest
 from matting_jax.config import load_config
 from matting_jax.image import trimap
 from matting_jax.tasks import dim as task
-from tests.helpers import CONFIGS, GOLDENS
-from tests.tasks.test_modnet import photographs
+from tests.helpers import CONFIGS, GOLDENS, as_float, photographs
 
 CONFIG = CONFIGS / "dim.py"
 LOSSES = np.load(GOLDENS / "dim_losses.npz")
 OFFICIAL = {"alpha": "loss_alpha", "composition": "loss_comp", "refinement": "loss_refine"}
-
-
-def as_float(codes):
-    """A trimap of bytes as 0, 0.5 and 1, with a channel."""
-    return np.where(codes == 128, 0.5, codes / 255).astype(np.float32)[..., None]
 
 
 def golden_case():

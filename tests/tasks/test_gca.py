@@ -10,9 +10,7 @@ from matting_jax.image import trimap
 from matting_jax.image.colour import IMAGENET_STD
 from matting_jax.tasks import gca as task
 from matting_jax.training.optimizer import learning_rate
-from tests.helpers import CONFIGS, GOLDENS
-from tests.tasks.test_dim import as_float
-from tests.tasks.test_modnet import photographs
+from tests.helpers import CONFIGS, GOLDENS, as_float, photographs
 
 CONFIG = CONFIGS / "gca.py"
 LOSSES = np.load(GOLDENS / "gca_losses.npz")

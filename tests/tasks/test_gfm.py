@@ -8,9 +8,8 @@ from matting_jax.config import load_config
 from matting_jax.image.pyramid import KERNEL
 from matting_jax.models.gfm import CLASSES, fuse
 from matting_jax.tasks import gfm as task
-from tests.conftest import compiled_quickly
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
 
 CONFIG = CONFIGS / "gfm.py"
 HEIGHT, WIDTH = 160, 128

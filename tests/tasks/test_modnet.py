@@ -7,7 +7,7 @@ import pytest
 
 from matting_jax.config import load_config
 from matting_jax.tasks import modnet as task
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, photographs
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -97,17 +97,6 @@ def test_paper_weighs_semantics_by_one_where_the_code_weighs_by_ten():
     weights = ("semantic_weight", "detail_weight", "matte_weight")
     assert [paper[name] for name in weights] == [1, 10, 1]
     assert [official[name] for name in weights] == [10, 10, 1]
-
-
-def photographs(seed=0, size=64):
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:size, :size]
-    alpha = np.clip((27 - np.hypot(y - 32, x - 29)) / 2, 0, 1)
-    return {
-        "foreground": rng.integers(0, 256, (4, size, size, 3), dtype=np.uint8),
-        "alpha": np.broadcast_to(np.rint(255 * alpha), (4, size, size)).astype(np.uint8)[..., None],
-        "background": rng.integers(0, 256, (4, size, size, 3), dtype=np.uint8),
-    }
 
 
 @pytest.fixture(scope="module")

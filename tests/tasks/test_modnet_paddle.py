@@ -9,8 +9,7 @@ from matting_jax.config import load_config
 from matting_jax.image.trimap import paddleseg
 from matting_jax.tasks import modnet_paddle as task
 from matting_jax.training.optimizer import learning_rate
-from tests.helpers import CONFIGS, GOLDENS
-from tests.tasks.test_modnet import photographs
+from tests.helpers import CONFIGS, GOLDENS, photographs
 
 CONFIG = CONFIGS / "modnet.py"
 LOSSES = np.load(GOLDENS / "modnet_paddle_losses.npz")

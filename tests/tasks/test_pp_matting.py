@@ -11,9 +11,7 @@ from matting_jax.image.trimap import paddleseg
 from matting_jax.models.pp_matting import fuse
 from matting_jax.tasks import pp_matting as task
 from matting_jax.training.optimizer import learning_rate
-from tests.conftest import compiled_quickly
-from tests.helpers import CONFIGS, GOLDENS
-from tests.tasks.test_modnet import photographs
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, photographs
 
 CONFIG = CONFIGS / "pp_matting.py"
 LOSSES = np.load(GOLDENS / "pp_matting_losses_s21.npz")

@@ -17,10 +17,9 @@ from matting_jax.tasks import soc
 from matting_jax.tasks.modnet import semantic_target
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import train
-from tests.conftest import MODNET_SOC, compiled_quickly, on_folders, tiny_soc_config
 from tests.goldens import synth
-from tests.helpers import GOLDENS
-from tests.training.test_train import lines_of, saved
+from tests.helpers import GOLDENS, MODNET_SOC, compiled_quickly, lines_of, on_folders, saved
+from tests.tiny import tiny_soc_config
 
 HEADS = ("semantic", "detail", "alpha")
 

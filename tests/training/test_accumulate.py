@@ -14,7 +14,7 @@ from matting_jax.training.train import (
     train_step,
     training_model,
 )
-from tests.training.test_train import one_step
+from tests.helpers import one_step
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])

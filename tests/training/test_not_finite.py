@@ -13,7 +13,7 @@ from matting_jax.training import train as training
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
-from tests.training.test_train import differs, lines_of, one_step
+from tests.helpers import differs, lines_of, one_step
 
 TERMS = ("loss", "semantic", "detail", "matte", "gradient_norm")
 

@@ -14,8 +14,7 @@ from matting_jax.training.stopping import Stopped, listening
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
-from tests.helpers import ROOT
-from tests.training.test_train import assert_same, scores_of
+from tests.helpers import ROOT, assert_same, scores_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}

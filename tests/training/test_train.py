@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matting_jax import parallel
 from matting_jax.config import load_config, read_config
 from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
-from matting_jax.data import train_batches, train_source
 from matting_jax.tasks import task_file
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
@@ -20,41 +18,11 @@ from matting_jax.training.train import (
     initial_variables,
     names_test_data,
     train,
-    train_step,
     training_model,
 )
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
-from tests.conftest import MODNET
-
-
-def assert_same(tree, other):
-    """Every leaf of the two trees is bit-equal."""
-    assert jax.tree.structure(tree) == jax.tree.structure(other)
-    jax.tree.map(np.testing.assert_array_equal, tree, other)
-
-
-def differs(tree, other):
-    return any(
-        not np.array_equal(a, b)
-        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
-    )
-
-
-def lines_of(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def scores_of(workdir):
-    return [line for line in lines_of(workdir) if "test_mad" in line]
-
-
-def saved(workdir, step, like):
-    manager = checkpoint.open_checkpoints(workdir)
-    abstract = jax.tree.map(np.asarray, like)
-    state = manager.restore(step, args=checkpoint.ocp.args.StandardRestore(abstract))
-    manager.close()
-    return state
+from tests.helpers import MODNET, assert_same, differs, lines_of, one_step, saved, scores_of
 
 
 def contents(folder):
@@ -63,22 +31,6 @@ def contents(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def one_step(config, steps=1):
-    """(first state, last state, terms of each step) on one batch, always the same."""
-    mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
-    variables = initial_variables(config, model)
-    optimizer = create_optimizer(config, variables["params"])
-    task, source = task_file(config.task.name), train_source(config)
-    first = initial_state(config, variables, optimizer, task)
-    step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
-    batch = next(train_batches(source, config, 0, 1))
-    state, terms = parallel.replicate(jax.tree.map(jnp.copy, first), mesh), []
-    for _ in range(steps):
-        state, values = step(state, parallel.split(batch, mesh))
-        terms.append(jax.device_get(values))
-    return jax.device_get(first), jax.device_get(state), terms
 
 
 def test_resumed_run_equals_uninterrupted_one(finished, config, tmp_path):

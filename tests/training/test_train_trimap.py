@@ -10,8 +10,8 @@ from matting_jax.data import evaluation_images
 from matting_jax.evaluation import previews
 from matting_jax.prediction.matter import Matter
 from matting_jax.training.train import train, variables_of
-from tests.conftest import compiled_quickly, tiny_trimap_config
-from tests.training.test_train import assert_same, scores_of
+from tests.helpers import assert_same, compiled_quickly, scores_of
+from tests.tiny import tiny_trimap_config
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from matting_jax.data.files.images import (
     read_image,
     read_rgba,
 )
-from tests.raw_images import png, png_chunk, write_png16, write_tiff16
+from tests.helpers import png, png_chunk, write_png16, write_tiff16
 
 # Orientation of EXIF: how an upright image [H, W, C] is stored under it.
 STORED = {

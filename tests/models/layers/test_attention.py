@@ -13,32 +13,7 @@ from matting_jax.models.layers.attention import (
     mask_scales,
 )
 from matting_jax.models.layers.norms import BatchNorm
-
-
-def windows(height, width, size, stride):
-    """Rows and columns of the window of each place in a map padded by one, [h * w, size, size]."""
-    y, x = (stride * i.ravel()[:, None, None] for i in np.mgrid[:height, :width])
-    return y + np.arange(size)[:, None], x + np.arange(size)
-
-
-def reflected(x):
-    return jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
-
-
-def patch_weights(guide, unknown):
-    """Weights [keys, queries] of one sample, [h, w, C] and [h, w], as the paper defines them."""
-    height, width, _ = guide.shape
-    near = windows(height, width, 3, 1)
-    patches = reflected(guide)[near].reshape(height * width, -1)
-    norms = jnp.sqrt(jnp.maximum(jnp.sum(patches**2, 1, keepdims=True), 1e-8))
-    scores = patches / norms @ patches.T
-    near_unknown = np.pad(unknown, 1, mode="reflect")[near].mean((1, 2)) > 0
-    share = unknown.mean()
-    with np.errstate(divide="ignore"):
-        of_unknown = np.clip(np.sqrt(np.divide(share, 1 - share)), 0.1, 10)
-        of_known = np.clip(np.sqrt(np.divide(1 - share, share)), 0.1, 10)
-    scores *= np.where(near_unknown, of_unknown, of_known)[:, None]
-    return jax.nn.softmax(scores - np.diag(1e4 * near_unknown), axis=0)
+from tests.helpers import patch_weights, reflected, windows
 
 
 def attention_by_patches(guide, values, unknown):

@@ -1,0 +1,1 @@
+"""Small data sets, laid out as their owners send them."""

@@ -1,0 +1,199 @@
+"""Small networks that compile in a second, and configs that train them."""
+
+import sys
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from matting_jax import models
+from matting_jax.config import load_config
+from matting_jax.convert import modnet as modnet_names
+from matting_jax.image.geometry import pad_to_multiple, upsample
+from matting_jax.models import modnet
+from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.norms import BatchNorm, instance_norm
+from matting_jax.models.layers.spectral import SpectralConv
+from tests.helpers import CONFIGS, MODNET, MODNET_SOC, on_folders
+
+
+class Part(nn.Module):
+    """One convolution with both normalisations."""
+
+    norm: Any
+    stride: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        x = Conv(8, 3, self.stride, dtype=self.dtype, name="conv")(x)
+        batch, instance = jnp.split(self.norm(name="norm")(x), 2, axis=-1)
+        return nn.relu(jnp.concatenate([batch, instance_norm(instance)], axis=-1))
+
+
+class Backbone(nn.Module):
+    """A quarter of the image's size, through a depth-wise convolution."""
+
+    norm: Any
+    dtype: Any = None
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x):
+        x = Part(self.norm, 2, self.dtype, name="stem")(x)
+        return DepthwiseConv(2, self.dtype, form=self.form, name="depthwise")(x)
+
+
+class Tiny(nn.Module):
+    """A network with MODNet's face and the names of its parts, which compiles in a second."""
+
+    flavour: str = "official"
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        if image.shape[1] % 32 or image.shape[2] % 32:
+            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
+        norm = partial(
+            BatchNorm,
+            use_running_average=not train or self.frozen_statistics,
+            axis_name=self.axis_name,
+        )
+        x = 2 * image - 1
+        if self.dtype is not None:
+            x = x.astype(self.dtype)
+        enc4x = Backbone(norm, self.dtype, self.form, name="backbone")(x)
+        lr8x = Part(norm, 2, self.dtype, name="lr_branch")(enc4x)
+        semantic = nn.sigmoid(lr8x[:, ::2, ::2, 1:2])
+        hr = Part(norm, 1, self.dtype, name="hr_branch")(upsample(enc4x, 4))
+        both = jnp.concatenate([hr, upsample(lr8x, 8).astype(hr.dtype)], axis=-1)
+        alpha = Conv(1, 1, dtype=self.dtype, name="f_branch")(both)
+        outputs = {"alpha": alpha, "detail": hr[..., :1], "semantic": semantic}
+        return {
+            name: y.astype(image.dtype) if name == "semantic" else nn.sigmoid(y).astype(image.dtype)
+            for name, y in outputs.items()
+        }
+
+
+class TinyTrimap(nn.Module):
+    """A network that takes a trimap, with statistics of two other names: the vectors of a spectral
+    normalisation, and the number of steps."""
+
+    refine: bool = True
+    dtype: Any = None
+    axis_name: str | None = None
+    frozen_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, image, trimap, *, train=False):
+        if image.shape[1] % 32 or image.shape[2] % 32:
+            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
+        count = self.variable("counter", "count", jnp.zeros, (1,))
+        if train and not self.is_initializing():
+            count.value = count.value + 1
+        x = jnp.concatenate([image, trimap], axis=-1)
+        x = nn.relu(SpectralConv(4, 3, update=train, dtype=self.dtype, name="backbone")(x))
+        coarse = nn.sigmoid(Conv(1, 1, dtype=self.dtype, name="decoder")(x))
+        if not self.refine:
+            return {"alpha": coarse}
+        refined = Conv(1, 3, dtype=self.dtype, name="refiner")(jnp.concatenate([x, coarse], -1))
+        return {"alpha": nn.sigmoid(refined), "coarse_alpha": coarse}
+
+
+class TinyBackground(nn.Module):
+    """A network that takes a captured background: alpha is how much the photo differs from it."""
+
+    @nn.compact
+    def __call__(self, image, background, *, train=False):
+        gain = self.param("gain", nn.initializers.ones, (1,))
+        difference = jnp.max(jnp.abs(image - background), axis=-1, keepdims=True)
+        return {"alpha": jnp.clip(gain * difference, 0, 1)}
+
+
+def as_they_are(model, image, background):
+    return {"image": image[None], "background": background[None]}
+
+
+def pad(model, image, trimap):
+    padded = {"image": image, "trimap": trimap}
+    return {name: pad_to_multiple(x, 32)[None] for name, x in padded.items()}
+
+
+def crop(model, alpha, height, width):
+    return alpha[0, :height, :width, 0]
+
+
+def register_tiny() -> None:
+    """Make the tiny networks like those of the library, with files of names for their
+    checkpoints."""
+    register("tiny", Tiny, modnet.prepare, modnet.restore)
+    register("tiny_trimap", TinyTrimap, pad, crop)
+    register("tiny_background", TinyBackground, as_they_are, crop)
+
+
+def register(name: str, network_class: type, prepare: Any, restore: Any) -> None:
+    network = ModuleType(f"matting_jax.models.{name}")
+    names = ModuleType(f"matting_jax.convert.{name}")
+    setattr(network, network_class.__name__, network_class)
+    network.prepare, network.restore = prepare, restore
+    names.PREFIX, names.CONSTANTS = "module.", {}
+    names.official_names = lambda path: [modnet_names.dotted(path)]
+    names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
+    names.is_backbone = modnet_names.is_backbone
+    names.backbone_tensors = modnet_names.backbone_tensors
+    sys.modules |= {module.__name__: module for module in (network, names)}
+    models.NETWORKS[name] = network_class.__name__
+
+
+def tiny_config():
+    """configs/modnet.py for the tiny network: no data, a constant rate, few and small samples."""
+    config = load_config(MODNET, "")
+    config.ema_decay = 0.75
+    config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
+    config.optimizer.module_rates.lr_branch = 0.0
+    return shrunk(config)
+
+
+def tiny_soc_config():
+    """configs/modnet_soc.py for the tiny network, at a rate that moves it in a few steps."""
+    config = load_config(MODNET_SOC, "")
+    config.optimizer.learning_rate = 0.01
+    return shrunk(config)
+
+
+def tiny_trimap_config(folders, cache):
+    """DIM's recipe for the tiny network that takes a trimap and counts its steps."""
+    config = load_config(CONFIGS / "dim.py", "finetune")
+    config.name, config.steps, config.batch_size = "tiny_trimap", 4, 2
+    config.optimizer.learning_rate = 0.01
+    config.data.crop.size, config.data.crop.windows = 32, (32, 48, 56)
+    config.data.test.trimap_distance = 2
+    config.synthesis.trimap_kernel = (1, 5)
+    config.log_every = config.evaluate_every = 2
+    config.save_every, config.preview_images = 1, 2
+    config.allocator = False
+    return on_folders(config, folders, cache)
+
+
+def shrunk(config):
+    """A config of the tiny network at a constant rate, with few and small samples."""
+    config.name = "tiny"
+    config.model = {}
+    config.steps = 4
+    config.batch_size = 2
+    config.seed = 3
+    config.optimizer.schedule.update(dict(name="constant", warmup_steps=0))
+    config.data.crop.update(dict(size=32, rescale=(40, 60), around="anywhere"))
+    config.test_time.reference_size = 32
+    config.log_every = config.evaluate_every = 2
+    config.save_every = 1
+    config.preview_images = 2
+    config.allocator = False
+    config.compilation_cache = ""
+    return config
