@@ -1,6 +1,6 @@
 """The host's side of the input: files and data sets to uint8 batches."""
 
-from matting_jax.data.evaluation import evaluation_images, folder_images
+from matting_jax.data.evaluation import evaluation_images, folder_images, shown_images
 from matting_jax.data.files.images import read_alpha, read_exact_alpha, read_image, read_rgba
 from matting_jax.data.pipeline import train_batches
 from matting_jax.data.sources import EvaluationImage, Unlabelled
@@ -15,6 +15,7 @@ __all__ = [
     "read_exact_alpha",
     "read_image",
     "read_rgba",
+    "shown_images",
     "train_batches",
     "train_source",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from matting_jax.data.files import folders, lists
 from matting_jax.data.files.images import read_alpha, read_image
 from matting_jax.data.files.trimaps import check_distance, from_alpha, read_trimap
-from matting_jax.data.labelled import classes_given, labelled_pairs
+from matting_jax.data.labelled import check_rule, labelled_pairs
 from matting_jax.data.prepared import builders
 from matting_jax.data.prepared.records import (
     cache_folder,
@@ -21,13 +21,15 @@ from matting_jax.data.prepared.records import (
     records_of,
     require,
 )
-from matting_jax.data.sources import EvaluationImage, Lazy
+from matting_jax.data.sources import EvaluationImage, Lazy, Source, Unlabelled
 
 
 def evaluation_images(
-    config, builders_folder: str | Path = builders.CHECKOUT
+    config, builders_folder: str | Path = builders.CHECKOUT, *, labelled: bool = False
 ) -> Sequence[EvaluationImage]:
-    """What config.data.test names, read lazily.
+    """Returns what config.data.test names, read lazily.
+
+    `labelled`: whether photos come with the class of each pixel in place of an alpha.
 
     Its trimaps come with it, from a folder trimap/ beside image/ and alpha/, a column of the list
     or a feature of the data set, or are made of alpha where there are none and config.data.test has
@@ -38,7 +40,7 @@ def evaluation_images(
     distance = config.data.test.get("trimap_distance")
     if distance is not None:
         check_distance(distance)
-    images = _evaluation_images(config, builders_folder)
+    images = _evaluation_images(config, builders_folder, labelled)
     if distance is None:
         return images
 
@@ -50,16 +52,35 @@ def evaluation_images(
     return Lazy(images, with_trimap)
 
 
-def _evaluation_images(config, builders_folder: str | Path) -> Sequence[EvaluationImage]:
+def shown_images(config, source: Source, *, labelled: bool = False) -> Sequence[EvaluationImage]:
+    """Returns the test data; without any, the first photos of an unlabelled `source`.
+
+    These have no score.
+    """
+    if isinstance(source, Unlabelled) and not names_test_data(config):
+        return source.unscored(config.preview_images)
+    return evaluation_images(config, labelled=labelled)
+
+
+def names_test_data(config) -> bool:
+    """Returns whether the config names images to score."""
     test = config.data.test
-    if classes_given(config):
+    return bool(test.images or test.dataset or test.get("list"))
+
+
+def _evaluation_images(
+    config, builders_folder: str | Path, labelled: bool
+) -> Sequence[EvaluationImage]:
+    test = config.data.test
+    check_rule(config.data.crop, labelled)
+    if labelled:
         pairs, _ = labelled_pairs(config, "test", builders_folder)
 
-        def labelled(number: int) -> EvaluationImage:
+        def read_labelled(number: int) -> EvaluationImage:
             image, label = pairs[number]
             return EvaluationImage(f"{number:06d}", image, None, label=label)
 
-        return Lazy(range(len(pairs)), labelled)
+        return Lazy(range(len(pairs)), read_labelled)
     if test.get("list"):
         return _listed_images(config)
     if test.images:

@@ -13,17 +13,17 @@ from matting_jax.data.prepared.records import cache_folder, records_of, require
 from matting_jax.data.sources import Lazy
 
 
-def classes_given(config) -> bool:
-    """Whether the task learns classes that come with the photos; ValueError where the rule of the
-    crops is none for them, or for them alone."""
-    given = config.get("task", {}).get("labels") == "given"
-    if given != ("scales" in config.data.crop):
+def check_rule(crop, labelled: bool) -> None:
+    """Raises ValueError if the rule of the crops is not for such data.
+
+    `labelled`: whether photos come with the class of each pixel.
+    """
+    if labelled != ("scales" in crop):
         raise ValueError(
             "Photos with given classes (config.task.labels='given') are cropped by "
             "config.data.crop.scales, all others by another rule: take both from the variant of "
             "the config."
         )
-    return given
 
 
 def labelled_pairs(config, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:

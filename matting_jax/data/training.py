@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from matting_jax.data.crops import check_crop
-from matting_jax.data.estimated import colours, denoised
+from matting_jax.data.estimated import colours
+from matting_jax.data.estimated.denoised import WITHOUT, background_copies, foreground_copies
 from matting_jax.data.files import folders, lists
 from matting_jax.data.files.images import read_alpha, read_image
-from matting_jax.data.labelled import classes_given, labelled_pairs
+from matting_jax.data.labelled import check_rule, labelled_pairs
 from matting_jax.data.prepared import builders
 from matting_jax.data.prepared.records import (
     cache_folder,
@@ -36,14 +37,28 @@ class Layer(NamedTuple):
     places: list[str]
 
 
-def train_source(config, builders_folder: str | Path = builders.CHECKOUT) -> Source:
-    """What config.data.train names, checked and prepared; its images stay in memory once they are
-    decoded if config.data.keep_decoded.
+def train_source(
+    config,
+    builders_folder: str | Path = builders.CHECKOUT,
+    *,
+    denoised: bool = False,
+    labelled: bool = False,
+) -> Source:
+    """Returns what config.data.train names, checked and prepared.
 
-    Raises ValueError when folders or files are missing or cannot be used.
+    Decoded images stay in memory if config.data.keep_decoded.
+
+    Args:
+        config: the whole config.
+        builders_folder: folder of TFDS builders.
+        denoised: whether samples of composites have denoised copies, see `image.rssn`.
+        labelled: whether photos come with the class of each pixel in place of an alpha.
+
+    Raises:
+        ValueError: folders or files are missing or cannot be used.
     """
     check_crop(config.data.crop)
-    source = _train_source(config, builders_folder)
+    source = _train_source(config, builders_folder, denoised, labelled)
     return _keeping(source) if config.data.keep_decoded else source
 
 
@@ -56,27 +71,28 @@ def _keeping(source: Source) -> Source:
     return source
 
 
-def _train_source(config, builders_folder: str | Path) -> Source:
+def _train_source(config, builders_folder: str | Path, denoised: bool, labelled: bool) -> Source:
     train = config.data.train
     if "photos" in train:
         _check_photos(config)
         return _unlabelled(config)
-    if classes_given(config):
+    check_rule(config.data.crop, labelled)
+    if labelled:
         pairs, place = labelled_pairs(config, "train", builders_folder)
         return Labelled(pairs, f"{len(pairs)} photos with classes, {place}")
     _check_combine(config)
     if train.get("list"):
-        return _listed(config)
+        return _listed(config, denoised)
     _check_folders(train)
     if train.images:
         return _found_photos(config)
     if not train.foregrounds and _holds_photos(config, builders_folder):
         return _record_photos(config, builders_folder)
-    front, behind = _layers(config, builders_folder)
+    front, behind = _layers(config, builders_folder, denoised)
     counts = f"{len(front.images)} foregrounds, {len(behind.images)} backgrounds"
     description = ", ".join([counts, *front.places, *behind.places])
     source = Composites(front.images, behind.images, description, train.get("combine"))
-    if not _denoises(config):
+    if not denoised:
         return source
     copies = replace(source, foregrounds=front.copies, backgrounds=behind.copies)
     return replace(source, denoised=copies)
@@ -124,7 +140,7 @@ def _record_photos(config, builders_folder: str | Path) -> Photos:
     return Photos(Lazy(data, record_pair), f"{len(data)} photos, {place}")
 
 
-def _layers(config, builders_folder: str | Path) -> tuple[Layer, Layer]:
+def _layers(config, builders_folder: str | Path, denoised: bool) -> tuple[Layer, Layer]:
     """Foregrounds and backgrounds, each of a folder or of a data set."""
     train, cache, workers = config.data.train, cache_folder(config), config.data.workers
     found = {}
@@ -137,63 +153,60 @@ def _layers(config, builders_folder: str | Path) -> tuple[Layer, Layer]:
             found[part] = find(train[part], f"config.data.train.{part}", cache, workers)
     folders.accept(list(found.values()), config.data.skip_bad)
     if train.foregrounds:
-        front = _found_foregrounds(found["foregrounds"], config)
+        front = _found_foregrounds(found["foregrounds"], config, denoised)
     else:
-        front = _record_foregrounds(config, builders_folder)
+        front = _record_foregrounds(config, builders_folder, denoised)
     if train.backgrounds:
-        behind = _found_backgrounds(found["backgrounds"], config)
+        behind = _found_backgrounds(found["backgrounds"], config, denoised)
     elif _has_backgrounds(train):
         others = other_records(config, "train", builders_folder)
-        behind = _record_backgrounds(*others, train.background_dataset, config)
+        behind = _record_backgrounds(*others, train.background_dataset, denoised)
         behind = behind._replace(places=[f"{train.background_dataset}/{train.background_split}"])
     else:
         data, features = records_of(config, "train", builders_folder)
         require(features, {"background"}, train.dataset)
-        behind = _record_backgrounds(data, features, train.dataset, config)
+        behind = _record_backgrounds(data, features, train.dataset, denoised)
     return front, behind
 
 
-def _found_foregrounds(found: folders.Found, config) -> Layer:
+def _found_foregrounds(found: folders.Found, config, denoised: bool) -> Layer:
     copies = None
-    if _denoises(config):
-        pairs = denoised.foreground_copies(found, cache_folder(config), config.data.workers)
+    if denoised:
+        pairs = foreground_copies(found, cache_folder(config), config.data.workers)
         copies = _foregrounds(pairs, config)
     return Layer(_foregrounds(found.items, config), copies, [str(found.folder)])
 
 
-def _found_backgrounds(found: folders.Found, config) -> Layer:
+def _found_backgrounds(found: folders.Found, config, denoised: bool) -> Layer:
     copies = None
-    if _denoises(config):
-        paths = denoised.background_copies(found, cache_folder(config), config.data.workers)
+    if denoised:
+        paths = background_copies(found, cache_folder(config), config.data.workers)
         copies = Lazy(paths, read_image)
     return Layer(Lazy(found.items, read_image), copies, [str(found.folder)])
 
 
-def _record_foregrounds(config, builders_folder: str | Path) -> Layer:
+def _record_foregrounds(config, builders_folder: str | Path, denoised: bool) -> Layer:
     train = config.data.train
     data, features = records_of(config, "train", builders_folder)
     require(features, {"foreground", "alpha"}, train.dataset)
     copies = None
-    if _denoises(config):
+    if denoised:
         _require_denoised(features, "foreground_denoised", train.dataset)
         copies = Lazy(data, _record_denoised_foreground)
     return Layer(Lazy(data, record_foreground), copies, [f"{train.dataset}/{train.split}"])
 
 
-def _record_backgrounds(data: Sequence[dict], features: set[str], dataset: str, config) -> Layer:
+def _record_backgrounds(
+    data: Sequence[dict], features: set[str], dataset: str, denoised: bool
+) -> Layer:
     images, copies = recorded_backgrounds(data, features, dataset), None
-    if _denoises(config):
+    if denoised:
         _require_denoised(features, "background_denoised", dataset)
         copies = Lazy(data, lambda record: read_image(io.BytesIO(record["background_denoised"])))
     return Layer(images, copies, [])
 
 
-def _denoises(config) -> bool:
-    """Whether composites may have denoised colours, see `image.rssn`."""
-    return bool(config.get("synthesis", {}).get("rssn", {}).get("denoise", 0))
-
-
-def _listed(config) -> Composites | Photos:
+def _listed(config, denoised: bool) -> Composites | Photos:
     train, cache, workers = config.data.train, cache_folder(config), config.data.workers
     others = ("foregrounds", "backgrounds", "images", "background_dataset")
     given = [f"config.data.train.{name}" for name in others if train.get(name)]
@@ -205,10 +218,10 @@ def _listed(config) -> Composites | Photos:
     if found.items[0].background is None:
         _check_photos(config)
         return Photos(Lazy(pairs, read_pair), f"{len(pairs)} photos, {found.folder}")
-    if _denoises(config):
+    if denoised:
         raise ValueError(
             "config.synthesis.rssn.denoise needs folders or data sets with denoised copies, which "
-            f"config.data.train.list has not: {denoised.WITHOUT.removeprefix('or ')}."
+            f"config.data.train.list has not: {WITHOUT.removeprefix('or ')}."
         )
     description = f"{len(pairs)} foregrounds over their backgrounds, {found.folder}"
     foregrounds = _foregrounds(pairs, config)
@@ -270,7 +283,7 @@ def _require_denoised(features: set[str], wanted: str, dataset: str) -> None:
     if wanted not in features:
         raise ValueError(
             f"The data set {dataset} has no denoised copies: take a config of it that has, as "
-            f"am2k/foregrounds_denoised and bg20k/denoised, {denoised.WITHOUT}."
+            f"am2k/foregrounds_denoised and bg20k/denoised, {WITHOUT}."
         )
 
 

@@ -65,7 +65,8 @@ def evaluate(
     if "backgrounds" in (folders or {}) and "background" not in needs:
         raise ValueError(f"{config.name} takes no background: leave out --backgrounds")
     first = first_network(trimap_from, trimap_rule, config) if trimap_from else None
-    images = folder_images(**folders) if folders else evaluation_images(config)
+    labelled = config.task.get("labels") == "given"
+    images = folder_images(**folders) if folders else evaluation_images(config, labelled=labelled)
     variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
     matter = Matter(
         config.name,

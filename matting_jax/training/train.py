@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -20,14 +20,9 @@ from ml_collections import ConfigDict
 from matting_jax import parallel
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
-from matting_jax.data import (
-    EvaluationImage,
-    Unlabelled,
-    evaluation_images,
-    train_batches,
-    train_source,
-)
+from matting_jax.data import shown_images, train_batches, train_source
 from matting_jax.data.crops import sides
+from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.evaluate import beside, predictions
 from matting_jax.evaluation.scores import mean_scores, score
@@ -61,9 +56,13 @@ def train(config: ConfigDict, workdir: Path) -> State:
     task, model = task_file(config.task.name), training_model(config)
     if hasattr(task, "check"):
         task.check(config)
+    labelled = config.task.get("labels") == "given"
+    denoised = bool(config.get("synthesis", {}).get("rssn", {}).get("denoise", 0))
     # One process prepares and caches the data, the others find them.
-    source = parallel.first_process_first(lambda: train_source(config))
-    images = parallel.first_process_first(lambda: shown_images(config, source))
+    source = parallel.first_process_first(
+        lambda: train_source(config, denoised=denoised, labelled=labelled)
+    )
+    images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))
     shapes = variable_shapes(model, *sides(config.data.crop))
     modules = [*shapes["params"], *getattr(network_file(config.name), "OPTIONAL_MODULES", ())]
     optimizer = create_optimizer(config, modules)
@@ -138,19 +137,6 @@ def train(config: ConfigDict, workdir: Path) -> State:
         raise Stopped(stop, done, config.steps)
     console.print_end(workdir, matter.needs, config.task.get("labels", ""))
     return state
-
-
-def shown_images(config: ConfigDict, source: Any) -> Sequence[EvaluationImage]:
-    """The test data; for unlabelled photos without any their first ones, which have no score."""
-    if isinstance(source, Unlabelled) and not names_test_data(config):
-        return source.unscored(config.preview_images)
-    return evaluation_images(config)
-
-
-def names_test_data(config: ConfigDict) -> bool:
-    """Whether there is anything to score."""
-    test = config.data.test
-    return bool(test.images or test.dataset or test.get("list"))
 
 
 def training_model(config: ConfigDict) -> nn.Module:

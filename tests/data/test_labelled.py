@@ -57,7 +57,7 @@ def config(tmp_path):
 
 def test_cityscapes_gives_wide_crops_with_its_19_classes(config, cityscapes):
     config.data.directory = str(cityscapes)
-    source = data.train_source(config)
+    source = data.train_source(config, labelled=True)
     assert source.description == "4 photos with classes, cityscapes/train"
     classes = {70: 0, 80: 1, 110: 2, 120: 3, 230: 10}
     seen = set()
@@ -74,7 +74,7 @@ def test_cityscapes_gives_wide_crops_with_its_19_classes(config, cityscapes):
 
 def test_cityscapes_is_scored_whole(config, cityscapes):
     config.data.directory = str(cityscapes)
-    images = data.evaluation_images(config)
+    images = data.evaluation_images(config, labelled=True)
     assert len(images) == 2
     halves = {tuple(image.label[0, [0, -1]]) for image in images}
     assert halves == {(11, 10), (255, 10)}
@@ -84,7 +84,7 @@ def test_cityscapes_is_scored_whole(config, cityscapes):
 def test_files_to_fetch_by_hand_are_named(config, tmp_path):
     config.data.directory = str(tmp_path)
     with pytest.raises(ValueError, match="cityscapes cannot be .*leftImg8bit_trainvaltest.zip"):
-        data.train_source(config)
+        data.train_source(config, labelled=True)
 
 
 @pytest.fixture
@@ -104,38 +104,36 @@ def folder(tmp_path, config):
 
 
 def test_folder_of_photos_and_labels(config, folder):
-    source = data.train_source(config)
+    source = data.train_source(config, labelled=True)
     assert source.description == f"2 photos with classes, {folder}"
     assert {int(np.unique(label)[0]) for _, label in source.pairs} == {0, 1}
-    assert [np.unique(x.label).tolist() for x in data.evaluation_images(config)] == [
+    assert [np.unique(x.label).tolist() for x in data.evaluation_images(config, labelled=True)] == [
         [0, 255],
         [1, 255],
     ]
     (folder / "label" / "0.png").unlink()
     with pytest.raises(ValueError, match=r"0.jpg: no file 0.\* in .*label"):
-        data.train_source(config)
+        data.train_source(config, labelled=True)
 
 
 def test_label_of_no_class_names_its_file(config, folder):
     Image.new("L", (50, 40), 2).save(folder / "label" / "1.png")
-    source = data.train_source(config)
+    source = data.train_source(config, labelled=True)
     with pytest.raises(ValueError, match="1.png: the label holds 2, but .*num_classes is 2"):
         list(train_batches(source, config, 0, 2))
     with pytest.raises(ValueError, match="1.png: the label holds 2"):
-        list(data.evaluation_images(config))
+        list(data.evaluation_images(config, labelled=True))
 
 
 def test_crops_and_classes_belong_together(config, folder):
-    config.task.labels = "trimap"
     with pytest.raises(ValueError, match="cropped by config.data.crop.scales, all others"):
         data.train_source(config)
     config = load_config(ROOT / "configs" / "bisenet_v2.py", "")
-    config.task.labels = "given"
     with pytest.raises(ValueError, match="cropped by config.data.crop.scales, all others"):
-        data.train_source(config)
+        data.train_source(config, labelled=True)
 
 
 def test_data_set_without_labels_is_refused(config, plates):
     config.data.train.dataset, config.data.directory = "tiny_plates", str(plates[1])
     with pytest.raises(ValueError, match="tiny_plates has .* but lacks image, label"):
-        data.train_source(config, plates[0])
+        data.train_source(config, plates[0], labelled=True)

@@ -79,7 +79,7 @@ def config_of(folder, **train):
         keep_decoded=False,
         crop=dict(size=32, windows=(32,), around="unknown"),
     )
-    return ConfigDict(dict(data=group, synthesis=dict(rssn=dict(denoise=0.0))))
+    return ConfigDict(dict(data=group))
 
 
 def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(prepared):
@@ -89,8 +89,7 @@ def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(pre
         background_dataset="bg20k/denoised",
         background_split="train",
     )
-    config.synthesis.rssn.denoise = 0.5
-    source = data.train_source(config)
+    source = data.train_source(config, denoised=True)
     assert source.description.startswith("3 foregrounds, 3 backgrounds, am2k/")
     folder = prepared / "downloads/manual/AM-2k/train"
     for layer, photos in ((source, "original"), (source.denoised, "original_denoise")):
@@ -117,7 +116,7 @@ def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(pre
 def test_gfms_tracks_find_their_data(prepared, variant, channels):
     config = load_config(ROOT / "configs" / "gfm.py", variant)
     config.data.directory = str(prepared)
-    source = data.train_source(config)
+    source = data.train_source(config, denoised=config.synthesis.rssn.denoise > 0)
     assert len(source) == 3 and source.channels.keys() == channels
     assert [image.name for image in data.evaluation_images(config)] == ["m_4d", "m_5e"]
 
@@ -133,9 +132,8 @@ def test_data_sets_without_copies_are_named(prepared):
     config = config_of(
         prepared, dataset="am2k/foregrounds", background_dataset="bg20k", background_split="train"
     )
-    config.synthesis.rssn.denoise = 0.5
     with pytest.raises(ValueError, match="am2k/foregrounds has no denoised copies.*denoise=0"):
-        data.train_source(config)
+        data.train_source(config, denoised=True)
 
 
 @pytest.mark.parametrize(

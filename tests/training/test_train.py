@@ -11,12 +11,12 @@ from PIL import Image
 from matting_jax.config import load_config, read_config
 from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.data.evaluation import names_test_data
 from matting_jax.tasks import task_file
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
     initial_state,
     initial_variables,
-    names_test_data,
     train,
     training_model,
 )

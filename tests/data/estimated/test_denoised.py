@@ -36,7 +36,6 @@ def wanting(config, photos, backgrounds):
         pixels = np.random.default_rng(ord(path.stem[0])).integers(50, 250, (height, width, 3))
         Image.fromarray(pixels.astype(np.uint8)).save(path)
     config.data.train.foregrounds, config.data.train.backgrounds = str(photos), str(backgrounds)
-    config.synthesis = ConfigDict(dict(rssn=dict(denoise=0.5)))
     return config
 
 
@@ -46,14 +45,13 @@ def test_copies_are_cropped_alike(wanting, photos, backgrounds, rule, keep):
     make_copies(photos / "image")
     make_copies(backgrounds)
     wanting.data.crop, wanting.data.keep_decoded = ConfigDict(RULES[rule]), keep
-    source = data.train_source(wanting)
+    source = data.train_source(wanting, denoised=True)
     (batch,) = train_batches(source, wanting, 0, 1)
     for part in ("foreground", "background"):
         image, copy = (batch[name].astype(int) for name in (part, f"{part}_denoised"))
         # Colours under alpha 0 may be padding.
         seen = (batch["alpha"][..., 0] > 0) | (part == "background")
         assert np.abs((image - copy)[seen] - 50).max() <= 1
-    wanting.synthesis.rssn.denoise = 0.0
     (plain,) = train_batches(data.train_source(wanting), wanting, 0, 1)
     assert plain.keys() == {"foreground", "alpha", "background", "index"}
     for name, array in plain.items():
@@ -78,7 +76,7 @@ def test_a_second_foreground_has_its_copy(wanting, photos, backgrounds):
             ),
         )
     )
-    (batch,) = train_batches(data.train_source(wanting), wanting, 0, 1)
+    (batch,) = train_batches(data.train_source(wanting, denoised=True), wanting, 0, 1)
     for part, alpha in (("foreground", "alpha"), ("foreground2", "alpha2")):
         image, copy = (batch[name].astype(int) for name in (part, f"{part}_denoised"))
         seen = batch[alpha][..., 0] > 0
@@ -89,7 +87,7 @@ def test_colours_of_copies_are_estimated_as_those_of_the_photos(wanting, photos,
     make_copies(photos / "image")
     make_copies(backgrounds)
     wanting.data.foreground_colours = "estimate"
-    source = data.train_source(wanting)
+    source = data.train_source(wanting, denoised=True)
     (colours, alpha), (quiet, same) = source.foregrounds[0], source.denoised.foregrounds[0]
     np.testing.assert_array_equal(alpha, same)
     difference = colours.astype(int) - quiet
@@ -98,20 +96,20 @@ def test_colours_of_copies_are_estimated_as_those_of_the_photos(wanting, photos,
 
 def test_what_is_missing_is_said_with_the_command(wanting, plates, photos, backgrounds):
     with pytest.raises(ValueError, match=rf"foregrounds: 5 of 5 .*denoise {photos}/image, or set"):
-        data.train_source(wanting)
+        data.train_source(wanting, denoised=True)
     make_copies(photos / "image")
     with pytest.raises(ValueError, match=rf"3 of 3 images .*_denoise/0.png: .* {backgrounds}, or"):
-        data.train_source(wanting)
+        data.train_source(wanting, denoised=True)
     make_copies(backgrounds)
     Image.new("RGB", (4, 4)).save(photos / "image_denoise" / "b.png")
     with pytest.raises(ValueError, match=r"b.png has another size than .*/b.png: delete it"):
-        data.train_source(wanting)
+        data.train_source(wanting, denoised=True)
     (photos / "image_denoise" / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="foregrounds: .*image_denoise/b.png"):
-        data.train_source(wanting)
+        data.train_source(wanting, denoised=True)
     wanting.data.train.foregrounds = ""
     with pytest.raises(ValueError, match="The data set tiny_plates has no denoised copies"):
-        data.train_source(wanting, plates[0])
+        data.train_source(wanting, plates[0], denoised=True)
 
 
 def test_command_writes_where_training_looks(wanting, photos, backgrounds, monkeypatch, capsys):
@@ -121,6 +119,6 @@ def test_command_writes_where_training_looks(wanting, photos, backgrounds, monke
     monkeypatch.chdir(photos / "image")
     assert denoise.main([".", "--workers", "1"]) == 0
     assert denoise.main([str(backgrounds), "--workers", "1"]) == 0
-    source = data.train_source(wanting)
+    source = data.train_source(wanting, denoised=True)
     pair = np.asarray(Image.open(photos / "image" / "b.png"))
     np.testing.assert_array_equal(source.denoised.foregrounds[0][0], denoise.denoise(pair))
