@@ -22,6 +22,7 @@ from matting_jax.data.prepared.records import (
     require,
 )
 from matting_jax.data.sources import EvaluationImage, Lazy, Source, Unlabelled
+from matting_jax.image.composite import composite
 
 
 def evaluation_images(
@@ -158,4 +159,4 @@ def _read_scored(scored: folders.Scored) -> EvaluationImage:
 
 def _composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     weight = alpha[..., None].astype(np.float32) / 255
-    return np.rint(weight * foreground + (1 - weight) * background).astype(np.uint8)
+    return np.rint(composite(foreground, weight, background)).astype(np.uint8)

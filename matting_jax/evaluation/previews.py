@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from matting_jax.image.composite import composite
+
 NEW_COLOUR = np.array([0.16, 0.55, 0.35], np.float32)  # of the cut-out's new background
 TILE = 192
 
@@ -36,7 +38,7 @@ def row(
     if truth is not None:
         pictures["truth"] = np.repeat(truth[..., None], 3, -1)
     # With the photo's own colours, as a quick look; `predict` estimates the foreground's.
-    pictures["cut-out"] = alpha[..., None] * image + (1 - alpha[..., None]) * NEW_COLOUR
+    pictures["cut-out"] = composite(image, alpha[..., None], NEW_COLOUR)
     return pictures
 
 

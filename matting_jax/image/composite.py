@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import jax
+from typing import TYPE_CHECKING, TypeVar
 
-Array = jax.Array
+import numpy as np
+
+if TYPE_CHECKING:  # host code composites too, and does not need JAX for it
+    import jax
+
+    Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def composite(foreground: Array, alpha: Array, background: Array) -> Array:
-    """alpha F + (1 - alpha) B of colours [..., H, W, 3] and alpha [..., H, W, 1], all in [0, 1]."""
+    """Computes alpha F + (1 - alpha) B of colours [..., H, W, 3].
+
+    alpha [..., H, W, 1] is in [0, 1]; colours may have any range. Takes NumPy and JAX arrays.
+    """
     return alpha * foreground + (1 - alpha) * background

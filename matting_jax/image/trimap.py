@@ -1,15 +1,17 @@
-"""Trimaps from alpha: 0 background, 0.5 unknown, 1 foreground.
+"""Trimaps: 0 background, 0.5 unknown, 1 foreground.
 
-The rule of each code base, for one sample: alpha [H, W, 1] in [0, 1]. Sizes and numbers of times
-may be drawn when the program runs, for each sample of a batch its own.
+The functions named after code bases make a trimap from alpha [H, W, 1] in [0, 1] of one sample, on
+the device. Sizes and iteration counts may be traced, so that each sample of a batch has its own.
+`from_masks`, `quantise` and `to_bytes` take and return NumPy arrays [H, W] on the host.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from matting_jax.image.morphology import dilate, dilate_set, disc, ellipse, erode
+from matting_jax.image.morphology import all_within, dilate, dilate_set, disc, ellipse, erode
 
 Array = jax.Array
 
@@ -172,3 +174,31 @@ def check(value: Array | int, largest: int, name: str) -> None:
 def codes(subject: Array, hole: Array, dtype: jnp.dtype) -> Array:
     """0 where there is no subject, 1 where it has no hole, else 0.5; bool [H, W, 1]."""
     return jnp.where(subject, jnp.where(hole, 0.5, 1), 0).astype(dtype)
+
+
+def from_masks(foreground: np.ndarray, background: np.ndarray, distance: float) -> np.ndarray:
+    """Builds a trimap float32 [H, W] from two masks bool [H, W].
+
+    A pixel is foreground or background if all pixels within `distance` (Euclidean) belong to that
+    mask, and unknown otherwise.
+    """
+    return np.where(
+        all_within(foreground, distance),
+        np.float32(1),
+        np.where(all_within(background, distance), np.float32(0), np.float32(0.5)),
+    )
+
+
+def quantise(trimap: np.ndarray) -> np.ndarray:
+    """Rounds a trimap, uint8 or float in [0, 1], to float32 with the values 0, 0.5 and 1.
+
+    Values below a third (85 of 255) are background, from two thirds (170) on foreground.
+    """
+    low, high = (85, 170) if trimap.dtype == np.uint8 else (1 / 3, 2 / 3)
+    unknown_or_foreground = np.where(trimap < high, np.float32(0.5), np.float32(1))
+    return np.where(trimap < low, np.float32(0), unknown_or_foreground)
+
+
+def to_bytes(trimap: np.ndarray) -> np.ndarray:
+    """Converts a trimap with the values 0, 0.5 and 1 to uint8: 0, 128 and 255."""
+    return np.rint(255 * trimap).astype(np.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from matting_jax.image.trimap import quantise
 from matting_jax.models import create_model, input_names, network_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 
@@ -189,19 +190,15 @@ def as_float_trimap(trimap: np.ndarray) -> np.ndarray:
     trimap = np.asarray(trimap)
     if trimap.ndim != 2 or 0 in trimap.shape:
         raise ValueError(f"a trimap must be an array [H, W], got shape {trimap.shape}")
-    if trimap.dtype == np.uint8:
-        low, high = 85, 170
-    elif np.issubdtype(trimap.dtype, np.floating):
-        low, high = 1 / 3, 2 / 3
+    if np.issubdtype(trimap.dtype, np.floating):
         if not (trimap.min() >= 0 and trimap.max() <= 1):
             raise ValueError(
                 f"a float trimap must lie in [0, 1], got {trimap.min():.9g} to {trimap.max():.9g}: "
                 "0 is background, 0.5 unknown, 1 foreground"
             )
-    else:
+    elif trimap.dtype != np.uint8:
         raise ValueError(f"a trimap must be uint8 or float in [0, 1], got {trimap.dtype}")
-    known = np.where(trimap < low, np.float32(0), np.float32(1))
-    return np.where((trimap >= low) & (trimap < high), np.float32(0.5), known)[..., None]
+    return quantise(trimap)[..., None]
 
 
 def as_float_image(photo: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear
-from matting_jax.image.morphology import all_within
+from matting_jax.image.trimap import from_masks
 
 
 class Rule(NamedTuple):
@@ -88,9 +88,7 @@ def trimap(
     See `Rule`; the longer side is that of the arrays [H, W].
     """
     distance = margin * max(foreground.shape)
-    is_foreground = all_within(foreground >= sure, distance)
-    is_background = all_within(background >= sure, distance)
-    return np.where(is_foreground, np.float32(1), np.where(is_background, 0, np.float32(0.5)))
+    return from_masks(foreground >= sure, background >= sure, distance)
 
 
 def make_trimap(name: str, rule: Rule, output: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Composition, blurs and changes of colour."""
+"""Blurs and changes of colour."""
 
 import colorsys
 
@@ -18,7 +18,6 @@ from matting_jax.image.colour import (
     normalise,
     shift_hsv,
 )
-from matting_jax.image.composite import composite
 from matting_jax.image.filters import blur3, box_blur, gaussian_blur, gaussian_blur_of, sharpen
 from tests.goldens import synth
 from tests.helpers import GOLDENS
@@ -26,12 +25,6 @@ from tests.helpers import GOLDENS
 GOLDEN = np.load(GOLDENS / "modnet_losses.npz")
 PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
 NONE = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
-
-
-def test_composite_is_the_equation():
-    rng = np.random.default_rng(0)
-    f, b, a = rng.random((4, 5, 3)), rng.random((4, 5, 3)), rng.random((4, 5, 1))
-    np.testing.assert_allclose(composite(f, a, b), a * f + (1 - a) * b)
 
 
 def test_blur_of_an_impulse_is_the_official_kernel():

@@ -176,3 +176,33 @@ def test_paddleseg_equals_official(size, times):
 def test_size_beyond_the_largest_is_refused(rule, argument):
     with pytest.raises(ValueError, match=f"{argument} must be from 1 to .*larger `largest`"):
         rule(np.zeros((4, 4, 1), np.float32))
+
+
+@pytest.mark.parametrize("distance", [0, 2.5])
+def test_masks_make_a_trimap_by_exact_distances(distance):
+    rng = np.random.default_rng(0)
+    foreground = ndimage.gaussian_filter(rng.standard_normal((30, 40)), 4) > 0.02
+    background = ~foreground & (rng.random((30, 40)) > 0.02)
+    ours = trimap.from_masks(foreground, background, distance)
+    sets = [~within(~x, distance) for x in (foreground, background)]
+    expected = np.where(sets[0], 1, np.where(sets[1], 0, 0.5))
+    assert ours.dtype == np.float32 and set(np.unique(ours)) == {0, 0.5, 1}
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_mask_of_all_pixels_leaves_none_unknown():
+    everywhere = np.ones((4, 5), bool)
+    assert np.all(trimap.from_masks(everywhere, ~everywhere, 3) == 1)
+    assert np.all(trimap.from_masks(~everywhere, everywhere, 3) == 0)
+
+
+def test_bytes_and_floats_are_quantised_at_thirds():
+    codes = np.arange(256, dtype=np.uint8)[None]
+    expected = np.repeat(np.float32([0, 0.5, 1]), [85, 85, 86])[None]
+    for values in (codes, codes / 255, codes / np.float32(255)):
+        ours = trimap.quantise(values)
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(
+        trimap.to_bytes(expected), np.repeat(np.uint8([0, 128, 255]), [85, 85, 86])[None]
+    )

@@ -3,9 +3,7 @@
 import numpy as np
 
 from matting_jax.data.files.images import File, read_alpha
-from matting_jax.image.morphology import all_within
-
-BACKGROUND, UNKNOWN, FOREGROUND = np.uint8(0), np.uint8(128), np.uint8(255)
+from matting_jax.image.trimap import from_masks, quantise, to_bytes
 
 
 def read_trimap(file: File) -> np.ndarray:
@@ -13,8 +11,7 @@ def read_trimap(file: File) -> np.ndarray:
 
     Raises ValueError, naming the file, when it cannot be read.
     """
-    grey = read_alpha(file)
-    return np.where(grey < 85, BACKGROUND, np.where(grey < 170, UNKNOWN, FOREGROUND))
+    return to_bytes(quantise(read_alpha(file)))
 
 
 def from_alpha(alpha: np.ndarray, distance: float) -> np.ndarray:
@@ -23,9 +20,7 @@ def from_alpha(alpha: np.ndarray, distance: float) -> np.ndarray:
     Foreground is what has nothing but alpha 255 within `distance` pixels, background what has
     nothing but 0; distances are Euclidean.
     """
-    foreground = all_within(alpha == 255, distance)
-    background = all_within(alpha == 0, distance)
-    return np.where(foreground, FOREGROUND, np.where(background, BACKGROUND, UNKNOWN))
+    return to_bytes(from_masks(alpha == 255, alpha == 0, distance))
 
 
 def check_distance(distance: float) -> None:

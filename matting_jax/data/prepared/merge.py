@@ -5,6 +5,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from matting_jax.image.composite import composite
+
 
 def lay_under(background: Image.Image, width: int, height: int) -> Image.Image:
     """The background of a foreground of width x height: enlarged until it covers it, by the bicubic
@@ -21,4 +23,4 @@ def lay_under(background: Image.Image, width: int, height: int) -> Image.Image:
 def merge(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Composite of uint8 [H, W, 3], [H, W] and [H, W, 3] as uint8 [H, W, 3], fractions cut off."""
     weight = alpha[..., None] / 255  # float64: fewer bits would cut off elsewhere
-    return (weight * foreground + (1 - weight) * background).astype(np.uint8)
+    return composite(foreground, weight, background).astype(np.uint8)
