@@ -77,6 +77,16 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
 
 
+def sum_devices(tree: Any, axis_name: str | None) -> Any:
+    """Sums each array of `tree` over the devices of `axis_name`; None returns `tree` itself."""
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def mean_devices(tree: Any, axis_name: str | None) -> Any:
+    """Averages each array of `tree` over the devices of `axis_name`; None returns `tree` itself."""
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
 def varying(tree: Any) -> Any:
     """A replicated tree seen as each device's own, so that its gradient is summed over devices.
 

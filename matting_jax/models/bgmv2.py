@@ -21,9 +21,11 @@ from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet, he_fan_out
 from matting_jax.models.layers.convolutions import Conv, pad_sides
+from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import torch_uniform
-from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
@@ -165,18 +167,14 @@ class BGMv2(nn.Module):
         self, image: Array, background: Array, *, train: bool = False, keys: Array | None = None
     ) -> dict[str, Array]:
         self.check(*image.shape[1:3])
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-        )
+        norm = batch_norm(self, train)
         both = jnp.concatenate([image, background], axis=-1)
         small = both
         if self.refine:
             height, width = image.shape[1:3]
             scale = self.backbone_scale
             small = resize(both, max(int(height * scale), 1), max(int(width * scale), 1))
-        x = small if self.dtype is None else small.astype(self.dtype)
+        x = as_dtype(small, self.dtype)
         *skips, deepest = encode(self, norm, x)
         context = ASPP(norm, self.dtype, name="aspp")(deepest, keys if train else None)
         decoded = Decoder(norm, self.dtype, name="decoder")(context, [*reversed(skips), x])
@@ -226,10 +224,7 @@ class BGMv2(nn.Module):
                 "threshold of bgmv2 must lie in [0, 1], as the errors do that it is for, "
                 f"got {self.threshold}"
             )
-        if height % 4 or width % 4 or 0 in (height, width):
-            raise ValueError(
-                f"BGMv2 with refinement needs sides that are multiples of 4, got {height}x{width}"
-            )
+        check_sides("BGMv2 with refinement", height, width, 4)
 
     def refined(
         self, refiner: Refiner, both: Array, coarse: Array, error: Array, learning: bool

@@ -19,8 +19,10 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear, upsample
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.initialisers import he_normal_out
-from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 AGGREGATIONS = ("bga", "sum", "concat")
@@ -264,10 +266,7 @@ class BiSeNetV2(nn.Module):
         one_of(self.heads, HEADS, "heads of bisenet_v2")
         one_of(self.statistics, STATISTICS, "statistics of bisenet_v2")
         height, width = image.shape[1:3]
-        if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(
-                f"BiSeNetV2 needs sides that are multiples of 32, got {height}x{width}"
-            )
+        check_sides("BiSeNetV2", height, width)
         dropping = train and self.dropout > 0
         if dropping and keys is None:
             raise ValueError(
@@ -276,16 +275,10 @@ class BiSeNetV2(nn.Module):
         layers = Layers(
             partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal_out),
             partial(DepthwiseConv, dtype=self.dtype, kernel_init=he_normal_out, form=self.form),
-            partial(
-                BatchNorm,
-                use_running_average=not train or self.frozen_statistics,
-                axis_name=self.axis_name,
-            ),
+            batch_norm(self, train),
         )
         mean, deviation = (jnp.asarray(x, image.dtype) for x in STATISTICS[self.statistics])
-        x = (image - mean) / deviation
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
+        x = as_dtype((image - mean) / deviation, self.dtype)
         detail = DetailBranch(layers, name="detail")(x)
         semantic = SemanticBranch(layers, self.channel_ratio, name="segment")(x)
         context = semantic.pop("context")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from flax import linen as nn
 from jax.extend import core
+
+from matting_jax.models.layers.forms import use_lax_form
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
@@ -17,6 +20,15 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
     """
     program = jax.jit(function).trace(*arguments).jaxpr
     return count(program.jaxpr)
+
+
+def forward_cost(model: nn.Module, variables: Any, inputs: Mapping[str, Any]) -> int:
+    """Multiply-adds of one forward pass, as papers count them: all convolutions as written.
+
+    `variables` and `inputs` (by name) are arrays or their shapes; nothing is computed.
+    """
+    plain = use_lax_form(model)
+    return multiply_adds(lambda v, x: plain.apply(v, **x), variables, inputs)
 
 
 def count(jaxpr: core.Jaxpr) -> int:

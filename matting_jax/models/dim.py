@@ -19,6 +19,7 @@ from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import xavier_normal
 from matting_jax.models.layers.pooling import unpool
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 
@@ -91,9 +92,7 @@ class DIM(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
-        height, width = image.shape[1:3]
-        if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(f"DIM needs sides that are multiples of 32, got {height}x{width}")
+        check_sides("DIM", *image.shape[1:3])
         x, trimap = normalise(image), jnp.where(trimap == 0.5, UNKNOWN, trimap)
         logits = EncoderDecoder(self.dtype, name="backbone")(
             jnp.concatenate([x, trimap.astype(x.dtype)], axis=-1)

@@ -17,8 +17,10 @@ from matting_jax.image.colour import normalise
 from matting_jax.models import full_size
 from matting_jax.models.layers.attention import GuidedContextualAttention
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 
@@ -221,16 +223,10 @@ class GCA(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
-        height, width = image.shape[1:3]
-        if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(f"GCA needs sides that are multiples of 32, got {height}x{width}")
+        check_sides("GCA", *image.shape[1:3])
         conv = partial(SpectralConv, update=train, dtype=self.dtype)
         conv_transpose = partial(SpectralConvTranspose, update=train, dtype=self.dtype)
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-        )
+        norm = batch_norm(self, train)
         attention = None
         if self.attention:
             attention = partial(GuidedContextualAttention, norm, self.dtype)
@@ -238,9 +234,7 @@ class GCA(nn.Module):
         background, foreground = trimap < 1 / 3, trimap >= 2 / 3
         unknown = ~(background | foreground)
         x = [normalise(image), background, unknown, foreground]
-        x = jnp.concatenate(x, axis=-1, dtype=image.dtype)
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
+        x = as_dtype(jnp.concatenate(x, axis=-1, dtype=image.dtype), self.dtype)
 
         deepest, shortcuts, guide = Encoder(conv, norm, attention, self.guidance, name="encoder")(x)
         z = Decoder(conv, conv_transpose, norm, attention, self.dtype, name="decoder")(

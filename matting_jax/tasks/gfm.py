@@ -18,7 +18,7 @@ from matting_jax.image.composite import composite
 from matting_jax.image.pyramid import laplacian_pyramid
 from matting_jax.losses import absolute, mean
 from matting_jax.models.gfm import CLASSES
-from matting_jax.models.layers.norms import sum_devices
+from matting_jax.parallel import sum_devices
 from matting_jax.tasks import each_sample
 
 Array = jax.Array

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from matting_jax.data.crops import sides
 from matting_jax.models import example_inputs
-from matting_jax.models.cost import multiply_adds
+from matting_jax.models.cost import forward_cost
 
 
 def progress(first_step: int, steps: int) -> tqdm:
@@ -54,9 +54,7 @@ def print_start(
     inputs = example_inputs(model, height, width)
     shapes = jax.eval_shape(model.init, jax.random.key(0), **inputs)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    # As the paper counts them: in the form that leaves all convolutions as they are written.
-    countable = model.clone(form="lax") if hasattr(model, "form") else model
-    products = multiply_adds(lambda v, x: countable.apply(v, **x), shapes, inputs)
+    products = forward_cost(model, shapes, inputs)
     optimizer, schedule = config.optimizer, config.optimizer.schedule
     lines = {
         "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",

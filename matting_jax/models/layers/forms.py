@@ -6,6 +6,8 @@ the platform.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 from flax import linen as nn
 from jax import lax
@@ -19,6 +21,15 @@ def is_cpu_form(form: str) -> bool:
     """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
     return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
+
+
+def use_lax_form(model: nn.Module) -> nn.Module:
+    """Returns `model` with all its layers in the form "lax", as papers count and exports need them.
+
+    Networks whose layers have no other form have no field `form`.
+    """
+    has_forms = any(field.name == "form" for field in dataclasses.fields(model))
+    return model.clone(form="lax") if has_forms else model
 
 
 def rematerialised(module: type[nn.Module], again: bool) -> type[nn.Module]:

@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax import lax
 
 from matting_jax.models.layers.initialisers import Init
+from matting_jax.parallel import sum_devices
 
 Array = jax.Array
 
@@ -54,6 +55,16 @@ class BatchNorm(nn.Module):
         return y
 
 
+def batch_norm(model: nn.Module, train: bool, **options: Any) -> partial[BatchNorm]:
+    """Returns the `BatchNorm` of a network, which lacks only its name.
+
+    It uses batch statistics in training, over the devices of `model.axis_name`, unless
+    `model.frozen_statistics`. `options` are further fields of `BatchNorm`.
+    """
+    frozen = not train or model.frozen_statistics
+    return partial(BatchNorm, use_running_average=frozen, axis_name=model.axis_name, **options)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def normalise(
     x: Array,
@@ -73,11 +84,6 @@ def normalise(
     where automatic differentiation reads them four times.
     """
     return normalise_forward(x, scale, bias, origin, valid, epsilon, axis_name)[0]
-
-
-def sum_devices(tree: Any, axis_name: str | None) -> Any:
-    """The sum over all devices of `axis_name`; the tree itself without one."""
-    return tree if axis_name is None else lax.psum(tree, axis_name)
 
 
 def normalise_forward(x, scale, bias, origin, valid, epsilon: float, axis_name: str | None):
