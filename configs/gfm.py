@@ -1,6 +1,6 @@
 """GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
 
-python launch.py --config configs/gfm.py               the embedded sample: two cores, 20 min,
+python launch.py --config configs/gfm.py               the embedded sample: 20 min on two cores,
                                                        MAD 0.52 -> 0.23 (best constant: 0.29)
 python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
 python launch.py --config configs/gfm.py:am2k_comp_rssn
@@ -8,96 +8,64 @@ python launch.py --config configs/gfm.py:am2k_comp_rssn
 python launch.py --config configs/gfm.py:am2k_comp_coco
                                                        COMP-Track: AM-2k over COCO
 
-The last three start from torchvision's file of the backbone (--config.init.backbone=FILE), and look
-for the data sets of docs/data.md in --config.data.directory=DIR, or take folders of your own
+The last three start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE) and
+read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
 (--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5, batches of
-32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: the composition route with
---config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, the network with
+32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: of the composition route
+--config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, of the network
 --config.model.pyramid_pooling=False and --config.model.bridge_block=False.
 """
 
 from ml_collections import ConfigDict
 
+from matting_jax.config import defaults
+
 VARIANTS = ("sample", "am2k_ori", "am2k_comp_rssn", "am2k_comp_coco")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
-    config = ConfigDict()
+    config = defaults()
     config.name = "gfm"
-    config.seed = 0
     config.steps = 5625  # 100 epochs of 1800
     config.batch_size = 32
-    config.accumulate = 1  # parts of a step's batch, one after the other: memory falls
-    # backbone: or "resnet34_2b", "densenet121", "resnet101"; rosta: or "ft", "bt", "rim"
-    config.model = ConfigDict(dict(backbone="resnet34", rosta="tt"))
+    config.model.backbone = "resnet34"  # or "resnet34_2b", "densenet121", "resnet101"
+    config.model.rosta = "tt"  # or "ft", "bt", "rim"
     config.model.pyramid_pooling = config.model.bridge_block = True
-    config.compute_dtype = "float32"  # or "bfloat16", on accelerators
-    config.synchronise_statistics = True  # batch statistics over all devices
-    config.freeze_statistics = False  # for fine-tuning: keep the running statistics
-    config.ema_decay = 0.0  # above 0: evaluate and save the moving average of the parameters too
-    config.init = ConfigDict(dict(checkpoint="", backbone=""))  # files or workdirs to start from
-    config.init.model = ConfigDict()  # in what the checkpoint's network differs from `model`
 
-    # Weights of the released trainer, for rosta rim 1 each; 0 leaves out.
-    config.task = ConfigDict(dict(name="gfm", glance_weight=0.25, focus_weight=0.25))
+    # The released trainer's weights, for rosta rim 1 each. 0 omits a loss.
+    config.task.name = "gfm"
+    config.task.glance_weight = config.task.focus_weight = 0.25
     config.task.fusion_weight = config.task.composition_weight = 0.25
-    # or "released": classes of ft and bt that contradict how alpha is made of them
+    # or "released", whose classes of ft and bt contradict how alpha is made of them
     config.task.targets = "consistent"
-    # trimap_kernel: px of the crop, drawn from smallest to largest; those of ft and bt are twice
-    config.synthesis = ConfigDict(dict(flip=0.5, trimap_kernel=(25, 25)))
-    # RSSN: chances of a blurred background, of noise on both parts, of denoised copies of both.
-    config.synthesis.rssn = ConfigDict(dict(sharpness=0.0, noise=0.0, denoise=0.0))
+    config.synthesis.flip = 0.5  # probability
+    # px of the crop, sampled from smallest to largest; those of ft and bt are twice as large
+    config.synthesis.trimap_kernel = (25, 25)
+    # RSSN: probabilities of a blurred background, of noise and of denoised copies of both layers.
+    config.synthesis.rssn = dict(sharpness=0.0, noise=0.0, denoise=0.0)
     config.synthesis.rssn.blur_sizes = (20, 30, 40, 50, 60)  # px of the crop
     config.synthesis.rssn.noise_deviation = 10.0  # of 255
 
-    config.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-5))
-    config.optimizer.momentum = 0.9  # sgd
-    config.optimizer.b1, config.optimizer.b2, config.optimizer.eps = 0.9, 0.999, 1e-8  # adam, adamw
-    config.optimizer.weight_decay = 0.0  # adamw: apart from the gradient; else added to it
-    config.optimizer.decay = "all"  # or "kernels": neither biases nor scales of normalisations
-    config.optimizer.clip_norm = 0.0  # above 0: the largest norm of all gradients together
-    config.optimizer.clip_moving = 0.0  # above 0: the largest norm by its moving mean, as GCA's
-    config.optimizer.schedule = ConfigDict(dict(name="constant", warmup_steps=0))
-    config.optimizer.schedule.first_step = 0  # 1: the warm-up's first step does not rest
-    config.optimizer.schedule.step_every = 0  # step
-    config.optimizer.schedule.step_factor = 0.1  # step
-    config.optimizer.schedule.power = 0.9  # poly
-    config.optimizer.module_rates = ConfigDict(dict(backbone=1.0, glance=1.0, focus=1.0))
+    config.optimizer.update(name="adam", learning_rate=1e-5)
+    config.optimizer.module_rates = dict(backbone=1.0, glance=1.0, focus=1.0)
 
-    config.data = ConfigDict(dict(directory="", cache="", workers=8, skip_bad=False))
-    config.data.foreground_colours = "estimate"  # or "as_is"
-    config.data.keep_decoded = False  # keep decoded images in memory, where they fit
-    config.data.train = ConfigDict(
-        dict(dataset="", split="train", foregrounds="", backgrounds="", images="")
-    )
-    # Backgrounds of another data set than the foregrounds.
-    config.data.train.background_dataset, config.data.train.background_split = "", "train"
-    config.data.test = ConfigDict(dict(dataset="", split="test", images=""))
-    config.data.crop = ConfigDict(dict(size=320, corners=(640, 960, 1280), around="unknown"))
-    # strategy: or "resize"; scales: of the photo for glance and focus; exact: hybrid as released,
-    # with its rounding
-    config.test_time = ConfigDict(dict(strategy="hybrid", scales=(1 / 3, 1 / 2), exact=False))
-
-    config.log_every = 100
+    config.data.crop.update(size=320, corners=(640, 960, 1280), around="unknown")
+    config.test_time.strategy = "hybrid"  # or "resize"
+    config.test_time.scales = (1 / 3, 1 / 2)  # of the photo, for glance and focus
+    config.test_time.exact = False  # True: hybrid with the rounding of the released code
     config.evaluate_every = 1000
-    config.save_every = 1000
-    config.preview_images = 6
-    config.allocator = True  # on CPU: keep freed memory, which makes a step up to a third faster
-    config.compilation_cache = "~/.cache/matting_jax/xla"  # "" for none
 
     if variant.startswith("am2k"):
-        # 25 pixels of a photo whose windows of 640 to 1280 become 320
+        # 25 px of a photo whose windows of 640 to 1280 px become 320 px
         config.synthesis.trimap_kernel = (6, 12)
-        config.data.test.dataset, config.data.test.split = "am2k/validation", "validation"
+        config.data.test.update(dataset="am2k/validation", split="validation")
     if variant == "am2k_ori":
         config.steps = 28_125  # 500 epochs
         config.data.train.dataset = "am2k/photos"
     if variant == "am2k_comp_rssn":
-        config.synthesis.rssn.sharpness = config.synthesis.rssn.noise = 0.5
-        config.synthesis.rssn.denoise = 0.5
-        # 20 to 60 pixels of the photo
-        config.synthesis.rssn.blur_sizes = (7, 10, 13, 17, 20)
+        config.synthesis.rssn.update(sharpness=0.5, noise=0.5, denoise=0.5)
+        config.synthesis.rssn.blur_sizes = (7, 10, 13, 17, 20)  # 20 to 60 px of the photo
         config.data.train.dataset = "am2k/foregrounds_denoised"
         config.data.train.background_dataset = "bg20k/denoised"
     if variant == "am2k_comp_coco":
@@ -108,11 +76,11 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.synthesis.trimap_kernel = (3, 5)
         config.task.glance_weight = 1.0
         config.optimizer.learning_rate = 5e-4
-        config.optimizer.schedule.name = "poly"
-        config.optimizer.schedule.warmup_steps = 50
+        config.optimizer.schedule.update(name="poly", warmup_steps=50)
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        config.data.crop = ConfigDict(dict(size=96, rescale=(96, 160), around="anywhere"))
+        del config.data.crop.corners
+        config.data.crop.update(size=96, rescale=(96, 160), around="anywhere")
         config.test_time.scales = (1 / 4, 1 / 3)
         config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

@@ -10,7 +10,7 @@ PUBLIC = {
     "from_state_dict": "convert",
     "to_state_dict": "convert",
     "load_checkpoint": "convert",
-    "Matter": "matter",
+    "Matter": "prediction.matter",
 }
 __all__ = [*PUBLIC, "metrics"]
 

@@ -119,7 +119,7 @@ def split_variant(spec: str) -> tuple[Path, str]:
 
 
 def load_config(path: Path, variant: str) -> ConfigDict:
-    """What `get_config` of a config file returns for a variant."""
+    """Returns what `get_config` of a config file returns for a variant, completed."""
     if not path.is_file():
         others = [str(other) for other in (path.parent or Path()).glob("*.py")]
         if others:
@@ -129,11 +129,26 @@ def load_config(path: Path, variant: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not variant:
-        return module.get_config()
+        return complete(module.get_config())
     variants = getattr(module, "VARIANTS", ())
     if not variants:
         raise ValueError(f"{path} has no variants: leave out :{variant}")
-    return module.get_config(one_of(variant, variants, f"variant of {path}"))
+    return complete(module.get_config(one_of(variant, variants, f"variant of {path}")))
+
+
+def complete(config: ConfigDict) -> ConfigDict:
+    """Adds the fields of `defaults()` that a config lacks, and returns it."""
+
+    def fill(group: ConfigDict, default: ConfigDict) -> None:
+        for name, value in default.items():
+            if name not in group:
+                group[name] = value
+            elif isinstance(value, ConfigDict):
+                fill(group[name], value)
+
+    with config.unlocked():
+        fill(config, defaults())
+    return config
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
@@ -167,11 +182,14 @@ def check_tuple(name: str, value: Any, default: Any) -> None:
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """The config of the run in `workdir`; FileNotFoundError where there is none."""
+    """Returns the config of the run in `workdir`, completed where an older run saved fewer fields.
+
+    Raises FileNotFoundError if `workdir` holds no run.
+    """
     path = Path(workdir) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
-    return ConfigDict(with_tuples(json.loads(path.read_text())))
+    return complete(ConfigDict(with_tuples(json.loads(path.read_text()))))
 
 
 def with_tuples(value: Any) -> Any:

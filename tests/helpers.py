@@ -78,7 +78,7 @@ def draw_images(folder):
 
 
 def on_folders(config, folders, cache):
-    if "photos" in config.data.train:
+    if config.task.name == "soc":
         config.data.train.photos = str(folders / "backgrounds")
     else:
         config.data.train.foregrounds = str(folders / "foregrounds")

@@ -7,6 +7,7 @@ import pytest
 
 from matting_jax import commandline
 from matting_jax.commandline import main, parse
+from matting_jax.config import flat, load_config
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET, MODNET_SOC, ROOT
 from tests.tiny import tiny_config
@@ -196,8 +197,8 @@ def test_override_reaches_the_config(arguments, field, expected):
 
 
 def test_overrides_leave_all_other_fields(monkeypatch):
-    plain = commandline.flat(parsed(BASE).config)
-    changed = commandline.flat(parsed("--config.seed=17", BASE, "--config.steps=9").config)
+    plain = flat(parsed(BASE).config)
+    changed = flat(parsed("--config.seed=17", BASE, "--config.steps=9").config)
     assert {name for name in plain if plain[name] != changed[name]} == {"seed", "steps"}
 
 
@@ -214,7 +215,7 @@ def test_flags_may_stand_before_and_after_the_fields():
 @pytest.mark.parametrize("variant", ["sample", "paper", "official", "paddle"])
 def test_variant_is_chosen_behind_a_colon(variant):
     values = parsed(f"{BASE}:{variant}")
-    expected = commandline.load_config(MODNET, variant)
+    expected = load_config(MODNET, variant)
     assert values.config.to_json() == expected.to_json()
     assert os.path.basename(values.workdir) == f"modnet_{variant}"
 
@@ -235,14 +236,20 @@ def test_config_comes_from_the_workdir_with_overrides(tmp_path):
     claim(tmp_path, config)
     values = parsed("--mode=evaluate", f"--workdir={tmp_path}", "--config.data.workers=1")
     config.data.workers = 1
-    assert commandline.flat(values.config) == commandline.flat(config)
+    assert flat(values.config) == flat(config)
 
 
 def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     claim(tmp_path, tiny_config())
     called = {}
-    for name in ("train", "evaluate", "predict", "convert"):
-        module = importlib.import_module(f"matting_jax.{name}")
+    rooms = {
+        "train": "training.train",
+        "evaluate": "evaluation.evaluate",
+        "predict": "prediction.predict",
+        "convert": "convert",
+    }
+    for name, room in rooms.items():
+        module = importlib.import_module(f"matting_jax.{room}")
         program = getattr(module, name)
 
         def record(config, *arguments, _name=name, **keywords):

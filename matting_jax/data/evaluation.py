@@ -38,12 +38,11 @@ def evaluation_images(
     data set; foregrounds without any are laid over those of `background_dataset`. Raises ValueError
     when folders or files are missing or cannot be used.
     """
-    distance = config.data.test.get("trimap_distance")
-    if distance is not None:
-        check_distance(distance)
+    distance = config.data.test.get("trimap_distance", -1)
+    if distance == -1:
+        return _evaluation_images(config, builders_folder, labelled)
+    check_distance(distance)
     images = _evaluation_images(config, builders_folder, labelled)
-    if distance is None:
-        return images
 
     def with_trimap(image: EvaluationImage) -> EvaluationImage:
         if image.trimap is not None:

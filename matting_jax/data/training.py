@@ -73,7 +73,7 @@ def _keeping(source: Source) -> Source:
 
 def _train_source(config, builders_folder: str | Path, denoised: bool, labelled: bool) -> Source:
     train = config.data.train
-    if "photos" in train:
+    if train.get("photos"):
         _check_photos(config)
         return _unlabelled(config)
     check_rule(config.data.crop, labelled)
@@ -91,7 +91,7 @@ def _train_source(config, builders_folder: str | Path, denoised: bool, labelled:
     front, behind = _layers(config, builders_folder, denoised)
     counts = f"{len(front.images)} foregrounds, {len(behind.images)} backgrounds"
     description = ", ".join([counts, *front.places, *behind.places])
-    source = Composites(front.images, behind.images, description, train.get("combine"))
+    source = Composites(front.images, behind.images, description, _combine(config))
     if not denoised:
         return source
     copies = replace(source, foregrounds=front.copies, backgrounds=behind.copies)
@@ -226,13 +226,11 @@ def _listed(config, denoised: bool) -> Composites | Photos:
     description = f"{len(pairs)} foregrounds over their backgrounds, {found.folder}"
     foregrounds = _foregrounds(pairs, config)
     backgrounds = Lazy([item.background for item in found.items], read_image)
-    return Composites(foregrounds, backgrounds, description, train.get("combine"), paired=True)
+    return Composites(foregrounds, backgrounds, description, _combine(config), paired=True)
 
 
 def _unlabelled(config) -> Unlabelled:
     field, folder = "config.data.train.photos", config.data.train.photos
-    if not folder:
-        raise ValueError(f"{field} names no folder: set --{field}=DIR, a folder of photos.")
     if config.data.crop.around != "anywhere":
         raise ValueError(
             f"config.data.crop.around is {config.data.crop.around!r}, but photos without alpha "
@@ -259,9 +257,14 @@ def _foregrounds(pairs: list[folders.Pair], config) -> Lazy:
     return Lazy([folders.Pair(cutouts.get(pair, pair.image), None) for pair in pairs], read_pair)
 
 
+def _combine(config) -> float | None:
+    """Returns the probability of a second foreground; None for crops that take only one."""
+    return config.data.train.get("combine") if "affine" in config.data.crop else None
+
+
 def _check_combine(config) -> None:
     combine = config.data.train.get("combine")
-    if combine is None:
+    if not combine:
         return
     if not 0 <= combine <= 1:
         raise ValueError(

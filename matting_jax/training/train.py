@@ -144,7 +144,7 @@ def training_model(config: ConfigDict) -> nn.Module:
     of its statistics."""
     dtypes = {"float32": None, "bfloat16": jnp.bfloat16}
     keywords = {"dtype": dtypes[one_of(config.compute_dtype, dtypes, "compute_dtype")]}
-    if "synchronise_statistics" in config:
+    if hasattr(create_model(config.name), "axis_name"):
         keywords["axis_name"] = parallel.AXIS if config.synchronise_statistics else None
         keywords["frozen_statistics"] = config.freeze_statistics
     return create_model(config.name, **config.model, **keywords)

@@ -376,8 +376,8 @@ def test_missing_trimaps_are_made_only_where_a_distance_is_given(config, photos,
     assert all(
         (i.trimap == 128 * (i.alpha > 0)).all() for i in data.evaluation_images(config, plates[0])
     )
-    config.data.test.trimap_distance = -1
-    with pytest.raises(ValueError, match="config.data.test.trimap_distance is -1"):
+    config.data.test.trimap_distance = -2
+    with pytest.raises(ValueError, match="config.data.test.trimap_distance is -2"):
         data.evaluation_images(config, plates[0])
 
 

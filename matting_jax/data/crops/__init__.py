@@ -42,7 +42,7 @@ def rule_of(crop) -> ModuleType:
 
 def sides(crop) -> tuple[int, int]:
     """Height and width of the crops."""
-    return crop.size, crop.get("width", crop.size)
+    return crop.size, crop.get("width") or crop.size
 
 
 def check_crop(crop) -> None:

@@ -1,0 +1,64 @@
+"""Recipes and configs of workdirs hold every field that general code reads."""
+
+import json
+import shutil
+
+import pytest
+from ml_collections import ConfigDict
+
+from matting_jax.config import defaults, flat, load_config, read_config
+from matting_jax.workdir.claim import claim
+from tests.helpers import CONFIGS, ROOT
+
+# config.json of runs that were started before `defaults()` existed: RECIPE_VARIANT.json.
+OLD = sorted((ROOT / "tests" / "old_configs").glob("*.json"))
+
+
+def recipe_of(file):
+    name, variant = file.stem.rsplit("_", 1)
+    return load_config(CONFIGS / f"{name}.py", variant)
+
+
+def place(file, workdir):
+    """A workdir with the config `file` and a checkpoint."""
+    (workdir / "checkpoints" / "1").mkdir(parents=True)
+    shutil.copy(file, workdir / "config.json")
+
+
+@pytest.mark.parametrize("file", OLD, ids=lambda file: file.stem)
+def test_config_of_an_older_run_is_completed(file, tmp_path):
+    place(file, tmp_path)
+    saved = json.loads(file.read_text())
+    config = read_config(tmp_path)
+    assert flat(config) == flat(recipe_of(file))
+    assert flat(ConfigDict(saved)).keys() < flat(config).keys()
+
+
+@pytest.mark.parametrize("file", OLD, ids=lambda file: file.stem)
+def test_older_run_resumes_with_its_recipe(file, tmp_path):
+    place(file, tmp_path)
+    claim(tmp_path, recipe_of(file))
+    changed = recipe_of(file)
+    changed.seed += 1
+    with pytest.raises(ValueError, match="another config"):
+        claim(tmp_path, changed)
+
+
+def test_saved_fields_without_a_default_are_kept(tmp_path):
+    saved = {"steps": 7, "extra": {"pair": [1, 2]}, "data": {"crop": {"scales": [0.5, 2.0]}}}
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    config = read_config(tmp_path)
+    assert config.extra.pair == (1, 2) and config.data.crop.scales == (0.5, 2.0)
+    assert config.steps == 7 and config.data.workers == defaults().data.workers
+
+
+def test_recipe_without_some_fields_is_completed(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "from ml_collections import ConfigDict\n\n\n"
+        "def get_config():\n"
+        "    return ConfigDict(dict(name='modnet', data=dict(workers=2))).lock()\n"
+    )
+    expected = defaults()
+    expected.name, expected.data.workers = "modnet", 2
+    assert flat(load_config(path, "")) == flat(expected)
