@@ -1,16 +1,40 @@
-"""One sentence for a wrong choice, with the nearest valid one."""
+"""Guards: each raises a ValueError that says what is wrong, which value, and what to do."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def one_of(value: str, choices: Iterable[str], kind: str) -> str:
-    """`value` if it is among `choices`, else ValueError that names the nearest choice."""
+    """Returns `value` if it is among `choices`; otherwise the error suggests the closest one."""
     choices = list(choices)
     if value in choices:
         return value
-    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)
-    others = f" (there is {', '.join(choices)})" if len(choices) <= 12 else ""
-    raise ValueError(f"unknown {kind} {value!r}: did you mean {near[0]!r}?{others}")
+    closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]
+    listed = f" (valid: {', '.join(choices)})" if len(choices) <= 12 else ""
+    raise ValueError(f"unknown {kind} {value!r}: did you mean {closest!r}?{listed}")
+
+
+def at_least(value: float, least: float, field: str) -> None:
+    """Raises ValueError for a value of `field` below `least`."""
+    if not value >= least:
+        raise ValueError(f"{field} must be at least {least}, got {value}")
+
+
+def is_probability(value: float, field: str) -> None:
+    """Raises ValueError for a value of `field` outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{field} must be a probability in [0, 1], got {value}")
+
+
+def require_input(kind: str, given: Collection[str], network: str, remedy: str) -> None:
+    """Raises ValueError if the `kind` of input that a network needs is not among the `given`."""
+    if kind not in given:
+        raise ValueError(f"{network} needs a {kind} for each photo: {remedy}")
+
+
+def refuse_input(kind: str, taken: Collection[str], network: str, option: str) -> None:
+    """Raises ValueError if a `kind` of input, given by `option`, is not among those `taken`."""
+    if kind not in taken:
+        raise ValueError(f"{network} takes no {kind}: omit {option}")
