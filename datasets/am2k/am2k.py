@@ -1,12 +1,12 @@
-"""AM-2k: 2000 photos of animals of 20 kinds with their alpha.
+"""AM-2k: 2000 photos of animals of 20 species with alpha.
 
-It is prepared from the files as their owners give them out, in four parts:
-    am2k/photos, split train: 1800 photos with alpha, of GFM's ORI-Track;
-    am2k/foregrounds, split train: their foregrounds, of the COMP-Track;
-    am2k/foregrounds_denoised, split train: the same, and again without their noise;
+It is prepared from the owners' files, in four configs:
+    am2k/photos, split train: 1800 photos with alpha (GFM's ORI-Track);
+    am2k/foregrounds, split train: their foregrounds (GFM's COMP-Track);
+    am2k/foregrounds_denoised, split train: the foregrounds and their denoised copies;
     am2k/validation, split validation: 200 photos with alpha and the owners' trimap.
-The owners have every user estimate the colours of the foregrounds, in train/fg and train/fg_denoise
-by closed-form matting; without these folders they are estimated here, by the multi-level method.
+The owners have users estimate the foreground colours by closed-form matting, into train/fg and
+train/fg_denoise. Without these folders the colours are estimated here, by the multi-level method.
 """
 
 from collections.abc import Iterator
@@ -15,21 +15,14 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data.prepared import by_name
-from matting_jax.data.prepared.examples import info
-from matting_jax.data.prepared.manual import Path, manual_folder
+from matting_jax.data.prepared.examples import ManualBuilder
+from matting_jax.data.prepared.manual import Path
 
-HOMEPAGE = "https://github.com/JizhiziLi/GFM"
 TRAIN, VALIDATION = "AM-2k/train", "AM-2k/validation"
-FEATURES = {
-    "photos": ("image", "alpha"),
-    "foregrounds": ("foreground", "alpha"),
-    "foregrounds_denoised": ("foreground", "alpha", "foreground_denoised"),
-    "validation": ("image", "alpha", "trimap"),
-}
 
 
 def layouts(manual: Path) -> dict[str, by_name.Layout]:
-    """The folders of each part."""
+    """Returns the folders of each feature, by config and split."""
     alpha = {"alpha": f"{TRAIN}/mask"}
     colours = alpha | by_name.colours(manual, "foreground", f"{TRAIN}/fg", f"{TRAIN}/original")
     quiet = by_name.colours(
@@ -46,38 +39,33 @@ def layouts(manual: Path) -> dict[str, by_name.Layout]:
     }
 
 
-class Am2k(tfds.core.GeneratorBasedBuilder):
+class Am2k(ManualBuilder):
     """The animals of GFM (Li et al., IJCV 2022)."""
 
     name = "am2k"
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name="photos", description="1800 photos to train on."),
+        tfds.core.BuilderConfig(name="photos", description="1800 training photos."),
         tfds.core.BuilderConfig(name="foregrounds", description="Their foregrounds."),
         tfds.core.BuilderConfig(
             name="foregrounds_denoised", description="The same with denoised copies."
         ),
-        tfds.core.BuilderConfig(name="validation", description="200 photos to test on."),
+        tfds.core.BuilderConfig(name="validation", description="200 validation photos."),
     ]
+    HOMEPAGE = "https://github.com/JizhiziLi/GFM"
+    FEATURES = {
+        "photos": ("image", "alpha"),
+        "foregrounds": ("foreground", "alpha"),
+        "foregrounds_denoised": ("foreground", "alpha", "foreground_denoised"),
+        "validation": ("image", "alpha", "trimap"),
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get AM-2k by the links of {HOMEPAGE} and unpack it into the folder downloads/manual "
-        "beside the prepared data, so that AM-2k with train and validation lies in it. For "
+        "next to the prepared data, so that it contains AM-2k with train and validation. For "
         "denoised copies run python -m matting_jax.data.estimated.denoise on AM-2k/train/original "
         "there."
     )
 
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description of the part."""
-        return info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """The splits of the part; ValueError that names all that is missing."""
-        manual = manual_folder(dl_manager)
-        return by_name.splits(self, manual, layouts(manual)[self.builder_config.name])
-
-    def _generate_examples(self, files: list[dict[str, Any]]) -> Iterator[by_name.Example]:
-        """Pairs of index and encoded example, in the order of the names."""
-        yield from enumerate(by_name.examples(files))
+    def find_splits(self, manual: Path) -> dict[str, Iterator[dict[str, Any]]]:
+        """Returns the examples of each split of the config, sorted by name."""
+        return by_name.splits(self, manual, layouts(manual)[self.config_name])

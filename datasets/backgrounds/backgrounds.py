@@ -1,7 +1,7 @@
-"""Backgrounds: photos without a subject, in a split for each folder that holds them.
+"""Backgrounds: photos without a subject, one split for each folder of them.
 
-The owners of BackgroundMattingV2 published those that they validate on; those that they train on
-they did not. Any photos will do.
+The owners of BackgroundMattingV2 published only their validation backgrounds. Any photos without a
+subject can serve for training.
 """
 
 from collections.abc import Iterator
@@ -11,45 +11,39 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data.files.images import is_image
-from matting_jax.data.prepared.examples import info
-from matting_jax.data.prepared.manual import absent, check_missing, manual_folder
+from matting_jax.data.prepared.examples import ManualBuilder
+from matting_jax.data.prepared.manual import absent, check_missing
 
-HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
-NAME = "backgrounds"
 FOLDER = "Backgrounds"
-Example = tuple[int, dict[str, Any]]
 
 
-class Backgrounds(tfds.core.GeneratorBasedBuilder):
-    """Photos to lay foregrounds over."""
+class Backgrounds(ManualBuilder):
+    """Photos to composite foregrounds onto."""
 
-    name = NAME
+    name = "backgrounds"
     VERSION = tfds.core.Version("1.0.0")
+    HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
+    FEATURES = {"": ("image",)}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put photos without a subject into folders of downloads/manual/Backgrounds beside the "
-        "prepared data, say Backgrounds/train and Backgrounds/valid: each folder is a split. 200 "
-        f"to validate on are at {HOMEPAGE}."
+        "Put photos without a subject into folders of downloads/manual/Backgrounds next to the "
+        "prepared data, such as Backgrounds/train and Backgrounds/valid: each folder is a split. "
+        f"200 validation backgrounds are at {HOMEPAGE}."
     )
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description."""
-        return info(self, ("image",), HOMEPAGE, __doc__)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """A split for each folder; ValueError where there is none."""
-        folder = Path(manual_folder(dl_manager)) / FOLDER
+    def find_splits(self, manual: Path) -> dict[str, Iterator[dict[str, Any]]]:
+        """Returns the examples of each folder, sorted by path."""
+        folder = Path(manual) / FOLDER
         missing = absent([folder])
         parts = [] if missing else sorted(part for part in folder.iterdir() if part.is_dir())
         splits = {part.name: sorted(x for x in part.rglob("*") if is_image(x)) for part in parts}
         splits = {name: paths for name, paths in splits.items() if paths}
         if not splits and not missing:
             missing[str(folder / "train" / "*.jpg")] = None
-        check_missing(missing, NAME, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
-        return {name: self._generate_examples(folder / name, x) for name, x in splits.items()}
+        check_missing(missing, self.name, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        return {name: examples(folder / name, paths) for name, paths in splits.items()}
 
-    def _generate_examples(self, folder: Path, paths: list[Path]) -> Iterator[Example]:
-        """Pairs of index and encoded example, in the order of the names."""
-        for index, path in enumerate(paths):
-            yield index, {"image": path, "name": path.relative_to(folder).as_posix()}
+
+def examples(folder: Path, paths: list[Path]) -> Iterator[dict[str, Any]]:
+    """Yields the encoded example of each path, named by its path below `folder`."""
+    for path in paths:
+        yield {"image": path, "name": path.relative_to(folder).as_posix()}

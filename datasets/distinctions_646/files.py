@@ -1,6 +1,4 @@
-"""Where the files of Distinctions-646 and of its backgrounds lie, and which are missing."""
-
-from pathlib import PurePath
+"""Finds the files of Distinctions-646 and of its backgrounds, and what is missing of them."""
 
 from matting_jax.data.files.images import is_image
 from matting_jax.data.prepared.manual import (
@@ -10,52 +8,41 @@ from matting_jax.data.prepared.manual import (
     absent,
     check_missing,
     check_share,
-    find,
-    lines,
-    share,
+    find_foreground,
+    find_test_layers,
 )
 
 NAME = "distinctions_646"
 TRAINING = "Distinctions-646/Train"
 TEST = "Distinctions-646/Test"
-BACKGROUNDS_EACH = 20
 
 
-def training_foregrounds(manual: Path, instructions: str) -> list[Foreground]:
-    """The foregrounds of Train, each with the alpha of the same name, sorted.
+def find_training_foregrounds(manual: Path, instructions: str) -> list[Foreground]:
+    """Finds the foregrounds of Train, each with the alpha of the same name, sorted.
 
-    Raises ValueError that names every missing file and ends in the instructions.
+    Raises ValueError that lists all missing files and ends in the instructions.
     """
-    folders = [manual / TRAINING / part for part in ("FG", "GT")]
+    colours, alphas = folders = [manual / TRAINING / part for part in ("FG", "GT")]
     missing = absent(folders)
     names = {path.name for f in folders if f.exists() for path in f.iterdir() if is_image(path)}
     if not names and not missing:
-        missing[str(folders[0] / "*.png")] = None
-    foregrounds = [_foreground(name, folders, missing) for name in sorted(names)]
+        missing[str(colours / "*.png")] = None
+    foregrounds = [find_foreground(name, [colours], [alphas], missing) for name in sorted(names)]
     check_missing(missing, NAME, instructions)
     return foregrounds
 
 
-def composites(manual: Path, instructions: str) -> list[tuple[Foreground, list[Path]]]:
-    """The foregrounds that fg_test.txt lists, each with its share of bg_test.txt.
+def find_composites(manual: Path, instructions: str) -> list[tuple[Foreground, list[Path]]]:
+    """Finds the foregrounds of fg_test.txt, each with its share of bg_test.txt.
 
-    Raises ValueError as training_foregrounds does, and when the two lists do not fit together.
+    Raises ValueError as `find_training_foregrounds` does, and if the lengths of the two lists do
+    not match.
     """
     folder, backgrounds = manual / TEST, manual / VOC
-    folders = [folder / part for part in ("FG", "GT")]
+    colours, alphas = (folder / part for part in ("FG", "GT"))
     lists = [folder / f"{kind}_test.txt" for kind in ("fg", "bg")]
-    missing = absent([*lists, *folders, backgrounds])
-    foreground_names, background_names = map(lines, lists)
-    found = []
-    for number, name in enumerate(foreground_names):
-        foreground = _foreground(name, folders, missing)
-        behind = share(background_names, number, BACKGROUNDS_EACH)
-        found.append((foreground, [find(name, [backgrounds], missing) for name in behind]))
+    missing = absent([*lists, colours, alphas, backgrounds])
+    found = list(find_test_layers(*lists, colours, alphas, backgrounds, missing))
     check_missing(missing, NAME, instructions)
-    check_share(lists[1], len(found), BACKGROUNDS_EACH)
+    check_share(lists[1], len(found))
     return found
-
-
-def _foreground(name: str, folders: list[Path], missing: dict[str, None]) -> Foreground:
-    colours, alpha = (find(name, [folder], missing) for folder in folders)
-    return Foreground(PurePath(name).stem, colours, alpha)

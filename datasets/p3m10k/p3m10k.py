@@ -1,11 +1,11 @@
-"""P3M-10k: photos of people with blurred faces, and their alpha.
+"""P3M-10k: photos of people with blurred faces, with alpha.
 
-It is prepared from the files as their owners give them out, in three parts:
+It is prepared from the owners' files, in three configs:
     p3m10k/photos, split train: 9421 photos with alpha;
-    p3m10k/foregrounds, split train: their foregrounds, from train/fg if there is that folder, else
-    estimated by the multi-level method;
+    p3m10k/foregrounds, split train: their foregrounds, from train/fg if that folder exists and
+    otherwise estimated by the multi-level method;
     p3m10k/validation, splits p3m_500_p and p3m_500_np: 500 photos each with alpha and the owners'
-    trimap, with blurred faces in the first alone.
+    trimap; only those of p3m_500_p have blurred faces.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,14 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data.prepared import by_name
-from matting_jax.data.prepared.examples import info
-from matting_jax.data.prepared.manual import Path, manual_folder
+from matting_jax.data.prepared.examples import ManualBuilder
+from matting_jax.data.prepared.manual import Path
 
-HOMEPAGE = "https://github.com/JizhiziLi/P3M"
 TRAIN, VALIDATION = "P3M-10k/train", "P3M-10k/validation"
-FEATURES = {
-    "photos": ("image", "alpha"),
-    "foregrounds": ("foreground", "alpha"),
-    "validation": ("image", "alpha", "trimap"),
-}
 
 
 def layouts(manual: Path) -> dict[str, by_name.Layout]:
-    """The folders of each part."""
+    """Returns the folders of each feature, by config and split."""
     alpha, photos = {"alpha": f"{TRAIN}/mask"}, f"{TRAIN}/blurred_image"
     scored = {
         "p3m_500_p": ("P3M-500-P", "blurred_image"),
@@ -49,33 +43,27 @@ def layouts(manual: Path) -> dict[str, by_name.Layout]:
     }
 
 
-class P3m10k(tfds.core.GeneratorBasedBuilder):
+class P3m10k(ManualBuilder):
     """The people of P3M-Net (Li et al., ACM MM 2021)."""
 
     name = "p3m10k"
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name="photos", description="9421 photos to train on."),
+        tfds.core.BuilderConfig(name="photos", description="9421 training photos."),
         tfds.core.BuilderConfig(name="foregrounds", description="Their foregrounds."),
         tfds.core.BuilderConfig(name="validation", description="P3M-500-P and P3M-500-NP."),
     ]
+    HOMEPAGE = "https://github.com/JizhiziLi/P3M"
+    FEATURES = {
+        "photos": ("image", "alpha"),
+        "foregrounds": ("foreground", "alpha"),
+        "validation": ("image", "alpha", "trimap"),
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get P3M-10k by the links of {HOMEPAGE} and unpack it into the folder downloads/manual "
-        "beside the prepared data, so that P3M-10k with train and validation lies in it."
+        "next to the prepared data, so that it contains P3M-10k with train and validation."
     )
 
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description of the part."""
-        return info(self, FEATURES[self.builder_config.name], HOMEPAGE, __doc__)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """The splits of the part; ValueError that names all that is missing."""
-        manual = manual_folder(dl_manager)
-        return by_name.splits(self, manual, layouts(manual)[self.builder_config.name])
-
-    def _generate_examples(self, files: list[dict[str, Any]]) -> Iterator[by_name.Example]:
-        """Pairs of index and encoded example, in the order of the names."""
-        yield from enumerate(by_name.examples(files))
+    def find_splits(self, manual: Path) -> dict[str, Iterator[dict[str, Any]]]:
+        """Returns the examples of each split of the config, sorted by name."""
+        return by_name.splits(self, manual, layouts(manual)[self.config_name])

@@ -1,7 +1,6 @@
-"""PhotoMatte85: 85 photos of people with alpha, in the one split test.
+"""PhotoMatte85: 85 photos of people with alpha, split test.
 
-It is prepared from the RGBA files as their owners give them out. They have no backgrounds of their
-own.
+It is prepared from the owners' RGBA files. They come without backgrounds.
 """
 
 from collections.abc import Iterator
@@ -10,47 +9,44 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from matting_jax.data.files.images import is_image, read_rgba
-from matting_jax.data.prepared.examples import info, png
-from matting_jax.data.prepared.manual import Path, absent, check_missing, manual_folder
+from matting_jax.data.prepared.examples import ManualBuilder, png
+from matting_jax.data.prepared.manual import Path, absent, check_missing
 
-HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
-NAME = "photomatte85"
 FOLDER = "PhotoMatte85"
-Example = tuple[int, dict[str, Any]]
 
 
-class Photomatte85(tfds.core.GeneratorBasedBuilder):
+class Photomatte85(ManualBuilder):
     """The test foregrounds of BackgroundMattingV2 (Lin et al., CVPR 2021)."""
 
-    name = NAME
+    name = "photomatte85"
     VERSION = tfds.core.Version("1.0.0")
+    HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
+    FEATURES = {"": ("foreground", "alpha")}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get PhotoMatte85 from its owners ({HOMEPAGE}) and unpack it into the folder "
-        f"downloads/manual beside the prepared data, so that {FOLDER} with the .png files lies "
-        "in it."
+        f"downloads/manual next to the prepared data, so that it contains {FOLDER} with the .png "
+        "files."
     )
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description."""
-        return info(self, ("foreground", "alpha"), HOMEPAGE, __doc__)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """The one split; ValueError that says what is missing."""
-        folder = manual_folder(dl_manager) / FOLDER
+    def find_splits(self, manual: Path) -> dict[str, Iterator[dict[str, Any]]]:
+        """Returns the examples of the split, sorted by name."""
+        folder = manual / FOLDER
         missing = absent([folder])
         paths = [] if missing else sorted(path for path in folder.iterdir() if is_image(path))
         if not paths and not missing:
             missing[str(folder / "*.png")] = None
-        check_missing(missing, NAME, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
-        return {"test": self._generate_examples(paths)}
+        check_missing(missing, self.name, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        return {"test": examples(paths)}
 
-    def _generate_examples(self, paths: list[Path]) -> Iterator[Example]:
-        """Pairs of index and encoded example, in the order of the names."""
-        for index, path in enumerate(paths):
-            rgba = read_rgba(str(path))
-            if rgba[..., 3].min() == 255:
-                raise ValueError(f"{path} has no alpha: restore it as it was sent.")
-            colours, alpha = png(rgba[..., :3]), png(rgba[..., 3])
-            yield index, {"foreground": colours, "alpha": alpha, "name": path.stem}
+
+def examples(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    """Yields the encoded example of each RGBA file.
+
+    Raises ValueError for a file without transparency.
+    """
+    for path in paths:
+        rgba = read_rgba(str(path))
+        if rgba[..., 3].min() == 255:
+            raise ValueError(f"{path} has no alpha: restore the owners' file")
+        colours, alpha = png(rgba[..., :3]), png(rgba[..., 3])
+        yield {"foreground": colours, "alpha": alpha, "name": path.stem}

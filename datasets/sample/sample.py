@@ -24,8 +24,6 @@ class Sample(tfds.core.GeneratorBasedBuilder):
     """Drawn foregrounds with exact alpha, each with its own background."""
 
     VERSION = tfds.core.Version("1.0.0")
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Features and description of the data set."""

@@ -1,4 +1,4 @@
-"""Where the frames of VideoMatte240K lie, and which are missing."""
+"""Finds the frames of VideoMatte240K and what is missing of them."""
 
 from pathlib import PurePath
 
@@ -9,25 +9,25 @@ NAME = "videomatte240k"
 SPLITS = ("train", "test")
 
 
-def frames(folder: Path, instructions: str) -> dict[str, list[Foreground]]:
-    """The frames of each split, those of fgr with those of pha under the same name, sorted.
+def find_frames(folder: Path, instructions: str) -> dict[str, list[Foreground]]:
+    """Finds the frames of each split, in fgr and under the same name in pha, sorted.
 
-    Raises ValueError that names every missing file and ends in the instructions.
+    Raises ValueError that lists all missing files and ends in the instructions.
     """
     missing = absent([folder])
-    found = {} if missing else {split: _split(folder / split, missing) for split in SPLITS}
+    found = {} if missing else {split: _find_split(folder / split, missing) for split in SPLITS}
     check_missing(missing, NAME, instructions)
     return found
 
 
-def _split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
+def _find_split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
     parts = [folder / part for part in ("fgr", "pha")]
-    gone = absent(parts)
-    missing.update(gone)
-    if gone:
+    absent_parts = absent(parts)
+    missing.update(absent_parts)
+    if absent_parts:
         return []
-    # Listed, as asking for each of half a million files whether it exists would take long.
-    colours, alphas = (_frames(part) for part in parts)
+    # Listed, because asking for each of half a million files whether it exists would take long.
+    colours, alphas = (_list_frames(part) for part in parts)
     for there, here, part in ((alphas, colours, parts[0]), (colours, alphas, parts[1])):
         names = sorted(there.keys() - here.keys())
         missing.update({str(part / f"{name}.*"): None for name in names})
@@ -38,8 +38,8 @@ def _split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
     ]
 
 
-def _frames(folder: Path) -> dict[str, Path]:
-    """CLIP/FRAME and the file of each frame."""
+def _list_frames(folder: Path) -> dict[str, Path]:
+    """Returns the file of each frame by CLIP/FRAME."""
     clips = [clip for clip in folder.iterdir() if clip.is_dir()]
     return {
         f"{clip.name}/{PurePath(path.name).stem}": path

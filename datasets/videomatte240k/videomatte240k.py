@@ -1,9 +1,9 @@
-"""VideoMatte240K: frames of people before a green screen, with alpha, in splits train and test.
+"""VideoMatte240K: green-screen video frames of people with alpha, in splits train and test.
 
-It is prepared from the frames as their owners give them out, in two sizes:
+It is prepared from the owners' frames, in two configs:
     videomatte240k/hd: long side 1920 pixels;
     videomatte240k/sd: smaller copies of the same frames.
-The owners train on 479 clips and keep 5 for tests. The clips have no backgrounds of their own.
+The train split has 479 clips and the test split 5. The clips come without backgrounds.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,13 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.prepared.examples import foreground_examples, info
-from matting_jax.data.prepared.manual import manual_folder
+from matting_jax.data.prepared.examples import ManualBuilder, foreground_examples
+from matting_jax.data.prepared.manual import Path
 
 from . import files
 
-HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
-Example = tuple[int, dict[str, Any]]
 
-
-class Videomatte240k(tfds.core.GeneratorBasedBuilder):
+class Videomatte240k(ManualBuilder):
     """The foregrounds of BackgroundMattingV2 (Lin et al., CVPR 2021)."""
 
     name = "videomatte240k"
@@ -29,29 +26,17 @@ class Videomatte240k(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="hd", description="The frames of VideoMatte240K_JPEG_HD."),
         tfds.core.BuilderConfig(name="sd", description="The frames of VideoMatte240K_JPEG_SD."),
     ]
+    HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
+    FEATURES = {config: ("foreground", "alpha") for config in ("hd", "sd")}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get VideoMatte240K as JPEG frames, HD or SD, from its owners ({HOMEPAGE}) and unpack it "
-        "into the folder downloads/manual beside the prepared data, so that VideoMatte240K_JPEG_HD "
-        "or VideoMatte240K_JPEG_SD lies in it, with train and test, in these fgr and pha, and in "
-        "these a folder for each clip."
+        "into the folder downloads/manual next to the prepared data, so that it contains "
+        "VideoMatte240K_JPEG_HD or VideoMatte240K_JPEG_SD with the folders train and test. Each "
+        "has fgr and pha with one folder for each clip."
     )
-    # The module is loaded by path, so TFDS cannot find this folder from the module's name.
-    pkg_dir_path = tfds.core.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description."""
-        return info(self, ("foreground", "alpha"), HOMEPAGE, __doc__)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """Both splits; ValueError that names all that is missing."""
-        manual = manual_folder(dl_manager)
-        folder = manual / f"VideoMatte240K_JPEG_{self.builder_config.name.upper()}"
-        splits = files.frames(folder, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
-        return {
-            split: self._generate_examples(foreground_examples(foregrounds))
-            for split, foregrounds in splits.items()
-        }
-
-    def _generate_examples(self, examples: Iterator[dict[str, Any]]) -> Iterator[Example]:
-        """Pairs of index and encoded example, clip by clip."""
-        yield from enumerate(examples)
+    def find_splits(self, manual: Path) -> dict[str, Iterator[dict[str, Any]]]:
+        """Returns the examples of both splits, clip by clip."""
+        folder = manual / f"VideoMatte240K_JPEG_{self.config_name.upper()}"
+        splits = files.find_frames(folder, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        return {split: foreground_examples(frames) for split, frames in splits.items()}

@@ -111,7 +111,7 @@ def test_files_that_do_not_fit_together_are_named(config, tmp_path):
         data.evaluation_images(config)
     names = test / "test_bg_names.txt"
     names.write_text("\n".join(names.read_text().split("\n")[:-1]))
-    with pytest.raises(ValueError, match="names 39 backgrounds for 2 foregrounds"):
+    with pytest.raises(ValueError, match="lists 39 backgrounds for 2 foregrounds"):
         data.evaluation_images(config)
 
 

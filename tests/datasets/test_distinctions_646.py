@@ -111,5 +111,5 @@ def test_files_that_do_not_fit_together_are_named(config, tmp_path):
         data.evaluation_images(config)
     names = own / "Test/bg_test.txt"
     names.write_text("\n".join(names.read_text().splitlines()[:-1]))
-    with pytest.raises(ValueError, match="names 59 backgrounds for 3 foregrounds, but each has 20"):
+    with pytest.raises(ValueError, match="lists 59 .* for 3 foregrounds, but each needs 20"):
         data.evaluation_images(config)

@@ -1,36 +1,22 @@
 """The sample data set: what its drawings are, and that TFDS prepares and reads them."""
 
 import importlib
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from tests.helpers import ROOT
+from matting_jax.data.prepared import builders
 
-FOLDER = ROOT / "datasets" / "sample"
-PACKAGE = "matting_jax_datasets_sample"
 SIZE = 192
 
 
-def _load(name: str) -> ModuleType:
-    if PACKAGE not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            PACKAGE, FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
-        )
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[PACKAGE] = package
-        spec.loader.exec_module(package)
-    return importlib.import_module(f"{PACKAGE}.{name}")
-
-
-foregrounds = _load("foregrounds")
-backgrounds = _load("backgrounds")
-sample = _load("sample")
+builder_class = builders._builder_class(builders.CHECKOUT / "sample")
+foregrounds, backgrounds, sample = (
+    importlib.import_module(f"{builder_class.__module__.rpartition('.')[0]}.{name}")
+    for name in ("foregrounds", "backgrounds", "sample")
+)
 KINDS = list(foregrounds.KINDS)
 
 

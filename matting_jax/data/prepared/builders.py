@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from etils import epath
+
 from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
 
@@ -91,7 +93,10 @@ def _builder_class(folder: Path):
         if package not in sys.modules or folder != Path(sys.modules[package].__path__[0]):
             _declare(package, folder)
         module = importlib.import_module(f"{package}.{name}")
-    return getattr(module, "".join(word.capitalize() for word in name.split("_")))
+    builder_class = getattr(module, "".join(word.capitalize() for word in name.split("_")))
+    # TFDS cannot find this folder from the name of a module that was loaded by path.
+    builder_class.pkg_dir_path = epath.Path(folder)
+    return builder_class
 
 
 def _declare(package: str, folder: Path) -> None:

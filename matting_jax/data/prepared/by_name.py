@@ -12,7 +12,6 @@ from matting_jax.data.prepared.manual import Path, absent, check_missing
 
 # Splits by name; of each the features, and the folders that hold their files.
 Layout = Mapping[str, Mapping[str, str]]
-Example = tuple[int, dict[str, Any]]
 
 
 def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str]:
@@ -25,7 +24,7 @@ def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str
 
 def splits(
     builder: tfds.core.GeneratorBasedBuilder, manual: Path, layout: Layout
-) -> dict[str, Any]:
+) -> dict[str, Iterator[dict[str, Any]]]:
     """The splits of `layout`, whose folders lie below `manual`, each with its examples.
 
     Raises ValueError that names every missing file or folder, and how to get the data set.
@@ -36,7 +35,7 @@ def splits(
         for split, folders in layout.items()
     }
     check_missing(missing, builder.name, builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
-    return {split: builder._generate_examples(same) for split, same in found.items()}
+    return {split: examples(same) for split, same in found.items()}
 
 
 def files(folders: Mapping[str, Path], missing: dict[str, None]) -> list[dict[str, Any]]:

@@ -1,33 +1,66 @@
 """What TFDS is told of a data set, and foregrounds and composites as its encoded examples."""
 
+import abc
 import io
-from collections.abc import Iterable, Iterator
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from matting_jax.data.prepared.manual import Foreground, Path
+from matting_jax.data.prepared.manual import Foreground, Path, manual_folder
 from matting_jax.data.prepared.merge import lay_under, merge
 
 GREY = ("alpha", "trimap")
+Example = tuple[int, dict[str, Any]]
 
 
-def info(
-    builder: tfds.core.GeneratorBasedBuilder, features: Iterable[str], homepage: str, about: str
-) -> tfds.core.DatasetInfo:
-    """What TFDS keeps of a data set with these images, in colour but for alpha and trimap."""
-    images = {
-        name: tfds.features.Image(shape=(None, None, 1 if name in GREY else 3)) for name in features
-    }
-    return tfds.core.DatasetInfo(
-        builder=builder,
-        description=about,
-        features=tfds.features.FeaturesDict({**images, "name": tfds.features.Text()}),
-        homepage=homepage,
-        disable_shuffling=True,
-    )
+class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A TFDS builder of a data set whose files the user puts in place.
+
+    The docstring of a subclass's module is the data set's description. `FEATURES` lists the images
+    of each config by its name; that of a data set without configs is "".
+    """
+
+    HOMEPAGE: ClassVar[str]
+    FEATURES: ClassVar[Mapping[str, Iterable[str]]]
+
+    @property
+    def config_name(self) -> str:
+        """The name of the config, or "" for a data set without configs."""
+        return self.builder_config.name if self.builder_config else ""
+
+    @abc.abstractmethod
+    def find_splits(self, manual: Path) -> Mapping[str, Iterable[dict[str, Any]]]:
+        """Finds the files below `manual` and returns the encoded examples of each split, in order.
+
+        Raises ValueError that lists all missing files and ends in the instructions.
+        """
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Describes the data set: images in colour, alpha and trimap in grey, and a name."""
+        images = {
+            feature: tfds.features.Image(shape=(None, None, 1 if feature in GREY else 3))
+            for feature in self.FEATURES[self.config_name]
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=sys.modules[self.__module__].__doc__,
+            features=tfds.features.FeaturesDict({**images, "name": tfds.features.Text()}),
+            homepage=self.HOMEPAGE,
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """Returns the examples of each split by index."""
+        splits = self.find_splits(manual_folder(dl_manager))
+        return {split: self._generate_examples(examples) for split, examples in splits.items()}
+
+    def _generate_examples(self, examples: Iterable[dict[str, Any]]) -> Iterator[Example]:
+        """Yields pairs of index and encoded example."""
+        yield from enumerate(examples)
 
 
 def foreground_examples(foregrounds: Iterable[Foreground]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Data sets whose files are put in place by hand: what is there, and what is missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
@@ -11,6 +12,9 @@ Path = tfds.core.Path
 # which holds those for detection alone.
 VOC = "VOCdevkit/VOC2012/JPEGImages"
 VOC_ARCHIVE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
+
+# Backgrounds of each test foreground, in Composition-1k and Distinctions-646.
+BACKGROUNDS_EACH = 20
 
 
 class Foreground(NamedTuple):
@@ -55,9 +59,39 @@ def lines(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text().splitlines() if line.strip()]
 
 
-def share(names: Sequence[str], number: int, each: int) -> Sequence[str]:
-    """The names that belong to the owner `number` of a list that gives every one `each`."""
-    return names[number * each : (number + 1) * each]
+def find_foreground(
+    name: str, colours: Sequence[Path], alphas: Sequence[Path], missing: dict[str, None]
+) -> Foreground:
+    """Finds the colours and the alpha of a file name in folders, as `find` does."""
+    return Foreground(
+        PurePath(name).stem, find(name, colours, missing), find(name, alphas, missing)
+    )
+
+
+def find_test_layers(
+    foreground_list: Path,
+    background_list: Path,
+    colours: Path,
+    alphas: Path,
+    backgrounds: Path,
+    missing: dict[str, None],
+) -> Iterator[tuple[Foreground, list[Path]]]:
+    """Finds each listed foreground and its share of the listed backgrounds.
+
+    Args:
+        foreground_list: file names of the foregrounds, one a line.
+        background_list: file names of `BACKGROUNDS_EACH` backgrounds for each foreground.
+        colours: folder of the foregrounds' colours.
+        alphas: folder of the foregrounds' alphas.
+        backgrounds: folder of the backgrounds.
+        missing: gets the files that do not exist.
+    """
+    background_names = lines(background_list)
+    for number, name in enumerate(lines(foreground_list)):
+        foreground = find_foreground(name, [colours], [alphas], missing)
+        first = number * BACKGROUNDS_EACH
+        share = background_names[first : first + BACKGROUNDS_EACH]
+        yield foreground, [find(other, [backgrounds], missing) for other in share]
 
 
 def check_missing(missing: dict[str, None], name: str, instructions: str) -> None:
@@ -70,11 +104,11 @@ def check_missing(missing: dict[str, None], name: str, instructions: str) -> Non
         )
 
 
-def check_share(backgrounds: Path, foregrounds: int, each: int) -> None:
-    """Raises ValueError unless a list names `each` backgrounds for every foreground."""
-    named = len(lines(backgrounds))
-    if named != each * foregrounds:
+def check_share(background_list: Path, foregrounds: int) -> None:
+    """Raises ValueError unless a list names `BACKGROUNDS_EACH` backgrounds for every foreground."""
+    listed = len(lines(background_list))
+    if listed != BACKGROUNDS_EACH * foregrounds:
         raise ValueError(
-            f"{backgrounds} names {named} backgrounds for {foregrounds} foregrounds, but each has "
-            f"{each}: restore both lists as they were sent."
+            f"{background_list} lists {listed} backgrounds for {foregrounds} foregrounds, but "
+            f"each needs {BACKGROUNDS_EACH}: restore the owners' lists"
         )
