@@ -16,7 +16,7 @@ from PIL import Image
 from matting_jax import parallel
 from matting_jax.convert.dim import TORCHVISION
 from matting_jax.data import train_batches, train_source
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
     initial_state,
@@ -124,7 +124,7 @@ def one_step(config, steps=1):
     mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
-    task, source = task_file(config.task.name), train_source(config)
+    task, source = find_task(config.task.name), train_source(config)
     first = initial_state(config, variables, optimizer, task)
     step = parallel.pmap(train_step(config, model, task, optimizer, len(source)), mesh)
     batch = next(train_batches(source, config, 0, 1))
@@ -137,7 +137,7 @@ def one_step(config, steps=1):
 
 def one_equals_eight(config, model, drawn, batch, steps=3):
     """The state and terms of a few steps on one device, which those on eight must equal."""
-    task, optimizer = task_file(config.task.name), create_optimizer(config, drawn["params"])
+    task, optimizer = find_task(config.task.name), create_optimizer(config, drawn["params"])
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh(

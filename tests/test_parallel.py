@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 from matting_jax import parallel
 from matting_jax.models.bgmv2 import Refiner
 from matting_jax.models.layers.norms import BatchNorm
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
     initial_state,
@@ -107,7 +107,7 @@ def compare(name, parts, folder):
 
     config = on_folders(tiny_config(), Path(folder), "")
     config.name = name
-    task = task_file(config.task.name)
+    task = find_task(config.task.name)
     config.model = {"context": "se"} if name == "modnet" else {}
     config.batch_size, config.accumulate = 16, int(parts)
     config.optimizer.module_rates.lr_branch = 1.0

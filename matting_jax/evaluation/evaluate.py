@@ -22,7 +22,7 @@ from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.models import create_model, input_names
 from matting_jax.prediction.load import first_network
 from matting_jax.prediction.matter import Matter, as_float_trimap
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 
 
 def evaluate(
@@ -77,8 +77,8 @@ def evaluate(
         **config.model,
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
-    task = task_file(config.task.name)
-    if hasattr(task, "evaluate"):
+    task = find_task(config.task.name)
+    if task.evaluate:
         if save:
             raise ValueError(f"--save keeps alphas, but {config.name} makes none: leave it out")
         scores, pictures = task.evaluate(matter, images, config, config.preview_images)

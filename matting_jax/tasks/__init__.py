@@ -1,38 +1,22 @@
-"""What the networks learn, one file each.
-
-A task's file has
-    synthesize(keys, batch, config) -> inputs, truth: what the network sees and what it should say;
-    loss(outputs, inputs, truth, config, axis_name) -> total, terms,
-and, only where it needs them,
-    check(config): a ValueError for a config that cannot be followed, before any data is read;
-    stage(model, config, step) -> model, view: the network that a step trains, with some or all of
-    the parameters of `model`, and the size (height, width) that `synthesize` takes as its last
-    argument, where training changes between a few of them;
-    forward(model, variables, inputs) -> outputs, updated statistics, in place of the plain one;
-    evaluate(matter, images, config, shown) -> scores, pictures: of the test data, with pictures by
-    name of the first `shown` images, in place of alpha's;
-    remember(variables): what it keeps from step to step beside the network, saved with it, and then
-    refresh(memory, variables, step, epoch, config): the memory for `step`, which `forward` takes
-    as its last argument.
-"""
+"""What the networks learn: one file a network, each ending with its record `TASK`."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import jax
 
 from matting_jax.choices import one_of
+from matting_jax.tasks.task import Task
 
 
-def task_file(name: str) -> ModuleType:
-    """The module of task `name`; ValueError with the nearest name where there is none."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    return importlib.import_module(f"{__name__}.{one_of(name, names, 'task')}")
+def find_task(name: str) -> Task:
+    """Returns the task of the file `name`; raises ValueError that suggests the closest name."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "task"]
+    return importlib.import_module(f"{__name__}.{one_of(name, names, 'task')}").TASK
 
 
 def each_sample(function: Callable[..., Any], *batches: Any) -> Any:

@@ -23,6 +23,7 @@ from matting_jax.image.filters import box_blur, gradient_length, sharpen
 from matting_jax.image.geometry import crop_middle, resize
 from matting_jax.losses import absolute, l2, mean
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -217,3 +218,6 @@ def image_terms(
         "sobel": mean(absolute(steepness - true_steepness), axis_name),
         "foreground": mean(absolute(jnp.where(seen, foreground - true_foreground, 0)), axis_name),
     }
+
+
+TASK = Task(synthesize=synthesize, loss=loss, check=check, stage=stage)

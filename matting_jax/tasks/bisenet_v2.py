@@ -22,6 +22,7 @@ from matting_jax.losses import ohem_cross_entropy
 from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -160,3 +161,14 @@ def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
     kernel = sum(config.synthesis.trimap_kernel) // 2
     label = trimap_label(trimap.gca(alpha, kernel, kernel, kernel))
     return resize_bilinear(photo, *size), np.asarray(label)
+
+
+TASK = Task(
+    synthesize=synthesize,
+    loss=loss,
+    check=check,
+    evaluate=evaluate,
+    score=lambda scores: 1 - scores["miou"],
+    result=lambda config: "trimap" if config.task.labels == "trimap" else "classes",
+    labelled=lambda config: config.task.labels == "given",
+)

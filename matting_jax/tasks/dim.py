@@ -15,6 +15,7 @@ from matting_jax.image import rssn, trimap
 from matting_jax.image.composite import composite
 from matting_jax.losses import charbonnier, region_mean
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -106,3 +107,6 @@ def loss(
     if weights.refinement_weight and "coarse_alpha" in outputs:
         terms["refinement"] = weights.refinement_weight * over_unknown(refined - truth["alpha"])
     return sum(terms.values()), terms
+
+
+TASK = Task(synthesize=synthesize, loss=loss, check=check, denoised=may_denoise)

@@ -17,6 +17,7 @@ from matting_jax.image.composite import composite
 from matting_jax.image.filters import correlate, gabor_filters, sobel_magnitude
 from matting_jax.losses import absolute, charbonnier, region_mean
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -120,3 +121,6 @@ def loss(
     weights = {name: config.task[f"{name}_weight"] for name in TERMS}
     terms = {name: weights[name] * losses[name]() for name in TERMS if weights[name]}
     return sum(terms.values()), terms
+
+
+TASK = Task(synthesize=synthesize, loss=loss, check=check, denoised=may_denoise)

@@ -20,6 +20,7 @@ from matting_jax.losses import absolute, mean
 from matting_jax.models.gfm import CLASSES
 from matting_jax.parallel import sum_devices
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -189,3 +190,6 @@ def composition_loss(
     # In the units of bytes, whose square the small number is added to.
     difference = charbonnier(255 * (composed - image)) / 255
     return 3 * mean(difference, axis_name)
+
+
+TASK = Task(synthesize=synthesize, loss=loss, check=check, denoised=may_denoise)

@@ -17,6 +17,7 @@ from matting_jax.image.filters import blur3
 from matting_jax.image.geometry import downsample
 from matting_jax.losses import absolute, l2, mean
 from matting_jax.tasks import each_sample
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -118,3 +119,6 @@ def matte_loss(
         compositional = mean(absolute(image * estimate - image * alpha), axis_name)
         total += weight * (difference + weights.compositional_weight * compositional)
     return total
+
+
+TASK = Task(synthesize=synthesize, loss=loss, denoised=may_denoise)

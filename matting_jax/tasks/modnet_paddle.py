@@ -19,6 +19,7 @@ from matting_jax.image.filters import gaussian_blur
 from matting_jax.losses import absolute, l2, mean
 from matting_jax.tasks import each_sample
 from matting_jax.tasks.modnet import matte_loss, semantic_target
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -111,3 +112,6 @@ def loss(
         "consistency": weights.consistency_weight * consistency,
     }
     return sum(terms.values()), terms
+
+
+TASK = Task(synthesize=synthesize, loss=loss, denoised=may_denoise)

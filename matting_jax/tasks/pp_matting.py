@@ -21,6 +21,7 @@ from matting_jax.image.jpeg import recompress
 from matting_jax.losses import absolute, charbonnier, mean, region_mean
 from matting_jax.tasks import each_sample
 from matting_jax.tasks.modnet_paddle import random_blur, random_trimap
+from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -180,3 +181,6 @@ def gradient_difference(prediction: Array, truth: Array) -> Array:
     """How far the lengths of two maps' gradients are apart, [B, H, W, 1]."""
     lengths = [gradient_length(x, EPSILON) for x in (prediction, truth)]
     return absolute(lengths[0] - lengths[1])
+
+
+TASK = Task(synthesize=synthesize, loss=loss, denoised=may_denoise)

@@ -22,6 +22,7 @@ from matting_jax.image.filters import blur3
 from matting_jax.image.geometry import downsample, upsample
 from matting_jax.image.morphology import dilate, erode
 from matting_jax.losses import absolute, l2, mean
+from matting_jax.tasks.task import Memory, Task
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -155,3 +156,12 @@ def boundary_l1(x: Array, target: Array, boundary: Array, axis_name: str | None)
     area = jnp.sum(boundary, (1, 2, 3))
     difference = jnp.sum(boundary * absolute(x - target), (1, 2, 3))
     return mean(difference / jnp.maximum(area, 1), axis_name)
+
+
+TASK = Task(
+    synthesize=synthesize,
+    loss=loss,
+    check=check,
+    forward=forward,
+    state=Memory(remember=remember, refresh=refresh),
+)

@@ -31,6 +31,11 @@ def whole_network(model: nn.Module, config: Any, step: int) -> tuple[nn.Module]:
     return (model,)
 
 
+def may_denoise(config: Any) -> bool:
+    """Returns whether RSSN may take denoised colours: `denoised` of tasks that compose with it."""
+    return config.synthesis.rssn.denoise > 0
+
+
 def mad(scores: Mapping[str, float]) -> float:
     """Returns the MAD of the test images."""
     return scores["mad"]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -28,7 +27,8 @@ from matting_jax.evaluation.evaluate import beside, predictions
 from matting_jax.evaluation.scores import mean_scores, score
 from matting_jax.models import create_model, example_inputs, network_file
 from matting_jax.prediction.matter import Matter, as_float_trimap
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
+from matting_jax.tasks.task import Task
 from matting_jax.training import console
 from matting_jax.training.accumulate import check_parts, in_parts
 from matting_jax.training.not_finite import LastStep
@@ -53,11 +53,9 @@ def train(config: ConfigDict, workdir: Path) -> State:
     """
     mesh = parallel.device_mesh(config.batch_size)
     check_parts(config.batch_size, mesh.size, config.accumulate)
-    task, model = task_file(config.task.name), training_model(config)
-    if hasattr(task, "check"):
-        task.check(config)
-    labelled = config.task.get("labels") == "given"
-    denoised = bool(config.get("synthesis", {}).get("rssn", {}).get("denoise", 0))
+    task, model = find_task(config.task.name), training_model(config)
+    task.check(config)
+    denoised, labelled = task.denoised(config), task.labelled(config)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(
         lambda: train_source(config, denoised=denoised, labelled=labelled)
@@ -101,7 +99,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     with listening(job) as asked:
         for done in (bar := console.progress(first_step, config.steps)):
             batch = stretch.wait_for(batches)
-            stage = task.stage(model, config, done) if hasattr(task, "stage") else (model,)
+            stage = task.stage(model, config, done)
             state, terms = program(*stage)(state, parallel.split(batch, mesh))
             if config.log_every:
                 stretch.add(terms)
@@ -183,7 +181,7 @@ def initial_state(
     config: ConfigDict,
     variables: dict[str, Any],
     optimizer: optax.GradientTransformation,
-    task: ModuleType,
+    task: Task,
 ) -> State:
     """The state before the first step."""
     variables = {name: jax.tree.map(jnp.asarray, x) for name, x in variables.items()}
@@ -193,14 +191,14 @@ def initial_state(
         **variables,
         "opt_state": optimizer.init(params),
         "ema": jax.tree.map(jnp.copy, params) if config.ema_decay else {},
-        "memory": task.remember(variables) if hasattr(task, "remember") else {},
+        "memory": task.state.remember(variables) if task.state else {},
     }
 
 
 def train_step(
     config: ConfigDict,
     model: nn.Module,
-    task: ModuleType,
+    task: Task,
     optimizer: optax.GradientTransformation,
     epoch: int,
     *view: tuple[int, int],
@@ -211,16 +209,14 @@ def train_step(
     size of the task's `stage`, where it has any.
     """
     seed = jax.random.key(config.seed)
-    forward = getattr(task, "forward", apply)
     # Without a gradient what only leads to them costs nothing, and counts in no norm.
     frozen = [name for name, rate in config.optimizer.module_rates.items() if rate == 0]
 
     def step(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
         memory, statistics = state["memory"], statistics_of(state)
-        if memory:
+        if task.state:
             now = {"params": state["params"], **statistics}
-            memory = task.refresh(memory, now, state["step"], epoch, config)
-        kept = [memory] if memory else []  # what such a task's `forward` takes in addition
+            memory = task.state.refresh(memory, now, state["step"], epoch, config)
 
         def gradients(statistics, part):
             keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(part["index"])
@@ -232,7 +228,7 @@ def train_step(
                     for name, x in params.items()
                 }
                 variables = {"params": parallel.varying(params), **statistics}
-                outputs, updated = forward(model, variables, inputs, *kept)
+                outputs, updated = task.forward(model, variables, inputs, memory)
                 total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
                 # The same on all devices already, unless statistics are not synchronised.
                 return total, (terms, jax.lax.pmean(updated, parallel.AXIS))
@@ -260,12 +256,6 @@ def train_step(
     return step
 
 
-def apply(model: nn.Module, variables: Any, inputs: dict[str, jax.Array]) -> tuple[Any, Any]:
-    """Outputs of the network in training and its updated statistics: most tasks' `forward`."""
-    statistics = [name for name in variables if name != "params"]
-    return model.apply(variables, **inputs, train=True, mutable=statistics)
-
-
 def statistics_of(state: State) -> dict[str, Any]:
     """The collections of the network that training updates beside its parameters."""
     return {name: x for name, x in state.items() if name not in KEPT}
@@ -281,7 +271,7 @@ def report(
     writer: Writer | None, step: int, matter: Matter, images: Any, config: ConfigDict
 ) -> dict[str, float]:
     """Scores of the network on the test data, written with a preview of the first images."""
-    evaluate = getattr(task_file(config.task.name), "evaluate", score_alphas)
+    evaluate = find_task(config.task.name).evaluate or score_alphas
     scores, pictures = evaluate(matter, images, config, config.preview_images if writer else 0)
     if writer and scores:
         writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from matting_jax.config import load_config
 from matting_jax.image import rssn
 from matting_jax.image.geometry import resize_smooth
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 from tests.goldens import synth
 from tests.helpers import ROOT, compiled_quickly
 
@@ -154,7 +154,7 @@ def test_other_networks_may_train_by_it(file, variant):
         for name in config.synthesis[group]:
             config.synthesis[group][name] *= 0
     config.synthesis.rssn.blur_sizes = (21,)
-    task = task_file(config.task.name)
+    task = find_task(config.task.name)
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64]
     alpha = np.where(np.hypot(y - 32, x - 32) < 16, 255, 0).astype(np.uint8)[None, ..., None]

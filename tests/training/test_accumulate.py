@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matting_jax import parallel
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 from matting_jax.training.accumulate import check_parts, in_parts
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
@@ -68,13 +68,13 @@ def test_memory_falls_with_the_parts(config):
         model, mesh = training_model(config), parallel.device_mesh(config.batch_size)
         variables = initial_variables(config, model)
         optimizer = create_optimizer(config, variables["params"])
-        state = initial_state(config, variables, optimizer, task_file("modnet"))
+        state = initial_state(config, variables, optimizer, find_task("modnet"))
         batch = {
             name: np.zeros((8, 64, 64, channels), np.uint8)
             for name, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
         }
         batch["index"] = np.arange(8, dtype=np.int32)
-        step = parallel.pmap(train_step(config, model, task_file("modnet"), optimizer, 4), mesh)
+        step = parallel.pmap(train_step(config, model, find_task("modnet"), optimizer, 4), mesh)
         return step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes
 
     assert bytes_of_step(8) < 0.3 * bytes_of_step(1)

@@ -12,7 +12,7 @@ from matting_jax.config import load_config, read_config
 from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
 from matting_jax.data.evaluation import names_test_data
-from matting_jax.tasks import task_file
+from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import (
     initial_state,
@@ -146,7 +146,7 @@ def test_moving_average_starts_at_the_first_parameters_and_is_left_away_without_
             config,
             initial_variables(config, training_model(config)),
             create_optimizer(config, ["backbone", "lr_branch", "hr_branch", "f_branch"]),
-            task_file("modnet"),
+            find_task("modnet"),
         )["ema"]
         == {}
     )
