@@ -1,4 +1,4 @@
-"""Scenes to stand behind a foreground: each draws rgb [H, W, 3] in 0..1 from (rng, size)."""
+"""Background scenes: each function draws rgb [H, W, 3] in 0..1 from (rng, size)."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .drawing import Array, Rng
 
 
 def _sky(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A sky [size, size, 3] with clouds, and the colour [3] of its haze at the horizon."""
+    """Draws a sky [size, size, 3] with clouds, and the colour [3] of its haze at the horizon."""
     x, y = d.grid(size)
     top, low = (
         (d.hsv(0.59, 0.6, 0.72), d.hsv(0.56, 0.16, 0.92)),
@@ -32,7 +32,7 @@ def _sky(rng: Rng, size: int) -> tuple[Array, Array]:
 def _floor_coordinates(
     size: int, horizon: float, spread: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """World x and z on a ground seen under a horizon (a pixel row), and the rows' nearness 0..1."""
+    """Returns x and z on a ground plane below a horizon (a pixel row), and nearness 0..1."""
     x, y = d.grid(size)
     drop = np.maximum(y - horizon, 0.6)
     nearness = np.clip((y - horizon) / max(size - horizon, 1.0), 0.0, 1.0)
@@ -41,13 +41,13 @@ def _floor_coordinates(
 
 
 def _ground_noise(rng: Rng, x: Array, z: Array, scale: float, slope: float = 0.9) -> Array:
-    """Noise on a ground plane, calmed where the distance would make it alias."""
+    """Draws noise on a ground plane, damped where the distance would make it alias."""
     tile = d.fractal_noise(rng, (512, 512), slope, 2.0)
     return d.sample(tile, x * scale, z * scale) * np.clip(60.0 / (scale * z * z + 1.0), 0.1, 1.0)
 
 
 def landscape(rng: Rng, size: int) -> Array:
-    """Hazy ridges under a cloudy sky, trees and a meadow or field in front."""
+    """Draws hazy ridges under a cloudy sky, with trees and a meadow or field in front."""
     image, haze = _sky(rng, size)
     y = d.grid(size)[1]
     level = size * rng.uniform(0.3, 0.6)
@@ -80,7 +80,7 @@ def landscape(rng: Rng, size: int) -> Array:
 
 
 def seaside(rng: Rng, size: int) -> Array:
-    """Sea with waves and glitter, a headland and often a beach."""
+    """Draws a sea with waves and glitter, a headland and often a beach."""
     image, haze = _sky(rng, size)
     x, y = d.grid(size)
     horizon = size * rng.uniform(0.3, 0.58)
@@ -118,14 +118,14 @@ def seaside(rng: Rng, size: int) -> Array:
 
 
 def _rectangle(x: Array, y: Array, left: float, top: float, right: float, low: float) -> Array:
-    """Coverage of an upright rectangle."""
+    """Returns the coverage of an axis-aligned rectangle."""
     return np.clip(
         np.minimum(np.minimum(x - left, right - x), np.minimum(y - top, low - y)) + 0.5, 0, 1
     )
 
 
 def interior(rng: Rng, size: int) -> Array:
-    """A room: wall and floor, a window with daylight, furniture, pictures and a lamp, defocused."""
+    """Draws a defocused room: wall, floor, a window, furniture, pictures and a lamp."""
     x, y = d.grid(size)
     floor_row = size * rng.uniform(0.6, 0.78)
     wall = d.natural_colour(rng, 0.4, 0.9) * 0.6 + 0.25 * rng.uniform(0.3, 1.2)
@@ -161,7 +161,7 @@ def interior(rng: Rng, size: int) -> Array:
 
 
 def _planks(rng: Rng, u: Array, v: Array, colour: Array) -> Array:
-    """Wooden boards along v, one unit wide, with grain, seams and a tone for each board."""
+    """Draws boards along v, one unit wide, with grain, seams and a tone for each board."""
     board = np.floor(u)
     tone = 1.0 + 0.16 * np.sin(board * 12.9898 + 4.0) + 0.05 * np.sin(board * 78.2)
     ends = np.abs(((v / 6.0 + 0.37 * board) % 1.0) - 0.5)
@@ -172,7 +172,7 @@ def _planks(rng: Rng, u: Array, v: Array, colour: Array) -> Array:
 
 
 def _window(rng: Rng, image: Array, floor_row: float) -> tuple[Array, Array]:
-    """The room with a bright window, and the light [H, W] that falls from it."""
+    """Adds a bright window to a room; also returns its light [H, W]."""
     size = image.shape[0]
     x, y = d.grid(size)
     wide, tall = size * rng.uniform(0.22, 0.4), size * rng.uniform(0.3, 0.5)
@@ -194,7 +194,7 @@ def _window(rng: Rng, image: Array, floor_row: float) -> tuple[Array, Array]:
 
 
 def _picture(rng: Rng, image: Array, floor_row: float) -> Array:
-    """The room with one framed picture or a shelf of books on the wall."""
+    """Adds a framed picture or a bookshelf to the wall of a room."""
     size = image.shape[0]
     x, y = d.grid(size)
     left, top = rng.uniform(-0.05, 0.9) * size, rng.uniform(0.03, 0.4) * size
@@ -220,7 +220,7 @@ def _picture(rng: Rng, image: Array, floor_row: float) -> Array:
 
 
 def _book_row(rng: Rng, image: Array, left: float, right: float, low: float, tall: float) -> Array:
-    """An image with books side by side on a line, seen by their backs."""
+    """Adds a row of book spines to an image."""
     size = image.shape[0]
     x, y = d.grid(size)
     while left < right:
@@ -241,7 +241,7 @@ def _book_row(rng: Rng, image: Array, left: float, right: float, low: float, tal
 
 
 def _furnishing(rng: Rng, image: Array, floor_row: float) -> Array:
-    """The room with a sofa, cabinet or plant, mostly towards the sides."""
+    """Adds a sofa, cabinet or plant to a room, mostly towards the sides."""
     size = image.shape[0]
     x, y = d.grid(size)
     middle = size * rng.choice([rng.uniform(-0.05, 0.3), rng.uniform(0.7, 1.05)])
@@ -274,7 +274,7 @@ def _furnishing(rng: Rng, image: Array, floor_row: float) -> Array:
 
 
 def night_street(rng: Rng, size: int) -> Array:
-    """City lights at night far out of focus, over a wet road that mirrors them."""
+    """Draws city lights at night, far out of focus, over a wet road that reflects them."""
     x, y = d.grid(size)
     ground = size * rng.uniform(0.55, 0.75)
     dusk = d.hsv(rng.uniform(0.55, 0.75), rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.25))
@@ -308,7 +308,7 @@ def night_street(rng: Rng, size: int) -> Array:
 
 
 def city_day(rng: Rng, size: int) -> Array:
-    """House fronts with rows of windows along a street, trees and parked shapes."""
+    """Draws house fronts with rows of windows along a street, and trees."""
     image = _sky(rng, size)[0]
     x, y = d.grid(size)
     ground = size * rng.uniform(0.68, 0.85)
@@ -347,7 +347,7 @@ def city_day(rng: Rng, size: int) -> Array:
 
 
 def _house(rng: Rng, image: Array, frame: tuple[float, float, float, float], lean: Array) -> Array:
-    """An image with one house front and its windows between left, top, right and low."""
+    """Adds a house front with windows to an image, in a frame (left, top, right, bottom)."""
     x, y = d.grid(image.shape[0])
     left, top, right, low = frame
     row = (y - lean * (low - y) / (low - top + 1.0) * 0.6 - top) / max(low - top, 1.0)
@@ -366,12 +366,12 @@ def _house(rng: Rng, image: Array, frame: tuple[float, float, float, float], lea
 
 
 def _soft_box(value: Array, low: float, high: float, soft: float) -> Array:
-    """1 between low and high with soft ends."""
+    """Returns 1 between low and high, with soft edges."""
     return d.smoothstep(low - soft, low, value) * d.smoothstep(high + soft, high, value)
 
 
 def foliage(rng: Rng, size: int) -> Array:
-    """Leaves at several distances, sharp to far out of focus, with light between them."""
+    """Draws leaves at several distances, sharp to far out of focus, with light between them."""
     far = d.fractal_noise(rng, (size, size), 1.5, 3.0)
     hue = rng.choice([0.25, 0.28, 0.33, 0.12, 0.07])
     image = d.mix(d.hsv(hue, 0.6, 0.12), d.hsv(hue - 0.04, 0.4, 0.8), d.smoothstep(-1.5, 2.0, far))
@@ -391,7 +391,7 @@ def foliage(rng: Rng, size: int) -> Array:
 
 
 def _leaf_layer(rng: Rng, size: int, count: int, length: float, tint: Array) -> Array:
-    """Canvas with scattered lance-shaped leaves, each in its own tone."""
+    """Draws scattered lance-shaped leaves, each in its own tone, on a canvas."""
     at = rng.uniform(-0.05, 1.05, (count, 2)) * size
     heading = rng.normal(rng.uniform(0, 2 * np.pi), 0.9, count)
     along = (
@@ -412,7 +412,7 @@ def _leaf_layer(rng: Rng, size: int, count: int, length: float, tint: Array) -> 
 
 
 def forest(rng: Rng, size: int) -> Array:
-    """Tree trunks that fade into mist over a forest floor."""
+    """Draws tree trunks that fade into mist over a forest floor."""
     x, y = d.grid(size)
     mist = d.hsv(rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.3), rng.uniform(0.5, 0.9))
     image = mist * (1.0 + 0.08 * d.fractal_noise(rng, (size, size), 1.5))[..., None]
@@ -440,7 +440,7 @@ def forest(rng: Rng, size: int) -> Array:
 
 
 def wall(rng: Rng, size: int) -> Array:
-    """A wall of bricks, boards, tiles or stones, seen at an angle in slanting light."""
+    """Draws a wall of bricks, boards, tiles or stones, at an angle and in slanting light."""
     x, y = d.grid(size)
     yaw, roll = rng.uniform(-0.6, 0.6), rng.normal(0, 0.05)
     px, py = d.turn(np.stack([x, y], -1) / size - 0.5, roll).transpose(2, 0, 1)
@@ -464,7 +464,7 @@ def wall(rng: Rng, size: int) -> Array:
 
 
 def _masonry(rng: Rng, u: Array, v: Array, colour: Array, style: int) -> Array:
-    """Bricks (1), tiles (2) or rough stones (3) with joints and a tone for each."""
+    """Draws bricks (1), tiles (2) or rough stones (3) with joints and a tone for each."""
     row = np.floor(v)
     shifted = u * (0.6 if style == 1 else 0.9) + (0.0 if style == 2 else 0.5 * (row % 2))
     column = np.floor(shifted)
@@ -484,7 +484,7 @@ def _masonry(rng: Rng, u: Array, v: Array, colour: Array, style: int) -> Array:
 
 
 def bookshelf(rng: Rng, size: int) -> Array:
-    """Shelves full of books or goods."""
+    """Draws shelves full of books."""
     x, y = d.grid(size)
     timber = d.hsv(rng.uniform(0.05, 0.1), rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.7))
     grain = d.fractal_noise(rng, (size, size), 1.0, 4.0, (1.0, 8.0))
@@ -504,7 +504,7 @@ def bookshelf(rng: Rng, size: int) -> Array:
 
 
 def tabletop(rng: Rng, size: int) -> Array:
-    """A wooden or stone table that runs to a blurred room or garden."""
+    """Draws a wooden or stone table in front of a blurred room or garden."""
     y = d.grid(size)[1]
     edge = size * rng.uniform(0.35, 0.6)
     back = d.defocus(

@@ -19,19 +19,19 @@ SUPERSAMPLING = 4
 
 
 def grid(size: int) -> tuple[Array, Array]:
-    """x and y of the pixel centres, each [size, size]."""
+    """Returns x and y of the pixel centres, each [size, size]."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) + 0.5
     return x, y
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
-    """0 below low, 1 above high and a smooth ramp between; low may be the larger one."""
+    """Ramps smoothly from 0 at low to 1 at high; low may be larger than high."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def mix(first: Array, second: Array, weight: Array | float) -> Array:
-    """Blend of two colours or images; a [H, W] weight is spread over the colour channels."""
+    """Interpolates two colours or images; a weight [H, W] applies to all channels."""
     first, second, weight = (np.asarray(part, np.float32) for part in (first, second, weight))
     return first + (second - first) * (weight[..., None] if weight.ndim == 2 else weight)
 
@@ -43,10 +43,10 @@ def fractal_noise(
     coarsest: float = 3.0,
     stretch: tuple[float, float] = (1.0, 1.0),
 ) -> Array:
-    """Periodic noise [H, W] of mean 0 and deviation 1 whose amplitude falls as frequency**-slope.
+    """Draws periodic noise [H, W], mean 0 and deviation 1, with amplitude frequency**-slope.
 
-    coarsest is the frequency, in cycles a frame, below which the amplitude is flat; stretch
-    elongates the features along y and x.
+    `coarsest` is the frequency, in cycles per frame, below which the amplitude is constant;
+    `stretch` elongates the features along y and x.
     """
     height, width = shape
     fy = np.fft.fftfreq(height).astype(np.float32)[:, None] * height * stretch[0]
@@ -59,7 +59,7 @@ def fractal_noise(
 
 
 def fractal_line(rng: Rng, length: int, slope: float = 1.5, coarsest: float = 2.0) -> Array:
-    """One-dimensional fractal noise [length] of deviation 1, not periodic."""
+    """Draws one-dimensional fractal noise [length] of deviation 1 that is not periodic."""
     frequency = np.fft.rfftfreq(2 * length) * length * 2
     spectrum = np.fft.rfft(rng.standard_normal(2 * length))
     spectrum *= (frequency**2 + coarsest**2) ** (-slope / 2)
@@ -69,14 +69,14 @@ def fractal_line(rng: Rng, length: int, slope: float = 1.5, coarsest: float = 2.
 
 
 def sample(image: Array, x: Array, y: Array) -> Array:
-    """Bilinear look-up of a tiling [h, w] or [h, w, c] image at pixel coordinates x, y."""
+    """Samples a periodic image [h, w] or [h, w, c] bilinearly at pixel coordinates x, y."""
     if image.ndim == 3:
         return np.stack([sample(image[..., c], x, y) for c in range(image.shape[2])], axis=-1)
     return ndimage.map_coordinates(image, [y, x], order=1, mode="grid-wrap", output=np.float32)
 
 
 def blur(image: Array, sigma: float) -> Array:
-    """Gaussian blur along the first two axes; wide ones are three box filters, which is quicker."""
+    """Blurs the first two axes by a Gaussian; wide ones are three box filters, which is faster."""
     if sigma < 0.05:
         return image
     extra = (0,) * (image.ndim - 2)
@@ -90,7 +90,7 @@ def blur(image: Array, sigma: float) -> Array:
 
 
 def convolve(image: Array, kernel: Array) -> Array:
-    """Convolution of [H, W, C] with a small odd-sided kernel; the border is continued."""
+    """Convolves [H, W, C] with a small odd-sided kernel; the border is replicated."""
     radius = kernel.shape[0] // 2
     padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="edge")
     shape = [fft.next_fast_len(n, real=True) for n in padded.shape[:2]]
@@ -102,7 +102,7 @@ def convolve(image: Array, kernel: Array) -> Array:
 
 
 def defocus(image: Array, radius: float) -> Array:
-    """Lens blur of a [H, W, 3] image with a disc, in linear light so that lamps become discs."""
+    """Blurs an image [H, W, 3] by a disc in linear light, so that lamps become discs."""
     if radius < 0.7:
         return blur(image, radius)
     reach = int(np.ceil(radius)) + 1
@@ -114,7 +114,7 @@ def defocus(image: Array, radius: float) -> Array:
 
 
 def box_reduce(image: NDArray, factor: int) -> Array:
-    """Mean over factor x factor blocks of an image; bytes become 0..1."""
+    """Averages factor x factor blocks of an image; uint8 becomes 0..1."""
     scale = 1.0 / (factor * factor)
     if image.dtype == np.uint8:
         image, scale = image.astype(np.uint16), scale / 255.0
@@ -123,22 +123,22 @@ def box_reduce(image: NDArray, factor: int) -> Array:
     return blocks.astype(np.float32) * np.float32(scale)
 
 
-def _flat(points: NDArray) -> list[float]:
+def _flatten(points: NDArray) -> list[float]:
     return (np.asarray(points, np.float64) * SUPERSAMPLING - 0.5).ravel().tolist()
 
 
 def fill(size: int, polygons: Sequence[NDArray], holes: Sequence[NDArray] = ()) -> Array:
-    """Coverage [size, size] of polygons, less that of the holes."""
+    """Returns the coverage [size, size] of polygons minus that of holes."""
     image = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING))
     draw = ImageDraw.Draw(image)
     for shapes, value in ((polygons, 255), (holes, 0)):
         for points in shapes:
-            draw.polygon(_flat(points), fill=value)
+            draw.polygon(_flatten(points), fill=value)
     return box_reduce(np.asarray(image), SUPERSAMPLING)
 
 
 def stroke(size: int, paths: Sequence[NDArray], width: float | NDArray) -> Array:
-    """Coverage [size, size] of round-ended lines along paths; width may be given a point."""
+    """Returns the coverage [size, size] of round-ended lines; `width` may differ by point."""
     image = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING))
     draw = ImageDraw.Draw(image)
     for path in paths:
@@ -153,7 +153,7 @@ def stroke(size: int, paths: Sequence[NDArray], width: float | NDArray) -> Array
 
 
 def draw_segments(size: int, starts: Array, ends: Array, widths: Array, colours: Array) -> Array:
-    """Canvas [size, size, 4] of thin lines drawn in order; a width may be a quarter of a pixel."""
+    """Draws thin lines in order on a canvas [size, size, 4]; widths go down to a quarter pixel."""
     image = Image.new("RGBA", (size * SUPERSAMPLING, size * SUPERSAMPLING))
     draw = ImageDraw.Draw(image)
     lines = (np.concatenate([starts, ends], axis=1) * SUPERSAMPLING - 0.5).tolist()
@@ -165,7 +165,7 @@ def draw_segments(size: int, starts: Array, ends: Array, widths: Array, colours:
 
 
 def smooth_curve(points: NDArray, count: int = 48, closed: bool = False) -> NDArray:
-    """Spline [count, 2] through control points."""
+    """Returns a spline [count, 2] through control points."""
     points = np.asarray(points, np.float64)
     if closed:
         points = np.concatenate([points, points[:1]])
@@ -175,19 +175,19 @@ def smooth_curve(points: NDArray, count: int = 48, closed: bool = False) -> NDAr
 
 
 def ellipse(centre: Sequence[float], radii: Sequence[float], angle: float = 0.0) -> NDArray:
-    """Outline [72, 2] of an ellipse turned by an angle."""
+    """Returns the outline [72, 2] of an ellipse rotated by an angle."""
     t = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     return turn(np.stack([radii[0] * np.cos(t), radii[1] * np.sin(t)], -1), angle) + centre
 
 
 def turn(points: NDArray, angle: float) -> NDArray:
-    """Points [..., 2] turned about the origin."""
+    """Rotates points [..., 2] about the origin."""
     c, s = np.cos(angle), np.sin(angle)
     return np.asarray(points) @ np.array([[c, s], [-s, c]])
 
 
 def placement(rng: Rng, size: int, radius: tuple[float, float], tilt: float = np.pi) -> NDArray:
-    """Matrix [2, 3] from object coordinates (-1..1) to pixels: a random size, angle and place."""
+    """Draws a matrix [2, 3] from object coordinates (-1..1) to pixels: size, angle and position."""
     scale = rng.uniform(*radius) * size
     angle = rng.uniform(-tilt, tilt)
     spread = 0.2 if rng.random() < 0.25 else 0.07
@@ -197,12 +197,12 @@ def placement(rng: Rng, size: int, radius: tuple[float, float], tilt: float = np
 
 
 def to_pixels(matrix: NDArray, points: NDArray) -> NDArray:
-    """Object coordinates [..., 2] in pixels."""
+    """Converts object coordinates [..., 2] to pixels."""
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def to_object(matrix: NDArray, size: int) -> tuple[Array, Array]:
-    """Object coordinates u, v of every pixel, each [size, size]."""
+    """Returns the object coordinates u, v of every pixel, each [size, size]."""
     x, y = grid(size)
     inverse = np.linalg.inv(matrix[:, :2]).astype(np.float32)
     x, y = x - np.float32(matrix[0, 2]), y - np.float32(matrix[1, 2])
@@ -210,25 +210,25 @@ def to_object(matrix: NDArray, size: int) -> tuple[Array, Array]:
 
 
 def light_direction(rng: Rng) -> Array:
-    """Unit vector (x, y, z) towards a light above and in front of the subject."""
+    """Draws a unit vector (x, y, z) towards a light above and in front of the subject."""
     azimuth = rng.uniform(-1.1, 1.1)
     light = np.array([np.sin(azimuth), -np.cos(azimuth) * 0.8, rng.uniform(0.5, 1.0)])
     return (light / np.linalg.norm(light)).astype(np.float32)
 
 
 def unit(vectors: Array) -> Array:
-    """Vectors [..., n] scaled to length one."""
+    """Normalises vectors [..., n] to length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
 def normals_of(height: Array) -> Array:
-    """Surface normals [H, W, 3] of a height map given in pixels."""
+    """Computes the surface normals [H, W, 3] of a height map in pixels."""
     dy, dx = np.gradient(height)
     return unit(np.stack([-dx, -dy, np.ones_like(height)], axis=-1).astype(np.float32))
 
 
 def rounded(mask: Array, radius: float, smoothness: float = 0.25) -> Array:
-    """Normals [H, W, 3] of a mask inflated to a body with edges of that radius, in pixels."""
+    """Computes the normals [H, W, 3] of a mask inflated to a body with edges of `radius` pixels."""
     normals = np.zeros((*mask.shape, 3), np.float32)
     normals[..., 2] = 1.0
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -249,7 +249,7 @@ def rounded(mask: Array, radius: float, smoothness: float = 0.25) -> Array:
 
 
 def bump(normals: Array, height: Array) -> Array:
-    """Normals disturbed by the slopes of a height map in pixels."""
+    """Perturbs normals by the slopes of a height map in pixels."""
     dy, dx = np.gradient(height)
     return unit(normals - np.stack([dx, dy, np.zeros_like(dx)], axis=-1))
 
@@ -262,7 +262,7 @@ def shade(
     specular: float = 0.15,
     gloss: float = 25.0,
 ) -> Array:
-    """Colours [H, W, 3] of a lit surface: soft diffuse light, a highlight and light from above."""
+    """Computes colours [H, W, 3] of a lit surface: diffuse, specular and light from above."""
     facing = normals @ light
     diffuse = np.clip((facing + 0.25) / 1.25, 0.0, 1.0)
     half = light + np.array([0.0, 0.0, 1.0], np.float32)
@@ -275,12 +275,12 @@ def shade(
 
 
 def new_canvas(size: int) -> Array:
-    """A clear canvas [size, size, 4]."""
+    """Returns a transparent canvas [size, size, 4]."""
     return np.zeros((size, size, 4), np.float32)
 
 
 def paint(canvas: Array, rgb: Array, mask: Array) -> None:
-    """Lay a colour or image over the canvas, in place, through a mask [H, W]."""
+    """Paints a colour or image on the canvas, in place, through a mask [H, W]."""
     opacity = mask[..., None]
     canvas *= 1.0 - opacity
     canvas[..., :3] += np.asarray(rgb, np.float32) * opacity
@@ -288,7 +288,7 @@ def paint(canvas: Array, rgb: Array, mask: Array) -> None:
 
 
 def overlay(canvas: Array, layer: Array) -> None:
-    """Lay a premultiplied [H, W, 4] layer over the canvas, in place."""
+    """Composites a premultiplied layer [H, W, 4] over the canvas, in place."""
     canvas *= 1.0 - layer[..., 3:]
     canvas += layer
 
@@ -296,7 +296,7 @@ def overlay(canvas: Array, layer: Array) -> None:
 def cast_shadow(
     canvas: Array, mask: Array, light: Array, distance: float, strength: float = 0.5
 ) -> None:
-    """Darken the canvas, in place, where a shape floating above it keeps the light off."""
+    """Darkens the canvas, in place, in the shadow of a shape above it."""
     reach = int(np.ceil(distance))
     padded = np.pad(blur(mask, max(0.8, 0.5 * distance)), reach, mode="edge")
     top, left = (reach + round(float(part) * distance) for part in (light[1], light[0]))
@@ -305,7 +305,7 @@ def cast_shadow(
 
 
 def extend_colour(rgb: Array, weight: Array) -> Array:
-    """Fill in colours [H, W, 3] where weight is 0 from the surroundings, coarse to fine."""
+    """Extrapolates colours [H, W, 3] to where `weight` is 0, from coarse to fine."""
     height, width = weight.shape
     total = np.concatenate([rgb * weight[..., None], weight[..., None]], axis=-1)
     levels = [total]
@@ -330,30 +330,30 @@ def _resize(plane: Array, width: int, height: int) -> Array:
 
 
 def enlarge(plane: Array, size: int) -> Array:
-    """A [h, w] plane resized smoothly to [size, size]."""
+    """Resizes a plane [h, w] bilinearly to [size, size]."""
     return _resize(plane, size, size)
 
 
 def finish(canvas: Array, softness: float = 0.45) -> tuple[Array, Array]:
-    """Foreground colours [H, W, 3] and alpha [H, W] of a canvas seen by a lens that soft."""
+    """Returns foreground colours [H, W, 3] and alpha [H, W] of a canvas after a lens blur."""
     canvas = blur(canvas, softness)
     alpha = np.clip(canvas[..., 3], 0.0, 1.0)
     visible = alpha >= 0.5 / 255.0
     rgb = np.clip(canvas[..., :3] / np.maximum(alpha, 1e-4)[..., None], 0.0, 1.0)
-    # Faint pixels count nearly as much as full ones, so that the extension joins on smoothly.
+    # Faint pixels count nearly as much as opaque ones, so that the extrapolation is smooth.
     filled = extend_colour(rgb, np.where(visible, np.clip(8.0 * alpha, 0.3, 1.0), 0.0))
     return np.where(visible[..., None], rgb, filled), np.where(visible, alpha, 0.0)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Array:
-    """RGB [3] of a hue (a fraction of the circle), saturation and value."""
+    """Converts hue (a fraction of the colour circle), saturation and value to RGB [3]."""
     sector = (np.array([5.0, 3.0, 1.0]) + hue * 6.0) % 6.0
     ramp = np.clip(np.minimum(sector, 4.0 - sector), 0.0, 1.0)
     return (value * (1.0 - saturation * ramp)).astype(np.float32)
 
 
 def natural_colour(rng: Rng, low: float = 0.2, high: float = 0.85) -> Array:
-    """RGB [3] as things have it: mostly muted, often earthy, now and then vivid."""
+    """Draws an RGB colour [3] as in photos: mostly muted, often earthy, sometimes vivid."""
     choice, hue = rng.random(), rng.random()
     value = rng.uniform(low, high)
     if 0.7 < hue < 0.95 and rng.random() < 0.75:
@@ -368,6 +368,6 @@ def natural_colour(rng: Rng, low: float = 0.2, high: float = 0.85) -> Array:
 
 
 def vary(rng: Rng, colour: Array, amount: float = 0.06) -> Array:
-    """A colour [3] near another one."""
+    """Draws a colour [3] close to another one."""
     scaled = colour * (1.0 + amount * rng.normal()) + amount * 0.4 * rng.normal(size=3)
     return np.clip(scaled, 0.0, 1.0).astype(np.float32)

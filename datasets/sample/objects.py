@@ -1,4 +1,4 @@
-"""Opaque subjects: solid things, and things one can see through the holes of."""
+"""Opaque subjects: solid objects and objects with holes."""
 
 from collections.abc import Sequence
 
@@ -10,31 +10,31 @@ from .drawing import Array, Rng
 
 
 def solid(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A compact opaque thing: fruit, ball, box, leaf, stone or jar."""
+    """Draws a compact opaque object: fruit, ball, box, leaf, stone or jar."""
     draw = (fruit, ball, box, leaf, stone, jar)[rng.integers(6)]
     return d.finish(draw(rng, size), rng.uniform(0.35, 0.65))
 
 
 def holes(rng: Rng, size: int) -> tuple[Array, Array]:
-    """An opaque thing with openings: wheel, furniture, mug, scissors, chain, grille or twig."""
+    """Draws an opaque object with holes: wheel, furniture, mug, scissors, chain, grille or twig."""
     draw = (wheel, furniture, mug, scissors, chain, glasses, grille, twig, leaf_with_holes)
     return d.finish(draw[rng.integers(len(draw))](rng, size), rng.uniform(0.35, 0.6))
 
 
 def moving(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A thing smeared by its own motion, straight or turning, during the exposure."""
+    """Draws an object with motion blur, straight or rotating."""
     draw = (fruit, ball, box, leaf, stone, jar, mug, wheel)
     canvas = draw[rng.integers(len(draw))](rng, size)
     if rng.random() < 0.7:
-        canvas = _smeared_straight(canvas, rng.uniform(0.06, 0.22) * size, rng.uniform(0, np.pi))
+        canvas = _smear_straight(canvas, rng.uniform(0.06, 0.22) * size, rng.uniform(0, np.pi))
     else:
         pivot = size * rng.uniform(0.2, 0.8, 2)
-        canvas = _smeared_turning(canvas, rng.uniform(0.12, 0.45), pivot)
+        canvas = _smear_turning(canvas, rng.uniform(0.12, 0.45), pivot)
     return d.finish(canvas, 0.4)
 
 
-def _smeared_straight(canvas: Array, length: float, angle: float) -> Array:
-    """A canvas averaged along a line of that length in pixels."""
+def _smear_straight(canvas: Array, length: float, angle: float) -> Array:
+    """Averages a canvas along a line of `length` pixels."""
     reach = int(length / 2) + 2
     kernel_size = 2 * reach + 1
     end = 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
@@ -43,8 +43,8 @@ def _smeared_straight(canvas: Array, length: float, angle: float) -> Array:
     return np.maximum(d.convolve(canvas, kernel / kernel.sum()), 0.0)
 
 
-def _smeared_turning(canvas: Array, angle: float, pivot: Array) -> Array:
-    """A canvas averaged over turns about a pivot, by halving steps of ever smaller angle."""
+def _smear_turning(canvas: Array, angle: float, pivot: Array) -> Array:
+    """Averages a canvas over rotations about a pivot, in steps of half the angle each."""
     size = canvas.shape[0]
     x, y = d.grid(size)
     points = np.stack([x, y], -1) - pivot
@@ -56,13 +56,13 @@ def _smeared_turning(canvas: Array, angle: float, pivot: Array) -> Array:
 
 
 def _ball_coordinates(u: Array, v: Array) -> Array:
-    """Points [H, W, 3] of the unit sphere seen at object coordinates u, v."""
+    """Returns the points [H, W, 3] of the unit sphere at object coordinates u, v."""
     w = np.sqrt(np.clip(1.0 - u * u - v * v, 0.0, 1.0))
     return d.unit(np.stack([u, v, w], axis=-1).astype(np.float32))
 
 
-def _in_view(normals: Array, matrix: Array) -> Array:
-    """Normals of object coordinates turned as the object is in the picture."""
+def _rotate_normals(normals: Array, matrix: Array) -> Array:
+    """Rotates normals of object coordinates as the object is rotated in the image."""
     turned = normals.copy()
     turned[..., :2] = normals[..., :2] @ (matrix[:, :2] / np.hypot(*matrix[:, 0])).T
     return turned.astype(np.float32)
@@ -86,7 +86,7 @@ FRUIT_HUES = {
 
 
 def fruit(rng: Rng, size: int) -> Array:
-    """Canvas with a fruit, its stem and often a leaf."""
+    """Draws a fruit, its stem and often a leaf on a canvas."""
     name = str(rng.choice(list(FRUIT_OUTLINES)))
     matrix = d.placement(rng, size, (0.28, 0.44), 0.7)
     scale = np.hypot(*matrix[:, 0])
@@ -98,7 +98,9 @@ def fruit(rng: Rng, size: int) -> Array:
     mask = np.clip((1.0 - share) * radius * scale + 0.5, 0.0, 1.0)
     ball = _ball_coordinates(share * np.cos(around), share * np.sin(around))
     pores = d.fractal_noise(rng, (size, size), 0.6, 40.0) * rng.uniform(0.03, 0.22)
-    normals = d.bump(_in_view(ball, matrix), pores + 0.6 * d.fractal_noise(rng, (size, size), 2.5))
+    normals = d.bump(
+        _rotate_normals(ball, matrix), pores + 0.6 * d.fractal_noise(rng, (size, size), 2.5)
+    )
     ripe = d.smoothstep(-1.2, 1.2, 1.2 * u * rng.normal() + d.fractal_noise(rng, (size, size), 1.6))
     first, second = (
         d.hsv(h, rng.uniform(0.6, 0.85), rng.uniform(0.45, 0.85)) for h in FRUIT_HUES[name]
@@ -119,7 +121,7 @@ def fruit(rng: Rng, size: int) -> Array:
 
 
 def _stem(canvas: Array, rng: Rng, matrix: Array, light: Array, top: float) -> None:
-    """A woody stem at the top of a fruit, often with a leaf."""
+    """Draws a woody stem at the top of a fruit, often with a leaf."""
     size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
     lean = rng.uniform(-0.15, 0.15)
     path = d.to_pixels(
@@ -137,14 +139,14 @@ def _stem(canvas: Array, rng: Rng, matrix: Array, light: Array, top: float) -> N
 
 
 def _compose(outer: Array, inner: Array) -> Array:
-    """The placement [2, 3] that applies inner, then outer."""
+    """Returns the placement [2, 3] that applies `inner`, then `outer`."""
     return np.concatenate(
         [outer[:, :2] @ inner[:, :2], (outer[:, :2] @ inner[:, 2:]) + outer[:, 2:]], 1
     )
 
 
 def ball(rng: Rng, size: int) -> Array:
-    """Canvas with a ball: of panels, stripes, seams or marbled."""
+    """Draws a ball with panels, stripes, seams or marbling on a canvas."""
     matrix = d.placement(rng, size, (0.26, 0.42))
     scale = np.hypot(*matrix[:, 0])
     u, v = d.to_object(matrix, size)
@@ -179,7 +181,7 @@ def ball(rng: Rng, size: int) -> Array:
     dirt = d.fractal_noise(rng, (size, size), 1.1)
     albedo = d.mix(first, second, ink) * (1.0 + 0.07 * dirt[..., None])
     grain = d.fractal_noise(rng, (size, size), 0.3, 60.0) * rng.uniform(0.0, 0.2)
-    normals = d.bump(_in_view(sphere, matrix), grain - 0.8 * ink * (pattern == 2))
+    normals = d.bump(_rotate_normals(sphere, matrix), grain - 0.8 * ink * (pattern == 2))
     canvas = d.new_canvas(size)
     light, gloss = d.light_direction(rng), rng.uniform(8, 80)
     d.paint(
@@ -189,14 +191,14 @@ def ball(rng: Rng, size: int) -> Array:
 
 
 def _rotation(yaw: float, pitch: float) -> Array:
-    """Matrix [3, 3] that turns about the upright axis, then tips towards the viewer."""
+    """Returns the matrix [3, 3] that rotates about the vertical axis, then tips to the viewer."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     return np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]]) @ turn
 
 
 def box(rng: Rng, size: int) -> Array:
-    """Canvas with a parcel, crate or printed package seen at an angle."""
+    """Draws a parcel, crate or printed package at an angle on a canvas."""
     matrix = d.placement(rng, size, (0.36, 0.52), 0.25)
     half = rng.uniform(0.4, 0.75, 3)
     turn = _rotation(rng.uniform(0.3, 1.25), rng.uniform(0.25, 0.7))
@@ -226,14 +228,14 @@ def box(rng: Rng, size: int) -> Array:
         gradient = 1.0 + 0.12 * d.to_object(face, size)[1] * rng.normal()
         surface = d.bump(flat, 0.5 * d.fractal_noise(rng, (size, size), 1.6))
         d.paint(canvas, d.shade(albedo * gradient[..., None], surface, light, specular=0.05), mask)
-    # Faces share edges: the outline's own coverage keeps the seams between them opaque.
+    # Faces share edges: the coverage of the outline keeps the seams between them opaque.
     outline = d.fill(size, whole)
     opaque = np.maximum(canvas[..., 3:], 1e-3)
     return np.where(opaque > 1e-3, canvas / opaque * outline[..., None], canvas).astype(np.float32)
 
 
 def _box_print(rng: Rng, size: int, face: Array, colours: tuple[Array, Array], style: int) -> Array:
-    """Albedo of one side of a box: cardboard with tape and label, boards, or printed bars."""
+    """Draws the albedo of a side of a box: cardboard with tape and label, boards or bars."""
     u, v = d.to_object(face, size)
     first, second = colours
     sharp = 2.0 / np.hypot(*face[:, 0])
@@ -273,7 +275,7 @@ def _box_print(rng: Rng, size: int, face: Array, colours: tuple[Array, Array], s
 
 
 def leaf(rng: Rng, size: int) -> Array:
-    """Canvas with a single large leaf, green or in autumn colours."""
+    """Draws a single large leaf, green or in autumn colours, on a canvas."""
     matrix = d.placement(rng, size, (0.36, 0.52))
     canvas = d.new_canvas(size)
     colour = d.hsv(
@@ -284,7 +286,7 @@ def leaf(rng: Rng, size: int) -> Array:
 
 
 def _leaf_blade(canvas: Array, rng: Rng, matrix: Array, light: Array, colour: Array) -> None:
-    """A veined leaf along u from -1 to 1 of the object frame."""
+    """Draws a veined leaf along u from -1 to 1 of the object frame."""
     size = canvas.shape[0]
     scale = np.hypot(*matrix[:, 0])
     t = np.linspace(0, 1, 160)
@@ -321,7 +323,7 @@ def _leaf_blade(canvas: Array, rng: Rng, matrix: Array, light: Array, colour: Ar
 
 
 def stone(rng: Rng, size: int) -> Array:
-    """Canvas with a rough stone or a loaf-like lump."""
+    """Draws a rough stone or a loaf-like lump on a canvas."""
     matrix = d.placement(rng, size, (0.3, 0.46))
     scale = np.hypot(*matrix[:, 0])
     outline = 1.0 + 0.05 * d.fractal_line(rng, 64, 1.8, 2.0)
@@ -349,7 +351,7 @@ JAR_PROFILES = (
 
 
 def jar(rng: Rng, size: int) -> Array:
-    """Canvas with a glazed pot, vase or tin turned on the wheel."""
+    """Draws a glazed pot, vase or tin on a canvas."""
     canvas = d.new_canvas(size)
     matrix = d.placement(rng, size, (0.27, 0.42), 0.35)
     profile = np.array(JAR_PROFILES[rng.integers(len(JAR_PROFILES))])
@@ -359,7 +361,7 @@ def jar(rng: Rng, size: int) -> Array:
 
 
 def _pot(canvas: Array, rng: Rng, matrix: Array, profile: Array, light: Array) -> None:
-    """An opaque body of revolution, open at the top, with glazed bands or patterns."""
+    """Draws an opaque body of revolution, open at the top, with glazed bands or patterns."""
     size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
     u, v = d.to_object(matrix, size)
     tilt = rng.uniform(0.12, 0.3)
@@ -380,9 +382,9 @@ def _pot(canvas: Array, rng: Rng, matrix: Array, profile: Array, light: Array) -
     turn = np.arcsin(t) / np.pi + rng.random()
     albedo = _glaze(rng, size, turn, front)
     relief = 0.5 * d.fractal_noise(rng, (size, size), 1.8) + 0.15 * np.sin(front * 60)
-    normals = d.bump(_in_view(body, matrix), relief)
+    normals = d.bump(_rotate_normals(body, matrix), relief)
     gloss = rng.uniform(15, 90)
-    inner = d.shade(albedo * 0.45, _in_view(body * [-1, 1, 0.6], matrix), light)
+    inner = d.shade(albedo * 0.45, _rotate_normals(body * [-1, 1, 0.6], matrix), light)
     d.paint(canvas, inner, opening)
     lit = d.shade(albedo, normals, light, specular=rng.uniform(0.1, 0.55), gloss=gloss)
     d.paint(canvas, lit, mask)
@@ -393,7 +395,7 @@ def _pot(canvas: Array, rng: Rng, matrix: Array, profile: Array, light: Array) -
 
 
 def _glaze(rng: Rng, size: int, turn: Array, height: Array) -> Array:
-    """Albedo of pottery by the turn about its axis and the height: glaze, bands or a pattern."""
+    """Draws the albedo of pottery by angle and height: glaze, bands or a pattern."""
     first, second = d.natural_colour(rng, 0.3, 0.9), d.natural_colour(rng, 0.15, 0.85)
     albedo = np.broadcast_to(first, (size, size, 3))
     style = rng.integers(4)
@@ -422,7 +424,7 @@ def _tube(
     shadow: float = 0.0,
     specular: float = 0.3,
 ) -> None:
-    """Round bars of a width in pixels along paths, shaded, with a shadow on what lies below."""
+    """Draws shaded round bars along paths, `width` pixels wide, with their shadows."""
     mask = d.stroke(canvas.shape[0], paths, width)
     if shadow:
         d.cast_shadow(canvas, mask, light, shadow, 0.45)
@@ -431,7 +433,7 @@ def _tube(
 
 
 def _material(rng: Rng, size: int) -> Array:
-    """Albedo [size, size, 3] of metal, painted or wooden parts."""
+    """Draws the albedo [size, size, 3] of metal, painted or wooden parts."""
     noise = d.fractal_noise(rng, (size, size), 1.0, 4.0, (1.0, rng.uniform(1.0, 4.0)))
     colour = d.natural_colour(rng, 0.15, 0.85)
     if rng.random() < 0.35:
@@ -440,7 +442,7 @@ def _material(rng: Rng, size: int) -> Array:
 
 
 def wheel(rng: Rng, size: int) -> Array:
-    """Canvas with a spoked wheel seen a little from the side."""
+    """Draws a spoked wheel, seen slightly from the side, on a canvas."""
     matrix = d.placement(rng, size, (0.32, 0.46))
     matrix[:, 0] *= rng.uniform(0.6, 1.0)
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
@@ -467,7 +469,7 @@ def wheel(rng: Rng, size: int) -> Array:
 
 
 def furniture(rng: Rng, size: int) -> Array:
-    """Canvas with a chair, stool, ladder or cage of bars in space, far bars first."""
+    """Draws a chair, stool, ladder or cage of bars in space, far bars first, on a canvas."""
     matrix = d.placement(rng, size, (0.36, 0.5), 0.3)
     scale = np.hypot(*matrix[:, 0])
     turn = _rotation(rng.uniform(0.25, 1.2), rng.uniform(0.15, 0.55))
@@ -496,7 +498,7 @@ def furniture(rng: Rng, size: int) -> Array:
 
 
 def _chair(rng: Rng) -> tuple[list, list]:
-    """Bars and boards (3-D point lists) of a chair or, with a low back, a stool."""
+    """Returns the bars and boards (3-D point lists) of a chair or, with a low back, a stool."""
     w, seat, top = rng.uniform(0.45, 0.6), 0.1, -rng.uniform(0.7, 1.1)
     legs = [[(x, seat, z), (x * 1.08, 1.1, z * 1.08)] for x in (-w, w) for z in (-w, w)]
     rails = [[(-w, 0.65, z), (w, 0.65, z)] for z in (-w, w)]
@@ -512,7 +514,7 @@ def _chair(rng: Rng) -> tuple[list, list]:
 
 
 def _ladder(rng: Rng) -> tuple[list, list]:
-    """Bars (3-D point lists) of a pair of steps."""
+    """Returns the bars (3-D point lists) of a stepladder."""
     w, count = rng.uniform(0.35, 0.5), int(rng.integers(4, 7))
     bars = [[(x * 0.8, -1.1, 0.0), (x, 1.1, z)] for x in (-w, w) for z in (-0.6, 0.6)]
     for share in np.linspace(0.1, 0.9, count):
@@ -524,7 +526,7 @@ def _ladder(rng: Rng) -> tuple[list, list]:
 
 
 def _cage(rng: Rng) -> tuple[list, list]:
-    """Bars and boards (3-D point lists) of a crate of slats or a shelf."""
+    """Returns the bars and boards (3-D point lists) of a slatted crate or a shelf."""
     w, h = rng.uniform(0.5, 0.8), rng.uniform(0.6, 0.9)
     corners = [(-w, -w), (w, -w), (w, w), (-w, w)]
     bars = [[(x, -h, z), (x, h, z)] for x, z in corners]
@@ -539,7 +541,7 @@ def _cage(rng: Rng) -> tuple[list, list]:
 
 
 def mug(rng: Rng, size: int) -> Array:
-    """Canvas with a mug or jug and the opening of its handle."""
+    """Draws a mug or jug and the opening of its handle on a canvas."""
     canvas = d.new_canvas(size)
     matrix = d.placement(rng, size, (0.26, 0.36), 0.3)
     scale = np.hypot(*matrix[:, 0])
@@ -563,7 +565,7 @@ def mug(rng: Rng, size: int) -> Array:
 
 
 def scissors(rng: Rng, size: int) -> Array:
-    """Canvas with opened scissors: two blades and ring handles."""
+    """Draws open scissors, two blades and ring handles, on a canvas."""
     matrix = d.placement(rng, size, (0.42, 0.56))
     scale = np.hypot(*matrix[:, 0])
     light = d.light_direction(rng)
@@ -589,7 +591,7 @@ def scissors(rng: Rng, size: int) -> Array:
 
 
 def chain(rng: Rng, size: int) -> Array:
-    """Canvas with a few interlinked rings along a bent line."""
+    """Draws a few interlinked rings along a bent line on a canvas."""
     matrix = d.placement(rng, size, (0.34, 0.46))
     scale = np.hypot(*matrix[:, 0])
     light, albedo = d.light_direction(rng), _material(rng, size)
@@ -620,7 +622,7 @@ def chain(rng: Rng, size: int) -> Array:
 
 
 def glasses(rng: Rng, size: int) -> Array:
-    """Canvas with the frame of a pair of spectacles without lenses."""
+    """Draws a pair of glasses without lenses on a canvas."""
     matrix = d.placement(rng, size, (0.38, 0.5), 0.6)
     scale = np.hypot(*matrix[:, 0])
     light, albedo = d.light_direction(rng), _material(rng, size) * 0.8
@@ -649,7 +651,7 @@ def glasses(rng: Rng, size: int) -> Array:
 
 
 def grille(rng: Rng, size: int) -> Array:
-    """Canvas with a piece of wrought ironwork: a frame with bars and scrolls."""
+    """Draws wrought ironwork, a frame with bars and scrolls, on a canvas."""
     matrix = d.placement(rng, size, (0.36, 0.46), 0.35)
     matrix[:, 0] *= rng.uniform(0.7, 1.0)
     scale = np.hypot(*matrix[:, 1])
@@ -673,7 +675,7 @@ def grille(rng: Rng, size: int) -> Array:
 
 
 def twig(rng: Rng, size: int) -> Array:
-    """Canvas with a branching twig and its many small leaves."""
+    """Draws a branching twig with many small leaves on a canvas."""
     matrix = d.placement(rng, size, (0.4, 0.5), 0.5)
     scale = np.hypot(*matrix[:, 0])
     light, bark = d.light_direction(rng), _material(rng, size) * [0.7, 0.6, 0.5]
@@ -707,7 +709,7 @@ def twig(rng: Rng, size: int) -> Array:
 def _small_leaves(
     canvas: Array, rng: Rng, matrix: Array, leaves: list, colour: Array, light: Array
 ) -> None:
-    """Simple leaves at (place, heading) pairs, each with its own tilt to the light."""
+    """Draws simple leaves at (position, heading) pairs, each with its own tilt to the light."""
     size, scale = canvas.shape[0], np.hypot(*matrix[:, 0])
     t = np.linspace(0, 1, 20)
     plump = rng.uniform(0.35, 0.7)
@@ -725,7 +727,7 @@ def _small_leaves(
 
 
 def leaf_with_holes(rng: Rng, size: int) -> Array:
-    """Canvas with a broad leaf that has slits and holes between its veins."""
+    """Draws a broad leaf with slits and holes between its veins on a canvas."""
     canvas = leaf(rng, size)
     mask = canvas[..., 3]
     rows, columns = np.nonzero(mask > 0.9)

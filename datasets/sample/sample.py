@@ -26,7 +26,7 @@ class Sample(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        """Features and description of the data set."""
+        """Describes the features of the data set."""
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
@@ -43,39 +43,39 @@ class Sample(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """The two splits, which differ in their seeds."""
+        """Returns the two splits, which differ in their seeds."""
         del dl_manager
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Pairs of index and encoded example, in order."""
+        """Yields pairs of index and encoded example, in order."""
         with ThreadPoolExecutor(WORKERS) as pool:
             indices = range(SPLITS[split])
-            yield from enumerate(pool.map(lambda index: _encoded(split, index), indices))
+            yield from enumerate(pool.map(lambda index: _encode_example(split, index), indices))
 
 
 def draw_example(split: str, index: int, size: int = SIZE) -> dict[str, Any]:
-    """Example as bytes arrays: foreground and background [H, W, 3], alpha [H, W, 1]; and names."""
+    """Draws an example: foreground and background uint8 [H, W, 3], alpha uint8 [H, W, 1], names."""
     rng = np.random.default_rng([SEED, list(SPLITS).index(split), index])
     kind = list(KINDS)[index % len(KINDS)]
-    # Each cycle through the kinds moves on by one scene, so that all pairs of the two come up.
+    # Each cycle through the kinds shifts the scenes by one, so that all pairs of the two occur.
     scene = list(SCENES)[(index + index // len(KINDS) + 3 * (split == "test")) % len(SCENES)]
     for _ in range(8):
-        foreground, alpha = _subject(rng, kind, size)
+        foreground, alpha = _draw_subject(rng, kind, size)
         foreground, background = photograph(rng, foreground, alpha, SCENES[scene](rng, size))
         if _stands_out(foreground, alpha, background):
             break
     return {
-        "foreground": _bytes(foreground),
-        "alpha": _bytes(alpha)[..., None],
-        "background": _bytes(background),
+        "foreground": _to_bytes(foreground),
+        "alpha": _to_bytes(alpha)[..., None],
+        "background": _to_bytes(background),
         "kind": kind,
         "name": f"{split}_{kind}_{index:03d}",
     }
 
 
-def _subject(rng: Rng, kind: str, size: int) -> tuple[Array, Array]:
-    """A foreground [H, W, 3] and alpha [H, W] of a kind that takes up enough of the frame."""
+def _draw_subject(rng: Rng, kind: str, size: int) -> tuple[Array, Array]:
+    """Draws a foreground [H, W, 3] and alpha [H, W] that cover enough of the frame."""
     while True:
         foreground, alpha = KINDS[kind](rng, size)
         if alpha.mean() >= 0.08:
@@ -83,7 +83,7 @@ def _subject(rng: Rng, kind: str, size: int) -> tuple[Array, Array]:
 
 
 def photograph(rng: Rng, foreground: Array, alpha: Array, background: Array) -> tuple[Array, Array]:
-    """Both layers [H, W, 3] as one camera saw them: shared light, tone, vignette and grain."""
+    """Makes both layers [H, W, 3] look like one photo: shared light, tone, vignette and grain."""
     size = alpha.shape[0]
     weight = alpha / (alpha.sum() + 1e-6)
     subject = (foreground * weight[..., None]).sum((0, 1))
@@ -102,7 +102,7 @@ def photograph(rng: Rng, foreground: Array, alpha: Array, background: Array) -> 
     balance = 1.0 + rng.normal(0.0, 0.04, 3)
     gamma = rng.uniform(0.8, 1.15)
     layers = np.clip(layers * vignette[..., None] * balance, 0.0, 1.0) ** gamma
-    # One grain field for both layers: their blend then has it too, whatever alpha is.
+    # Both layers share one grain, so that their composite has it for any alpha.
     grain = drawing.blur(rng.standard_normal((size, size, 3), dtype=np.float32), 0.5)
     grain = 0.6 * grain.mean(-1, keepdims=True) + 0.4 * grain
     layers = layers + rng.uniform(0.006, 0.035) * grain
@@ -110,18 +110,18 @@ def photograph(rng: Rng, foreground: Array, alpha: Array, background: Array) -> 
 
 
 def _stands_out(foreground: Array, alpha: Array, background: Array) -> bool:
-    """Whether the subject is not lost in what lies behind it."""
-    # Blurred, as texture alone differs without setting the subject apart.
+    """Returns whether the subject differs enough from the background."""
+    # Blurred, because a difference of texture only does not set the subject apart.
     contrast = np.abs(drawing.blur(foreground - background, alpha.shape[0] / 48)).mean(-1)
     return bool((contrast * alpha).sum() > 0.1 * alpha.sum())
 
 
-def _bytes(image: Array) -> np.ndarray:
+def _to_bytes(image: Array) -> np.ndarray:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _encoded(split: str, index: int) -> dict[str, Any]:
-    """An example with its images as PNG files, which the drawing threads compress."""
+def _encode_example(split: str, index: int) -> dict[str, Any]:
+    """Draws an example and encodes its images as PNG files, in the drawing thread."""
     example = draw_example(split, index)
     for key in ("foreground", "alpha", "background"):
         stream = io.BytesIO()

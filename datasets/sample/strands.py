@@ -5,12 +5,12 @@ import numpy as np
 from . import drawing as d
 from .drawing import Array, Rng
 
-# Where the scalp ends: the largest y of a hair root (up is negative) for each depth z of the head.
+# The end of the scalp: the largest y of a hair root (up is negative) for each depth z of the head.
 SCALP_DEPTH = np.array([-1.0, 0.0, 0.35, 0.7, 1.0])
 SCALP_LIMIT = np.array([0.55, 0.2, -0.2, -0.52, -0.62])
 
 HAIR_STYLES = {
-    # length (in head heights), pull of gravity, curl, lift off the scalp, disorder
+    # length (in head heights), gravity, curl, lift off the scalp, disorder
     "straight": (2.3, 0.30, 0.03, 0.12, 0.05),
     "wavy": (2.1, 0.24, 0.12, 0.25, 0.08),
     "curly": (1.1, 0.05, 0.26, 0.9, 0.16),
@@ -23,7 +23,7 @@ HAIR_COLOURS += ((0.11, 0.42, 0.72), (0.1, 0.28, 0.82), (0.09, 0.05, 0.6), (0.1,
 
 
 def hair(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A bust with hundreds of single hairs, seen from the front, the side or behind."""
+    """Draws a bust with hundreds of single hairs, seen from the front, the side or behind."""
     radius = size * rng.uniform(0.15, 0.21)
     radii = np.array([radius, radius * 1.28, radius * 1.12], np.float32)
     centre = size * np.array([rng.normal(0.5, 0.07), rng.uniform(0.38, 0.48), 0.0])
@@ -51,7 +51,7 @@ def hair(rng: Rng, size: int) -> tuple[Array, Array]:
 
 
 def _hair_roots(rng: Rng, count: int, yaw: float) -> tuple[Array, Array]:
-    """Unit vectors [n, 3] to hair roots: in the head's own frame and as seen."""
+    """Draws unit vectors [n, 3] to hair roots: in the head's frame and in view."""
     roots = d.unit(rng.normal(size=(count * 3, 3)))
     limit = np.interp(roots[:, 2], SCALP_DEPTH, SCALP_LIMIT)
     roots = roots[roots[:, 1] < limit + rng.normal(0, 0.04, len(roots))][:count]
@@ -59,7 +59,7 @@ def _hair_roots(rng: Rng, count: int, yaw: float) -> tuple[Array, Array]:
 
 
 def _turn_head(vectors: Array, yaw: float) -> Array:
-    """Vectors [..., 3] of the head's own frame as seen with the head turned by yaw."""
+    """Rotates vectors [..., 3] of the head's frame by the yaw of the head."""
     c, s = np.cos(yaw), np.sin(yaw)
     return vectors @ np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
 
@@ -67,7 +67,7 @@ def _turn_head(vectors: Array, yaw: float) -> Array:
 def _hair_paths(
     rng: Rng, centre: Array, radii: Array, yaw: float, style: str
 ) -> tuple[Array, Array]:
-    """Hair curves [n, steps, 3] in pixels that fall around head and shoulders, and their layers."""
+    """Draws hair curves [n, steps, 3] in pixels that fall around head and shoulders, and layers."""
     length, gravity, curl, lift, disorder = HAIR_STYLES[style]
     roots, seen = _hair_roots(rng, 2600 if length < 2 else 2200, yaw)
     count, steps = len(roots), 26
@@ -102,7 +102,7 @@ def _hair_paths(
 
 
 def _outside(point: Array, centre: Array, radii: Array, yaw: float) -> Array:
-    """Points [n, 3] moved out of the head and shoulders, and aside from the face."""
+    """Moves points [n, 3] out of the head and shoulders, and away from the face."""
     relative = (point - centre) / radii
     distance = np.linalg.norm(relative, axis=1, keepdims=True)
     relative = relative / np.minimum(distance, 1.0).clip(0.05)
@@ -119,7 +119,7 @@ def _outside(point: Array, centre: Array, radii: Array, yaw: float) -> Array:
 
 
 def _curled(rng: Rng, paths: Array, clump: Array, amplitude: float) -> Array:
-    """Paths [n, steps, 3] wound into waves that hairs of a clump share."""
+    """Curls paths [n, steps, 3] into waves that hairs of a clump share."""
     along = np.linspace(0, 1, paths.shape[1])[None, :]
     turns = rng.uniform(1.2, 3.0) * rng.uniform(0.8, 1.2, 130)[clump][:, None]
     phase = rng.uniform(0, 2 * np.pi, 130)[clump][:, None] + rng.normal(0, 0.5, (len(paths), 1))
@@ -132,7 +132,7 @@ def _curled(rng: Rng, paths: Array, clump: Array, amplitude: float) -> Array:
 def _hair_lines(
     rng: Rng, paths: Array, layer: Array, colour: Array, light: Array
 ) -> tuple[tuple[Array, Array, Array, Array], Array]:
-    """Segments of all hairs from back to front (ends, widths, colours) and their depth."""
+    """Returns the segments of all hairs from back to front (ends, widths, colours) and depths."""
     count, steps = paths.shape[:2]
     tangent = d.unit(np.diff(paths, axis=1))
     half = d.unit(light + np.array([0.0, 0.0, 1.0]))
@@ -160,7 +160,7 @@ def _hair_lines(
 
 
 def _mass(size: int, paths: Array, keep: float) -> Array:
-    """Coverage [size, size] of the dense inside of the hair, without its loose outline."""
+    """Returns the coverage [size, size] of the dense hair, without its loose outline."""
     picked = paths[::4, : max(2, int(paths.shape[1] * keep)), :2]
     shape = d.stroke(size, picked[:, ::2], 3.0)
     return d.smoothstep(0.80, 0.97, d.blur(shape, size / 110))
@@ -169,7 +169,7 @@ def _mass(size: int, paths: Array, keep: float) -> Array:
 def _shoulders(
     canvas: Array, rng: Rng, centre: Array, radii: Array, yaw: float, skin: Array, light: Array
 ) -> None:
-    """Neck and clothed shoulders down to the lower border."""
+    """Draws neck and clothed shoulders down to the lower border."""
     size = canvas.shape[0]
     (x, y), (a, b) = centre[:2], radii[:2]
     neck = d.stroke(size, [np.array([[x, y + 0.5 * b], [x, y + 1.75 * b]])], 1.05 * a)
@@ -200,7 +200,7 @@ def _shoulders(
 
 
 def _cloth(rng: Rng, size: int) -> Array:
-    """Albedo [size, size, 3] of woven or knitted cloth: plain, striped or checked."""
+    """Draws the albedo [size, size, 3] of woven or knitted cloth: plain, striped or checked."""
     x, y = d.grid(size)
     angle = rng.uniform(-0.4, 0.4)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -230,7 +230,7 @@ def _head(
     scalp: Array,
     light: Array,
 ) -> None:
-    """The head with ears and, where it looks at us, a face."""
+    """Draws the head with ears and, if it faces the camera, a face."""
     size = canvas.shape[0]
     t = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     jaw = 1.0 - 0.26 * np.clip(np.sin(t), 0, 1) ** 2 * (1.0 if np.cos(yaw) > 0 else 0.5)
@@ -258,7 +258,7 @@ def _head(
 def _face(
     rng: Rng, albedo: Array, normals: Array, centre: Array, radii: Array, yaw: float, skin: Array
 ) -> tuple[Array, Array]:
-    """Albedo and normals with nose, eyes, brows and mouth where a head turned by yaw has them."""
+    """Adds nose, eyes, brows and mouth of a head rotated by yaw to albedo and normals."""
     size = albedo.shape[0]
 
     def spot(u, v):
@@ -345,7 +345,7 @@ FUR_POSES = {
 
 
 def fur(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A fluffy animal with dense short hairs, ears, eyes, nose and whiskers."""
+    """Draws a fluffy animal with dense short hairs, ears, eyes, nose and whiskers."""
     pose = str(rng.choice(list(FUR_POSES)))
     scale = size * rng.uniform(0.3, 0.4)
     origin = size * np.array([rng.normal(0.5, 0.05), rng.uniform(0.4, 0.5)])
@@ -364,7 +364,7 @@ def fur(rng: Rng, size: int) -> tuple[Array, Array]:
 
 
 def _ears(rng: Rng, head: Array) -> list[Array]:
-    """Two ears on a head: round, pointed or long, as parts like those of the poses."""
+    """Returns two ears, round, pointed or long, as parts like those of the poses."""
     shape = rng.integers(3)
     across, out = ((0.3, 0.3), (0.24, 0.5), (0.2, 0.75))[shape]
     lean = rng.uniform(0.15, 0.5) if shape else 0.0
@@ -379,7 +379,7 @@ def _ears(rng: Rng, head: Array) -> list[Array]:
 
 
 def _coat(rng: Rng, size: int) -> Array:
-    """Colours [size, size, 3] of a coat: plain, patched, striped or speckled."""
+    """Draws the colours [size, size, 3] of a coat: plain, patched, striped or speckled."""
     first = d.hsv(rng.uniform(0.04, 0.12), rng.uniform(0.05, 0.6), rng.uniform(0.2, 0.9))
     second = d.hsv(rng.uniform(0.04, 0.12), rng.uniform(0.0, 0.5), rng.uniform(0.12, 0.95))
     noise = d.fractal_noise(rng, (size, size), 2.0)
@@ -406,7 +406,7 @@ def _furry_part(
     length: float,
     light: Array,
 ) -> None:
-    """One ellipsoid of the animal: dark underfur, then hairs from the rim to the middle."""
+    """Draws one ellipsoid of the animal: dark underfur, then hairs from the rim to the middle."""
     size = canvas.shape[0]
     length = min(length, 0.55 * float(radii.min()))
     count = int(np.clip(radii[0] * radii[1] * 0.55, 350, 5200))
@@ -449,14 +449,14 @@ def _furry_part(
 
 
 def _scattered(size: int, row: Array, column: Array, colours: Array) -> tuple[Array, Array]:
-    """Colours [size, size, 3] put at single pixels, and where they are."""
+    """Puts colours at single pixels [size, size, 3], and returns where they are."""
     image, known = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
     image[row, column], known[row, column] = colours, 1.0
     return image, known
 
 
 def _muzzle(canvas: Array, rng: Rng, centre: Array, radii: Array, light: Array) -> None:
-    """Eyes, nose, mouth and whiskers on a furry head."""
+    """Draws eyes, nose, mouth and whiskers on a furry head."""
     size = canvas.shape[0]
     a, b = radii
     apart, eye = rng.uniform(0.34, 0.45), rng.uniform(0.09, 0.14)

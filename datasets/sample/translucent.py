@@ -1,4 +1,4 @@
-"""Subjects one sees through: lace and nets, glass, smoke."""
+"""Translucent subjects: lace and nets, glass, smoke."""
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -10,7 +10,7 @@ FINE = 3
 
 
 def lace(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A hanging cloth, doily or net of threads with many holes and some folds."""
+    """Draws a hanging cloth, doily or net of threads with many holes and some folds."""
     fine = size * FINE
     matrix = d.placement(rng, size, (0.38, 0.5), 0.5) * FINE
     round_piece = rng.random() < 0.3
@@ -41,20 +41,20 @@ def lace(rng: Rng, size: int) -> tuple[Array, Array]:
 
 
 def _cloth_edge(rng: Rng, u: Array, v: Array, warp: Array) -> Array:
-    """Distance, in object units, inside a rectangle with a scalloped lower edge."""
+    """Returns the distance, in object units, inside a rectangle with a scalloped lower edge."""
     scallops = 0.05 * np.abs(np.sin(u * rng.uniform(8, 16)))
     sides = np.minimum(rng.uniform(0.75, 1.0) - np.abs(u + 0.15 * v * rng.normal()), v + 1.0)
     return np.minimum(sides, 0.85 + scallops + 0.03 * warp - v)
 
 
 def _doily_edge(rng: Rng, u: Array, v: Array) -> Array:
-    """Distance, in object units, inside a disc with petals along its edge."""
+    """Returns the distance, in object units, inside a disc with petals along its edge."""
     petals = np.abs(np.sin(np.arctan2(v, u) * rng.integers(6, 13)))
     return 0.85 + 0.12 * petals - np.hypot(u, v)
 
 
 def _net(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
-    """Threads [H, W] of a knotted net of diamond meshes, and how high they stand."""
+    """Draws the threads [H, W] of a knotted net of diamond meshes, and their height."""
     mesh = rng.uniform(0.08, 0.2)
     wide = max(rng.uniform(0.05, 0.12) * mesh, 0.5 * pixel)
     a, b = (u + v) / mesh, (u - v) / mesh
@@ -66,7 +66,7 @@ def _net(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
 
 
 def _tulle(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
-    """A veil of very fine meshes with embroidered dots: a half-open film of threads."""
+    """Draws a veil of very fine meshes with embroidered dots: threads and height."""
     mesh = rng.uniform(2.5, 4.5) * pixel
     near = [
         np.abs(((u * c + v * s) / mesh) % 1.0 - 0.5) for c, s in ((1, 0), (0.5, 0.87), (-0.5, 0.87))
@@ -81,7 +81,7 @@ def _tulle(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
 
 
 def _crochet(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
-    """Rows of crocheted rings joined by bars."""
+    """Draws rows of crocheted rings joined by bars."""
     cell = rng.uniform(0.13, 0.24)
     x, y = (u / cell) % 1.0 - 0.5, (v / cell) % 1.0 - 0.5
     radius = np.hypot(x, y)
@@ -95,7 +95,7 @@ def _crochet(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
 
 
 def _floral(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
-    """Solid flowers on a fine hexagonal ground."""
+    """Draws solid flowers on a fine hexagonal net."""
     ground, _ = _net(rng, u * 2.2, v * 2.2, pixel * 2.0)
     gap = rng.uniform(0.35, 0.55)
     row = np.floor(v / gap)
@@ -111,7 +111,7 @@ def _floral(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
 
 
 def _doily(rng: Rng, u: Array, v: Array, pixel: float) -> tuple[Array, Array]:
-    """A round piece of crocheted lace: rings, spokes and petals about the middle."""
+    """Draws a round piece of crocheted lace: rings, spokes and petals around the centre."""
     radius, around = np.hypot(u, v), np.arctan2(v, u)
     rays = int(rng.integers(8, 15))
     rings = int(rng.integers(5, 8))
@@ -159,7 +159,7 @@ GLASS_PROFILES = {
 
 
 def glass(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A glass vessel or sphere: a see-through middle, bright rims, reflections and liquid."""
+    """Draws a glass vessel or sphere: a transparent middle, bright rims, reflections and liquid."""
     matrix = d.placement(rng, size, (0.36, 0.5), 0.25) * 2.0
     if rng.random() < 0.2:
         canvas = _glass_ball(rng, size, matrix)
@@ -170,7 +170,7 @@ def glass(rng: Rng, size: int) -> tuple[Array, Array]:
 
 
 def _surroundings(rng: Rng, tint: Array) -> Array:
-    """A blurred panorama [128, 256, 3] that a glass reflects: sky, room, windows, dark corners."""
+    """Draws the blurred panorama [128, 256, 3] that glass reflects: sky, room, windows."""
     y = np.linspace(0, 1, 128, dtype=np.float32)[:, None]
     tone = 0.78 - 0.55 * y + 0.16 * d.fractal_noise(rng, (128, 256), 1.5)
     for _ in range(int(rng.integers(2, 5))):
@@ -185,7 +185,7 @@ def _surroundings(rng: Rng, tint: Array) -> Array:
 def _skin_of_glass(
     rng: Rng, panorama: Array, normals: Array, tint: Array, thickness: float
 ) -> tuple[Array, Array]:
-    """Colour [H, W, 3] and opacity [H, W] of a glass surface by how it turns from the viewer."""
+    """Computes colour [H, W, 3] and opacity [H, W] of a glass surface from its normals."""
     turned = 1.0 - np.clip(normals[..., 2], 0.0, 1.0)
     column = (np.arctan2(normals[..., 0], normals[..., 2] + 0.3) / (2 * np.pi) + 0.5) * 255
     row = np.clip(normals[..., 1] * 0.5 + 0.45, 0, 0.98) * 127
@@ -199,7 +199,7 @@ def _skin_of_glass(
 
 
 def _glass_ball(rng: Rng, size: int, matrix: Array) -> Array:
-    """Canvas [2 size, 2 size, 4] with a ball of glass or a soap bubble."""
+    """Draws a glass ball or a soap bubble on a canvas [2 size, 2 size, 4]."""
     u, v = d.to_object(matrix, 2 * size)
     inside = np.clip(1.0 - u * u - v * v, 0.0, 1.0)
     normals = d.unit(np.stack([u, v, np.sqrt(inside)], -1).astype(np.float32))
@@ -216,7 +216,7 @@ def _glass_ball(rng: Rng, size: int, matrix: Array) -> Array:
 
 
 def _vessel(rng: Rng, size: int, matrix: Array, profile: Array) -> Array:
-    """Canvas [2 size, 2 size, 4] with a glass of revolution: back wall, liquid, front wall, rim."""
+    """Draws a vessel on a canvas [2 size, 2 size, 4]: back wall, liquid, front wall, rim."""
     fine, scale = 2 * size, np.hypot(*matrix[:, 0])
     u, v = d.to_object(matrix, fine)
     profile = profile * [1.0, rng.uniform(0.85, 1.15)]
@@ -252,7 +252,7 @@ def _vessel(rng: Rng, size: int, matrix: Array, profile: Array) -> Array:
 def _wall(
     curve: PchipInterpolator, u: Array, height: Array, tilt: float
 ) -> tuple[Array, Array, Array]:
-    """Sideways position -1..1, height and radius of the wall met at each pixel."""
+    """Returns the horizontal position -1..1, height and radius of the wall at each pixel."""
     reached, table = height, curve(np.linspace(0, 2, 512)).astype(np.float32)
     for _ in range(3):
         radius = table[np.clip(reached * 255.5, 0, 511).astype(np.int32)]
@@ -262,7 +262,7 @@ def _wall(
 
 
 def _inside(u: Array, radius: Array, height: Array, top: float, end: float, scale: float) -> Array:
-    """Coverage of the wall between two heights."""
+    """Returns the coverage of the wall between two heights."""
     edge = np.minimum(radius - np.abs(u), np.minimum(height - top, end - height))
     return np.clip(edge * scale + 0.5, 0.0, 1.0)
 
@@ -276,7 +276,7 @@ def _liquid(
     place: tuple[Array, Array],
     tilt: float,
 ) -> None:
-    """A coloured drink between two heights of a vessel, with its surface."""
+    """Draws a coloured liquid between two heights of a vessel, with its surface."""
     scale = np.hypot(*matrix[:, 0])
     u, v = place
     colour = d.hsv(
@@ -298,7 +298,7 @@ def _liquid(
 
 
 def smoke(rng: Rng, size: int) -> tuple[Array, Array]:
-    """A plume, cloud or wisps of smoke or steam: turbulent density lit from one side."""
+    """Draws a plume, cloud or wisps of smoke or steam: turbulent density lit from one side."""
     x, y = d.grid(size)
     shift = [d.fractal_noise(rng, (size, size), 1.9, 3.0) for _ in range(2)]
     strength = size * rng.uniform(0.02, 0.04)
@@ -324,7 +324,7 @@ def smoke(rng: Rng, size: int) -> tuple[Array, Array]:
 
 
 def _plume(rng: Rng, size: int, x: Array, y: Array) -> Array:
-    """Density of a column that rises from the lower border, widens and leans."""
+    """Returns the density of a column that rises from the lower border, widens and leans."""
     rise = np.clip(1.05 - y / size, 0.0, 1.2)
     middle = size * (rng.normal(0.5, 0.08) + rng.normal(0, 0.2) * rise**1.5)
     middle = middle + 0.05 * size * np.sin(rise * rng.uniform(5, 9) + rng.uniform(0, 6))
@@ -335,7 +335,7 @@ def _plume(rng: Rng, size: int, x: Array, y: Array) -> Array:
 
 
 def _cloud(rng: Rng, size: int, x: Array, y: Array) -> Array:
-    """Density of a rolling cloud made of several puffs."""
+    """Returns the density of a rolling cloud made of several puffs."""
     density = np.zeros_like(x)
     for _ in range(int(rng.integers(6, 12))):
         cx, cy = size * np.clip(rng.normal([0.5, 0.52], [0.2, 0.13]), 0.1, 0.9)
@@ -346,7 +346,7 @@ def _cloud(rng: Rng, size: int, x: Array, y: Array) -> Array:
 
 
 def _wisps(rng: Rng, size: int, x: Array, y: Array) -> Array:
-    """Density of thin curling sheets, as from incense."""
+    """Returns the density of thin curling sheets, as of incense."""
     noise = d.sample(d.fractal_noise(rng, (size, size), 2.4, 3.0, (2.0, 1.0)), x, y)
     ridges = np.exp(-((noise / rng.uniform(0.12, 0.3)) ** 2))
     second = d.sample(d.fractal_noise(rng, (size, size), 2.3, 3.0, (2.0, 1.0)), x, y)
