@@ -1,4 +1,4 @@
-"""Configs: read from recipes and workdirs, overridden from the command line."""
+"""Configs: recipes start from the defaults, the command line overrides, a workdir keeps them."""
 
 from __future__ import annotations
 
@@ -17,109 +17,130 @@ from matting_jax.choices import one_of
 def defaults() -> ConfigDict:
     """Returns every field that general code reads, with the default of most recipes.
 
-    A recipe adds the fields that only its network, task and crop rule read, in `model`, `task`,
-    `synthesis`, `data.crop` and `test_time`, and changes what its paper says.
+    A recipe changes what its paper says. It adds the fields that only its network, task or crop
+    rule reads, in `model`, `task`, `synthesis`, `data.crop` and `test_time`. Source of
+    docs/configuration.md.
     """
     config = ConfigDict()
     config.name = ""  # network, a name of matting_jax.models.NETWORKS
     config.seed = 0  # seed of initial weights, data order and augmentation
     config.steps = 100_000  # optimizer steps
     config.batch_size = 16  # samples per step, over all devices
-    config.accumulate = 1  # micro-batches per step: gradient accumulation, saves memory
+    config.accumulate = 1  # gradient accumulation: micro-batches per step, to save memory
     config.compute_dtype = "float32"  # "float32", or "bfloat16" on accelerators
-    config.synchronise_statistics = True  # batch statistics over all devices
-    config.freeze_statistics = False  # keep the running statistics, for fine-tuning
-    config.ema_decay = 0.0  # decay of the moving average of the parameters; 0: none is kept
-    config.model = ConfigDict()  # keywords of the network
-
-    config.init = ConfigDict()
-    config.init.checkpoint = ""  # official file or workdir to start from
-    config.init.backbone = ""  # official file of the backbone only to start from
-    config.init.model = ConfigDict()  # keywords in which the network of init.checkpoint differs
-
-    config.task = ConfigDict()
-    config.task.name = ""  # a file of matting_jax/tasks
-    config.synthesis = ConfigDict()  # probabilities and ranges of the augmentation
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"  # "sgd", "adam" or "adamw"
-    config.optimizer.learning_rate = 0.01  # peak learning rate
-    config.optimizer.momentum = 0.9  # sgd
-    config.optimizer.b1 = 0.9  # adam, adamw
-    config.optimizer.b2 = 0.999  # adam, adamw
-    config.optimizer.eps = 1e-8  # adam, adamw
-    config.optimizer.weight_decay = 0.0  # decoupled for adamw, added to the gradient otherwise
-    config.optimizer.decay = "all"  # "all" parameters, or "kernels" without biases and scales
-    config.optimizer.clip_norm = 0.0  # maximum global gradient norm; 0: not clipped
-    config.optimizer.clip_moving = 0.0  # the same as a multiple of its moving mean, as in GCA
-    config.optimizer.module_rates = ConfigDict()  # learning rate factor by module; 0 freezes it
-
-    config.optimizer.schedule = ConfigDict()
-    config.optimizer.schedule.name = "constant"  # "constant", "step", "poly" or "cosine"
-    config.optimizer.schedule.warmup_steps = 0  # warm-up steps, part of config.steps
-    config.optimizer.schedule.warmup_from = 0.0  # rate at which warm-up starts, as a fraction
-    config.optimizer.schedule.first_step = 0  # 1: the first step has the rate of the second
-    config.optimizer.schedule.step_every = 0  # step: steps between two changes of the rate
-    config.optimizer.schedule.step_factor = 0.1  # step: factor of each change
-    config.optimizer.schedule.power = 0.9  # poly: exponent
-
-    config.data = ConfigDict()
-    config.data.directory = ""  # where TFDS keeps its data; "": its own default
-    config.data.cache = ""  # where file checks, colours and copies are kept; "": ~/.cache
-    config.data.workers = 8  # threads that read and crop images
-    config.data.skip_bad = False  # skip files that cannot be used
-    config.data.foreground_colours = "estimate"  # "estimate" foreground colours, or "as_is"
-    config.data.keep_decoded = False  # keep decoded images in memory
-
-    config.data.train = ConfigDict()
-    config.data.train.dataset = ""  # data set by name, built by TFDS
-    config.data.train.split = "train"  # split of the data set
-    config.data.train.background_dataset = ""  # data set of backgrounds
-    config.data.train.background_split = "train"  # split of that data set
-    config.data.train.foregrounds = ""  # folder with image/ and alpha/, or of RGBA files
-    config.data.train.backgrounds = ""  # folder of background images
-    config.data.train.images = ""  # folder of real photos: image/ and alpha/
-    config.data.train.photos = ""  # folder of photos without alpha
-    config.data.train.list = ""  # list file of PaddleSeg
-    config.data.train.root = ""  # folder that its paths are relative to; "": the list's own
-    config.data.train.separator = " "  # between the columns of the list
-    config.data.train.combine = 0.0  # probability of a second foreground behind the first
-
-    config.data.test = ConfigDict()
-    config.data.test.dataset = ""  # data set by name, built by TFDS
-    config.data.test.split = "test"  # split of the data set
-    config.data.test.background_dataset = ""  # data set of backgrounds
-    config.data.test.background_split = "valid"  # split of that data set
-    config.data.test.images = ""  # folder with image/ and alpha/, and trimap/ or background/
-    config.data.test.list = ""  # list file of PaddleSeg
-    config.data.test.root = ""  # folder that its paths are relative to; "": the list's own
-    config.data.test.separator = " "  # between the columns of the list
-    config.data.test.trimap_distance = -1  # px around soft alpha for trimaps; -1: none are made
-
-    config.data.crop = ConfigDict()
-    config.data.crop.size = 512  # height of the crops, px
-    config.data.crop.width = 0  # width of the crops, px; 0: as their height
-    config.data.crop.around = "anywhere"  # "anywhere", or around "foreground" or "unknown" pixels
-
-    config.test_time = ConfigDict()  # options of the network's test-time rule
-
+    config.synchronise_statistics = True  # compute batch statistics over all devices
+    config.freeze_statistics = False  # keep the running statistics of BatchNorm, for fine-tuning
+    # decay of the moving average of the parameters, which is then evaluated and saved too; 0: none
+    config.ema_decay = 0.0
     config.log_every = 100  # steps between two log lines; 0: never
     config.evaluate_every = 5000  # steps between two evaluations; 0: never
     config.save_every = 1000  # steps between two checkpoints; 0: only at the end
     config.preview_images = 6  # test images in a preview
     config.allocator = True  # on CPU: keep freed memory, steps are up to a third faster
     config.compilation_cache = "~/.cache/matting_jax/xla"  # folder of compiled programs; "": none
+
+    # Keywords of the network.
+    config.model = ConfigDict()
+
+    # Weights to start from.
+    config.init = ConfigDict()
+    config.init.checkpoint = ""  # official checkpoint or workdir of the network
+    config.init.backbone = ""  # official checkpoint of only the backbone
+    config.init.model = ConfigDict()  # keywords in which the network of `checkpoint` differs
+
+    # What the network learns.
+    config.task = ConfigDict()
+    config.task.name = ""  # a file of matting_jax/tasks
+
+    # Composition and augmentation on the device.
+    config.synthesis = ConfigDict()
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "sgd"  # "sgd", "adam" or "adamw"
+    config.optimizer.learning_rate = 0.01  # peak learning rate
+    config.optimizer.momentum = 0.9  # sgd: momentum
+    config.optimizer.b1 = 0.9  # adam, adamw: decay of the mean gradient
+    config.optimizer.b2 = 0.999  # adam, adamw: decay of the mean squared gradient
+    config.optimizer.eps = 1e-8  # adam, adamw: added to the root of the mean squared gradient
+    # weight decay: decoupled for adamw, added to the gradient otherwise
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.decay = "all"  # weight decay of "all" parameters, or of "kernels" only
+    config.optimizer.clip_norm = 0.0  # maximum global norm of the gradient; 0: not clipped
+    # maximum global norm as a multiple of its moving mean, as in GCA; 0: not clipped
+    config.optimizer.clip_moving = 0.0
+    # learning rate factor of each top-level module; 0 freezes it
+    config.optimizer.module_rates = ConfigDict()
+
+    # The learning rate over the steps.
+    config.optimizer.schedule = ConfigDict()
+    config.optimizer.schedule.name = "constant"  # "constant", "step", "poly" or "cosine"
+    config.optimizer.schedule.warmup_steps = 0  # warm-up steps, counted in config.steps
+    # fraction of the rate from which warm-up rises exponentially; 0: it rises linearly from zero
+    config.optimizer.schedule.warmup_from = 0.0
+    config.optimizer.schedule.first_step = 0  # 1: the first step has the rate of the second
+    config.optimizer.schedule.step_every = 0  # step: steps between two changes of the rate
+    config.optimizer.schedule.step_factor = 0.1  # step: factor of each change
+    config.optimizer.schedule.power = 0.9  # poly: exponent
+
+    # Data, read and cropped on the host.
+    config.data = ConfigDict()
+    config.data.directory = ""  # folder of prepared TFDS data sets; "": the default of TFDS
+    # folder of file checks, estimated colours and denoised copies; "": ~/.cache/matting_jax
+    config.data.cache = ""
+    config.data.workers = 8  # threads that read and crop images
+    config.data.skip_bad = False  # skip files that cannot be used instead of raising an error
+    # colours of foregrounds that come as photo and alpha: "estimate", or "as_is" in the photo
+    config.data.foreground_colours = "estimate"
+    config.data.keep_decoded = False  # keep decoded images in memory, if they fit
+
+    # Training data: a data set, folders, or a list file.
+    config.data.train = ConfigDict()
+    config.data.train.dataset = ""  # name of a data set of docs/data.md
+    config.data.train.split = "train"  # split of the data set
+    config.data.train.background_dataset = ""  # data set of backgrounds, if `dataset` has none
+    config.data.train.background_split = "train"  # split of the data set of backgrounds
+    config.data.train.foregrounds = ""  # folder with image/ and alpha/, or of RGBA files
+    config.data.train.backgrounds = ""  # folder of backgrounds, with its subfolders
+    config.data.train.images = ""  # folder of real photos with image/ and alpha/
+    config.data.train.photos = ""  # folder of unlabelled photos for SOC, with its subfolders
+    config.data.train.list = ""  # list file of PaddleSeg: foreground [background] [trimap]
+    config.data.train.root = ""  # folder of the list's relative paths; "": that of the list
+    config.data.train.separator = " "  # separator of the list's columns
+    config.data.train.combine = 0.0  # probability of a second foreground behind the first
+
+    # Test data: a data set, a folder, or a list file.
+    config.data.test = ConfigDict()
+    config.data.test.dataset = ""  # name of a data set of docs/data.md
+    config.data.test.split = "test"  # split of the data set
+    config.data.test.background_dataset = ""  # data set of backgrounds, if `dataset` has none
+    config.data.test.background_split = "valid"  # split of the data set of backgrounds
+    # folder with image/ and alpha/, and trimap/ or background/ if the network needs them
+    config.data.test.images = ""
+    config.data.test.list = ""  # list file of PaddleSeg: foreground [background] [trimap]
+    config.data.test.root = ""  # folder of the list's relative paths; "": that of the list
+    config.data.test.separator = " "  # separator of the list's columns
+    # px from soft alpha to the edge of the trimaps made where the data has none; -1: none is made
+    config.data.test.trimap_distance = -1
+
+    # Crops of the training images. A recipe adds the field of its crop rule.
+    config.data.crop = ConfigDict()
+    config.data.crop.size = 512  # height of the crops, px
+    config.data.crop.width = 0  # width of the crops, px; 0: equal to the height
+    config.data.crop.around = "anywhere"  # "anywhere", or around "foreground" or "unknown" pixels
+
+    # Options of the network's test-time rule.
+    config.test_time = ConfigDict()
     return config
 
 
 def split_variant(spec: str) -> tuple[Path, str]:
-    """FILE and VARIANT of FILE:VARIANT."""
+    """Returns FILE and VARIANT of FILE:VARIANT."""
     path, _, variant = spec.partition(":")
     return Path(path), variant
 
 
 def load_config(path: Path, variant: str) -> ConfigDict:
-    """Returns what `get_config` of a config file returns for a variant, completed."""
+    """Returns `get_config()` of a recipe for a variant, with defaults for fields that it lacks."""
     if not path.is_file():
         others = [str(other) for other in (path.parent or Path()).glob("*.py")]
         if others:
@@ -132,79 +153,93 @@ def load_config(path: Path, variant: str) -> ConfigDict:
         return complete(module.get_config())
     variants = getattr(module, "VARIANTS", ())
     if not variants:
-        raise ValueError(f"{path} has no variants: leave out :{variant}")
+        raise ValueError(f"{path} has no variants: omit :{variant}")
     return complete(module.get_config(one_of(variant, variants, f"variant of {path}")))
 
 
-def complete(config: ConfigDict) -> ConfigDict:
-    """Adds the fields of `defaults()` that a config lacks, and returns it."""
-
-    def fill(group: ConfigDict, default: ConfigDict) -> None:
-        for name, value in default.items():
-            if name not in group:
-                group[name] = value
-            elif isinstance(value, ConfigDict):
-                fill(group[name], value)
-
-    with config.unlocked():
-        fill(config, defaults())
-    return config
-
-
-def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """`config` with the fields that the command line sets."""
-    fields = flat(config)
-    last = {}  # of a field that is set twice the last value counts; of tuples absl joins them
-    for argument in overrides:
-        name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
-        last[one_of(name.removeprefix("config."), fields, "field of the config")] = argument
-    arguments = ["launch.py", *last.values()]
-    parsed = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=arguments)
-    try:
-        parsed(arguments)
-    except flags.Error as error:
-        raise ValueError(f"{error} (set a field by --config.FIELD=VALUE)") from error
-    for name in last:
-        check_tuple(name, flat(config)[name], fields[name])
-    return parsed.config
-
-
-def check_tuple(name: str, value: Any, default: Any) -> None:
-    """Raise ValueError where a field that holds a tuple of numbers was given something else.
-
-    A tuple of one number stands for a list of any length, and so does one of pairs.
-    """
-    if not isinstance(default, tuple) or any(isinstance(x, tuple) for x in default):
-        return
-    if str in map(type, value) or len(value) != len(default) and len(default) > 1:
-        raise ValueError(f"--config.{name} takes {len(default)} numbers, as {default}")
-
-
 def read_config(workdir: Path) -> ConfigDict:
-    """Returns the config of the run in `workdir`, completed where an older run saved fewer fields.
+    """Returns the config of the run in `workdir`, with defaults for fields that an older run lacks.
 
     Raises FileNotFoundError if `workdir` holds no run.
     """
     path = Path(workdir) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
-    return complete(ConfigDict(with_tuples(json.loads(path.read_text()))))
+        raise FileNotFoundError(f"{workdir} is not a workdir: it has no config.json")
+    return complete(ConfigDict(restore_tuples(json.loads(path.read_text()))))
 
 
-def with_tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that they were in the config."""
+def restore_tuples(value: Any) -> Any:
+    """Returns `value` of a JSON file with tuples in place of lists, as configs have them."""
     if isinstance(value, dict):
-        return {name: with_tuples(x) for name, x in value.items()}
-    return tuple(with_tuples(x) for x in value) if isinstance(value, list) else value
+        return {name: restore_tuples(x) for name, x in value.items()}
+    if isinstance(value, list):
+        return tuple(restore_tuples(x) for x in value)
+    return value
 
 
-def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """{dotted field: value} of a config."""
+def complete(config: ConfigDict) -> ConfigDict:
+    """Adds the fields of `defaults()` that `config` lacks, and returns it."""
+    with config.unlocked():
+        add_missing(config, defaults())
+    return config
+
+
+def add_missing(group: ConfigDict, other: ConfigDict) -> None:
+    """Adds the fields of `other` that `group` lacks, at any depth."""
+    for name, value in other.items():
+        if name not in group:
+            group[name] = value
+        elif isinstance(value, ConfigDict):
+            add_missing(group[name], value)
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
+    """Returns `config` with the fields that the command line sets.
+
+    Args:
+        config: the config to change, whose fields are the valid ones.
+        arguments: --config.FIELD=VALUE or --[no]config.FIELD; the last one of a field counts.
+
+    Raises:
+        ValueError: a field does not exist, or its value has the wrong type.
+    """
+    fields = flatten(config)
+    last = {}  # absl would join the values of a tuple that is set twice
+    for argument in arguments:
+        name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
+        last[one_of(name.removeprefix("config."), fields, "field of the config")] = argument
+    command = ["launch.py", *last.values()]
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=command)
+    try:
+        parsed(command)
+    except flags.Error as error:
+        raise ValueError(f"{error} (set a field by --config.FIELD=VALUE)") from error
+    changed = flatten(parsed.config)
+    for name in last:
+        if isinstance(fields[name], tuple):
+            check_tuple(name, changed[name], fields[name])
+    return parsed.config
+
+
+def check_tuple(name: str, value: tuple, default: tuple) -> None:
+    """Raises ValueError if `value` holds strings, or replaces a pair of numbers by no pair.
+
+    Tuples of other lengths, and those of pairs, are lists of any length.
+    """
+    if any(isinstance(x, str) for x in value):
+        raise ValueError(f"--config.{name} takes numbers, like {default}, got {value}")
+    is_pair = len(default) == 2 and not any(isinstance(x, tuple) for x in default)
+    if is_pair and len(value) != 2:
+        raise ValueError(f"--config.{name} takes 2 numbers, like {default}, got {value}")
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Returns {dotted field: value} of a config."""
     fields = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict):
-            fields |= flat(value, f"{prefix}{name}.")
+            fields |= flatten(value, f"{prefix}{name}.")
         else:
             fields[prefix + name] = value
     return fields

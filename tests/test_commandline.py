@@ -7,7 +7,7 @@ import pytest
 
 from matting_jax import commandline
 from matting_jax.commandline import main, parse
-from matting_jax.config import flat, load_config
+from matting_jax.config import flatten, load_config
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET, MODNET_SOC, ROOT
 from tests.tiny import tiny_config
@@ -60,7 +60,7 @@ def parsed(*arguments):
         ([BASE, "--checkpoint=x.pth"], ["--checkpoint"]),
         ([BASE, "stray"], ["'stray'"]),
         ([], ["--config", "--workdir"]),
-        (["--workdir=nowhere"], ["nowhere", "is no workdir"]),
+        (["--workdir=nowhere"], ["nowhere", "is not a workdir"]),
     ],
 )
 def test_wrong_argument_is_answered_in_one_line_with_the_nearest_choice(
@@ -197,8 +197,8 @@ def test_override_reaches_the_config(arguments, field, expected):
 
 
 def test_overrides_leave_all_other_fields(monkeypatch):
-    plain = flat(parsed(BASE).config)
-    changed = flat(parsed("--config.seed=17", BASE, "--config.steps=9").config)
+    plain = flatten(parsed(BASE).config)
+    changed = flatten(parsed("--config.seed=17", BASE, "--config.steps=9").config)
     assert {name for name in plain if plain[name] != changed[name]} == {"seed", "steps"}
 
 
@@ -236,7 +236,7 @@ def test_config_comes_from_the_workdir_with_overrides(tmp_path):
     claim(tmp_path, config)
     values = parsed("--mode=evaluate", f"--workdir={tmp_path}", "--config.data.workers=1")
     config.data.workers = 1
-    assert flat(values.config) == flat(config)
+    assert flatten(values.config) == flatten(config)
 
 
 def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):

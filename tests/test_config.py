@@ -6,8 +6,9 @@ import shutil
 import pytest
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults, flat, load_config, read_config
+from matting_jax.config import defaults, flatten, load_config, read_config
 from matting_jax.workdir.claim import claim
+from tests.configuration_page import PAGE, comments_of, page
 from tests.helpers import CONFIGS, ROOT
 
 # config.json of runs that were started before `defaults()` existed: RECIPE_VARIANT.json.
@@ -30,8 +31,8 @@ def test_config_of_an_older_run_is_completed(file, tmp_path):
     place(file, tmp_path)
     saved = json.loads(file.read_text())
     config = read_config(tmp_path)
-    assert flat(config) == flat(recipe_of(file))
-    assert flat(ConfigDict(saved)).keys() < flat(config).keys()
+    assert flatten(config) == flatten(recipe_of(file))
+    assert flatten(ConfigDict(saved)).keys() < flatten(config).keys()
 
 
 @pytest.mark.parametrize("file", OLD, ids=lambda file: file.stem)
@@ -61,4 +62,15 @@ def test_recipe_without_some_fields_is_completed(tmp_path):
     )
     expected = defaults()
     expected.name, expected.data.workers = "modnet", 2
-    assert flat(load_config(path, "")) == flat(expected)
+    assert flatten(load_config(path, "")) == flatten(expected)
+
+
+def test_every_default_has_a_comment_and_a_row_on_the_page():
+    comments, text = comments_of(defaults), PAGE.read_text()
+    for field in flatten(defaults()):
+        assert comments[field]
+        assert f"| `{field}` |" in text
+
+
+def test_page_of_the_configuration_is_up_to_date():
+    assert PAGE.read_text() == page(), "run python -m tests.configuration_page"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from matting_jax.commandline import main
-from matting_jax.config import flat, load_config, read_config, split_variant
+from matting_jax.config import flatten, load_config, read_config, split_variant
 from matting_jax.convert.files import write_state_dict
 from tests.datasets.layouts.by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
@@ -60,7 +60,7 @@ def fitting(words: list[str], flags: list[str]) -> list[str]:
         config = load_config(*split_variant(words[words.index("--config") + 1]))
     else:
         config = read_config(Path(words[words.index("--workdir") + 1]))
-    fields = flat(config)
+    fields = flatten(config)
     return [x for x in flags if x.partition("=")[0].removeprefix("--config.") in fields]
 
 

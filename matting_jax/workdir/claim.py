@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import flat, read_config
+from matting_jax.config import flatten, read_config
 from matting_jax.files import written_whole
 
 # Fields that change what a run costs, what it shows, and how long it goes on; the schedules that
@@ -34,7 +34,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     """
     path = workdir / "config.json"
     if path.exists():
-        old, new = flat(read_config(workdir)), flat(config)
+        old, new = flatten(read_config(workdir)), flatten(config)
         differing = [
             f"{field} is {old.get(field)!r} there, {new.get(field)!r} here"
             for field in sorted(old.keys() | new.keys())

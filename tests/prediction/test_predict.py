@@ -723,7 +723,7 @@ def test_wrong_chain_is_answered_in_a_sentence(
         (f"--trimap_from={tmp_path / 'gca'}",): "gca makes no trimap: take one that needs nothing",
         (f"--trimap_from={second}",): "tiny_trimap makes no trimap",
         (f"--trimap_from={tmp_path / 'streets'}",): "tells other classes apart than those of a",
-        (f"--trimap_from={tmp_path}",): "is no workdir",
+        (f"--trimap_from={tmp_path}",): "is not a workdir",
         (f"--trimap_from={workdir}", "--trimap_head=semantic"): "head of tiny that makes a trimap",
         (f"--trimap_from={workdir}", "--trimap_sure=0.2"): "sure must be from 0.5 to 1",
         ("--trimap_margin=0.1",): "--trimap_margin is for --trimap_from WORKDIR",
