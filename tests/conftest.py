@@ -5,11 +5,11 @@ import os
 import jax
 import pytest
 
-from matting_jax import models
+from matting_jax.models import NETWORKS
 from matting_jax.training.train import train
 from tests.goldens import synth
 from tests.helpers import GOLDENS, compiled_quickly, draw_images, on_folders
-from tests.tiny import register_tiny, tiny_config
+from tests.tiny import TINY, register_tiny, tiny_config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,8 +35,8 @@ def freed_after_each_file():
 def tiny():
     register_tiny()
     yield "tiny"
-    for name in ("tiny", "tiny_trimap", "tiny_background"):
-        del models.NETWORKS[name]
+    for name in TINY:
+        del NETWORKS[name]
 
 
 @pytest.fixture(scope="session")

@@ -343,3 +343,19 @@ def merged_by_hand(foreground, alpha, background):
                 value = a * int(foreground[y, x, c]) + (1 - a) * int(behind[y, x, c])
                 merged[y, x, c] = int(value)
     return merged
+
+
+def run_rule(predict, outputs=None, **images):
+    """Runs a test-time rule on one photo, without its network: result [H, W, C], {head: inputs}.
+
+    `outputs` {head: [1, h, w, C]} are those of the network. A missing head is the first channel of
+    the photo that the network gets.
+    """
+    passes = {}
+
+    def apply(head, **inputs):
+        passes[head] = inputs
+        return (outputs or {}).get(head, inputs["image"][..., :1])
+
+    stacks = {name: x[None] if isinstance(x, np.ndarray) else x for name, x in images.items()}
+    return predict(apply, **stacks)[0], passes

@@ -8,15 +8,15 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from matting_jax import models
 from matting_jax.config import load_config
 from matting_jax.convert import modnet as modnet_names
-from matting_jax.image.geometry import pad_to_multiple, upsample
-from matting_jax.models import modnet
+from matting_jax.image.geometry import upsample
+from matting_jax.models import NETWORKS, gca, modnet
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.norms import BatchNorm, instance_norm
 from matting_jax.models.layers.spectral import SpectralConv
+from matting_jax.models.network import Network
 from tests.helpers import CONFIGS, MODNET, MODNET_SOC, on_folders
 
 
@@ -116,39 +116,33 @@ class TinyBackground(nn.Module):
         return {"alpha": jnp.clip(gain * difference, 0, 1)}
 
 
-def as_they_are(model, image, background):
-    return {"image": image[None], "background": background[None]}
+def predict_background(apply, image, background, *, model):
+    return apply("alpha", image=image, background=background)
 
 
-def pad(model, image, trimap):
-    padded = {"image": image, "trimap": trimap}
-    return {name: pad_to_multiple(x, 32)[None] for name, x in padded.items()}
-
-
-def crop(model, alpha, height, width):
-    return alpha[0, :height, :width, 0]
+TINY = {
+    "tiny": Network(Tiny, modnet.predict),
+    "tiny_trimap": Network(TinyTrimap, gca.predict),
+    "tiny_background": Network(TinyBackground, predict_background, batch_norm=False),
+}
 
 
 def register_tiny() -> None:
-    """Make the tiny networks like those of the library, with files of names for their
-    checkpoints."""
-    register("tiny", Tiny, modnet.prepare, modnet.restore)
-    register("tiny_trimap", TinyTrimap, pad, crop)
-    register("tiny_background", TinyBackground, as_they_are, crop)
+    """Adds the tiny networks to those of the library."""
+    for name, network in TINY.items():
+        register(name, network)
 
 
-def register(name: str, network_class: type, prepare: Any, restore: Any) -> None:
-    network = ModuleType(f"matting_jax.models.{name}")
+def register(name: str, network: Network) -> None:
+    """Adds a network to those of the library, with a file of names for its checkpoints."""
+    NETWORKS[name] = network
     names = ModuleType(f"matting_jax.convert.{name}")
-    setattr(network, network_class.__name__, network_class)
-    network.prepare, network.restore = prepare, restore
     names.PREFIX, names.CONSTANTS = "module.", {}
     names.official_names = lambda path: [modnet_names.dotted(path)]
     names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
     names.is_backbone = modnet_names.is_backbone
     names.backbone_tensors = modnet_names.backbone_tensors
-    sys.modules |= {module.__name__: module for module in (network, names)}
-    models.NETWORKS[name] = network_class.__name__
+    sys.modules[names.__name__] = names
 
 
 def tiny_config():

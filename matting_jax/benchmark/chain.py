@@ -1,4 +1,4 @@
-"""How well a network makes the trimaps of another: the measurement behind `trimap_from.RULES`.
+"""Measures how well a network makes the trimaps of another; its trimap rule rests on it.
 
     python -m matting_jax.benchmark.chain FIRST SECOND
         [--heads NAME ...] [--sure ...] [--margin ...]
@@ -23,10 +23,9 @@ import matting_jax as mj
 from matting_jax.config import read_config
 from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images
-from matting_jax.image.geometry import resize_bilinear
 from matting_jax.prediction.load import first_network
 from matting_jax.prediction.matter import Matter
-from matting_jax.prediction.trimap_from import RULES, known, trimap
+from matting_jax.prediction.trimap_from import make_trimap, rule_of
 
 
 def main(arguments: list[str]) -> None:
@@ -45,17 +44,21 @@ def main(arguments: list[str]) -> None:
     variables = load_checkpoint(config.name, flags.second, **config.model)
     second = Matter(config.name, variables, test_time=config.test_time, **config.model)
 
-    if first.result == "alpha":
+    if first.network.output == "alpha":
         alone = [mean_error(first(x.image), x) for x in images]
         print(f"alpha of {first.name} itself: MAD {np.mean(alone):.4f}")
     true = [mean_error(second(x.image, trimap=x.trimap), x) for x in images]
     unknown = np.mean([np.mean(x.trimap == 128) for x in images])
     print(f"{second.name} with trimaps of the true alpha: MAD {np.mean(true):.4f}, {unknown:.1%}")
     print("head       sure   margin   unknown   soft pixels in it   known and wrong   MAD")
-    for head in flags.heads or [RULES[first.name].head]:
-        maps = [known(first.name, head, whole_head(first, x.image, head)) for x in images]
+    for head in flags.heads or [rule_of(first.name).head]:
+        outputs = [first.output(x.image, head) for x in images]
         for sure, margin in product(flags.sure, flags.margin):
-            made = [trimap(*both, sure, margin) for both in maps]
+            rule = rule_of(first.name, {"head": head, "sure": sure, "margin": margin})
+            made = [
+                make_trimap(rule, output, *x.image.shape[:2])
+                for output, x in zip(outputs, images, strict=True)
+            ]
             rows = [row(second, *pair) for pair in zip(images, made, strict=True)]
             unknown, soft, wrong, error = np.nanmean(rows, axis=0)
             print(
@@ -63,14 +66,6 @@ def main(arguments: list[str]) -> None:
                 f"{wrong:<17.1%} {error:.4f}",
                 flush=True,
             )
-
-
-def whole_head(first: Matter, photo: np.ndarray, head: str) -> np.ndarray:
-    """The output [H, W, C] of the first network at the photo's size."""
-    if head not in ("alpha", first.result):
-        return resize_bilinear(first.one_head(first.images(photo), head), *photo.shape[:2])
-    output = first(photo)
-    return output[..., None] if output.ndim == 2 else output
 
 
 def row(second: Matter, image: EvaluationImage, made: np.ndarray) -> list[float]:

@@ -44,7 +44,7 @@ def measure(size: str, results: multiprocessing.SimpleQueue) -> None:
     import numpy as np
 
     import matting_jax as mj
-    from matting_jax.models.gca import prepare
+    from matting_jax.image.geometry import pad_to_multiple
 
     width, height = map(int, size.split("x"))
     rng = np.random.default_rng(0)
@@ -54,7 +54,8 @@ def measure(size: str, results: multiprocessing.SimpleQueue) -> None:
     trimap = np.where(radius < 0.2, 1, np.where(radius < 0.3, 0.5, 0)).astype(np.float32)
 
     model = mj.create_model("gca")
-    inputs = prepare(model, photo, trimap)
+    padded = {"image": photo, "trimap": trimap}
+    inputs = {name: pad_to_multiple(x[None], 32) for name, x in padded.items()}
     shapes = jax.eval_shape(model.init, jax.random.key(0), **mj.models.example_inputs(model))
     # Random draws of all weights would take longer to compile than the network.
     weights = jax.tree.map(lambda x: 0.01 * rng.standard_normal(x.shape, np.float32) ** 2, shapes)

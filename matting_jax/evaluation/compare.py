@@ -14,7 +14,7 @@ from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.evaluation.measure import check_output, measure
 from matting_jax.evaluation.scores import Case
 from matting_jax.metrics.conventions import CONVENTIONS
-from matting_jax.prediction.matter import as_float_trimap
+from matting_jax.prediction.inputs import as_float_trimap
 
 
 def compare(

@@ -20,8 +20,9 @@ from matting_jax.evaluation.scores import Case, write_csv
 from matting_jax.files import folder_written_whole
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.models import create_model, input_names
+from matting_jax.prediction.inputs import as_float_trimap
 from matting_jax.prediction.load import first_network
-from matting_jax.prediction.matter import Matter, as_float_trimap
+from matting_jax.prediction.matter import Matter
 from matting_jax.tasks import find_task
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +105,10 @@ def enlarge_nearest(x: Array, factor: int) -> Array:
 
 
 def area_weights(old: int, new: int) -> sparse.csr_array:
-    """[new, old] matrix whose row i averages the samples floor(i r) .. ceil((i + 1) r) - 1,
-    r = old / new: adaptive average pooling."""
+    """Returns the matrix [new, old] of adaptive average pooling.
+
+    Row i averages the samples floor(i r) .. ceil((i + 1) r) - 1, r = old / new.
+    """
     index = np.arange(new)
     start, stop = index * old // new, -(-(index + 1) * old // new)
     count = stop - start
@@ -115,17 +118,20 @@ def area_weights(old: int, new: int) -> sparse.csr_array:
     return sparse.csr_array((values, (rows, columns)), shape=(new, old))
 
 
-def resize_area(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image` [H, W, C] float32 to [height, width, C] on the host, by area averages.
+def resize_area(x: Array, height: int, width: int) -> Array:
+    """Resizes x [..., H, W, C] float32 to [..., height, width, C] by area averages.
 
-    PyTorch's `interpolate(mode="area")`: adaptive average pooling, also where it enlarges.
+    PyTorch's `interpolate(mode="area")` and `AdaptiveAvgPool2d`: adaptive average pooling, which
+    also enlarges.
     """
-    return resize_by(area_weights, image, height, width)
+    return resize_by(area_weights, x, height, width)
 
 
 def bilinear_weights(old: int, new: int) -> sparse.csr_array:
-    """[new, old] matrix whose row i lies between the two samples next to (i + 1/2) old / new - 1/2,
-    beyond the first and the last at these."""
+    """Returns the matrix [new, old] of bilinear resizing with half-pixel centres.
+
+    Row i interpolates the two samples next to (i + 1/2) old / new - 1/2; edges are clamped.
+    """
     place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     before = np.minimum(place.astype(int), max(old - 2, 0))
     after = np.minimum(before + 1, old - 1)
@@ -135,85 +141,69 @@ def bilinear_weights(old: int, new: int) -> sparse.csr_array:
     return sparse.csr_array((values, (rows, columns)), shape=(new, old))
 
 
-def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image` [H, W, C] float32 to [height, width, C] on the host, between neighbouring pixels.
+def resize_bilinear(x: Array, height: int, width: int) -> Array:
+    """Resizes x [..., H, W, C] float32 bilinearly to [..., height, width, C].
 
-    OpenCV's `INTER_LINEAR` and Paddle's `interpolate(mode="bilinear")`: half-pixel centres, and no
-    antialiasing where it reduces.
+    OpenCV's `INTER_LINEAR` and Paddle's `interpolate(mode="bilinear")`: half-pixel centres, no
+    antialiasing.
     """
-    return resize_by(bilinear_weights, image, height, width)
-
-
-def resize_smooth(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image` [H, W] or [H, W, C] to [height, width] or [height, width, C] on the host, blurred
-    before it is reduced: float64, from uint8 in [0, 1].
-
-    scikit-image's `resize` as it is by default, to the last bit: along an axis that shrinks f times
-    a Gaussian of deviation (f - 1) / 2, then linear interpolation, edges mirrored.
-    """
-    scale = 255 if image.dtype == np.uint8 else 1
-    image = np.asarray(image, np.float64) / scale
-    factors = np.divide(image.shape[:2], (height, width))
-    channels = (1,) * (image.ndim - 2)
-    low, high = image.min(), image.max()
-    if max(factors) > 1:
-        sigma = (*np.maximum(0, (factors - 1) / 2), *(0 for _ in channels))
-        image = ndimage.gaussian_filter(image, sigma, mode="mirror")
-    zoom = (*(1 / factors), *channels)
-    image = ndimage.zoom(image, zoom, order=1, mode="mirror", grid_mode=True)
-    return np.clip(image, low, high)
-
-
-def enlarge_aligned(x: Array, height: int, width: int) -> Array:
-    """Bilinear enlargement of x [B, h, w, C] to [B, height, width, C], corners upon corners.
-
-    PyTorch's `interpolate(mode="bilinear", align_corners=True)`, by products with small matrices.
-    """
-    for axis, size in ((1, height), (2, width)):
-        weights = jnp.asarray(aligned_weights(x.shape[axis], size), x.dtype)
-        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
-    return x
-
-
-def resize_aligned(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image` [H, W, C] float32 to [height, width, C] on the host, corners upon corners.
-
-    PyTorch's `interpolate(mode="bilinear", align_corners=True)`.
-    """
-    return resize_by(aligned_weights, image, height, width)
+    return resize_by(bilinear_weights, x, height, width)
 
 
 def aligned_weights(old: int, new: int) -> np.ndarray:
-    """[new, old] matrix whose row i lies between the samples next to i (old - 1) / (new - 1)."""
+    """Returns the matrix [new, old] of bilinear resizing with aligned corners.
+
+    Row i interpolates the two samples next to i (old - 1) / (new - 1).
+    """
     place = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
     return np.maximum(1 - np.abs(place - np.arange(old)), 0).astype(np.float32)
 
 
-def pool_area(x: Array, size: int) -> Array:
-    """Means of x [B, H, W, C] over size x size overlapping parts: [B, size, size, C].
+def resize_aligned(x: Array, height: int, width: int) -> Array:
+    """Resizes x [..., H, W, C] float32 bilinearly to [..., height, width, C], corners aligned.
 
-    PyTorch's `AdaptiveAvgPool2d`; parts may be smaller than a pixel, then some are equal.
+    PyTorch's `interpolate(mode="bilinear", align_corners=True)`.
     """
-    for axis in (1, 2):
-        weights = jnp.asarray(area_weights(x.shape[axis], size).toarray(), x.dtype)
-        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
-    return x
+    return resize_by(aligned_weights, x, height, width)
 
 
 def resize_by(
-    weights: Callable[[int, int], sparse.csr_array | np.ndarray],
-    image: np.ndarray,
-    height: int,
-    width: int,
-) -> np.ndarray:
-    """`image` [H, W, C] to [height, width, C], rows and columns apart by matrices of `weights`."""
-    return resize_with(weights(image.shape[0], height), weights(image.shape[1], width), image)
+    weights: Callable[[int, int], sparse.csr_array | np.ndarray], x: Array, height: int, width: int
+) -> Array:
+    """Resizes x [..., H, W, C] to [..., height, width, C] by a matrix for each axis.
+
+    On the host sparse matrices are fastest. In JAX they are dense constants of the program.
+
+    Args:
+        weights: Maps an old and a new size to the matrix [new, old].
+        x: NumPy array, or JAX array inside or outside of a compiled function.
+        height: New height.
+        width: New width.
+    """
+    down, across = weights(x.shape[-3], height), weights(x.shape[-2], width)
+    if isinstance(x, np.ndarray):
+        return each_image(partial(resize_with, down, across), x)
+    return multiply(multiply(x, down, -3), across, -2)
+
+
+def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Array:
+    """Multiplies the matrix `weights` [new, old] to a JAX array along one axis."""
+    if sparse.issparse(weights):
+        weights = weights.toarray()
+    weights, axis = jnp.asarray(weights, x.dtype), axis % x.ndim
+    return jnp.moveaxis(jnp.tensordot(weights, x, (1, axis), precision="highest"), 0, axis)
+
+
+def each_image(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Applies `function` to each image [H, W, C] of x [..., H, W, C]."""
+    images = np.stack([function(image) for image in x.reshape(-1, *x.shape[-3:])])
+    return images.reshape(*x.shape[:-3], *images.shape[1:])
 
 
 def resize_with(
     down: sparse.csr_array | np.ndarray, across: sparse.csr_array | np.ndarray, image: np.ndarray
 ) -> np.ndarray:
-    """`image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W]."""
+    """Resizes `image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W]."""
     rows = down @ image.reshape(image.shape[0], -1)
     rows = rows.reshape(-1, *image.shape[1:]).swapaxes(0, 1)
     columns = across @ rows.reshape(image.shape[1], -1)
@@ -221,15 +211,52 @@ def resize_with(
     return np.ascontiguousarray(columns.swapaxes(0, 1))
 
 
-def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """`image` [H, W, C] with both sides padded to multiples, on the host, below and on the right.
+def resize_smooth(x: Array, height: int, width: int) -> Array:
+    """Resizes x [..., H, W, C] to [..., height, width, C], blurred along each axis that shrinks.
 
-    The image is reflected, its edge not repeated, as often as it takes.
+    scikit-image's `resize` with its defaults: along an axis that shrinks f times a Gaussian of
+    standard deviation (f - 1) / 2, then linear interpolation, edges mirrored, and clipping to the
+    range of each image. On the host equal to the last bit, in float64; in JAX in the dtype of x.
     """
-    missing = [-side % multiple for side in image.shape[:2]]
-    # NumPy reflects no single row or column; it can only be repeated.
-    for axis, pixels in enumerate(missing):
-        sides = [(0, 0)] * image.ndim
-        sides[axis] = (0, pixels)
-        image = np.pad(image, sides, mode="reflect" if image.shape[axis] > 1 else "edge")
-    return image
+    if isinstance(x, np.ndarray):
+        return each_image(partial(smooth_image, height=height, width=width), x)
+    axes = (-3, -2, -1)
+    low, high = jnp.min(x, axes, keepdims=True), jnp.max(x, axes, keepdims=True)
+    for axis, size in ((-3, height), (-2, width)):
+        x = multiply(x, smooth_weights(x.shape[axis], size), axis)
+    return jnp.clip(x, low, high)
+
+
+def smooth_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes one image [H, W, C] as `resize_smooth` does."""
+    image = np.asarray(image, np.float64)
+    factors = np.divide(image.shape[:2], (height, width))
+    low, high = image.min(), image.max()
+    if max(factors) > 1:
+        sigma = (*np.maximum(0, (factors - 1) / 2), 0)
+        image = ndimage.gaussian_filter(image, sigma, mode="mirror")
+    zoom = (*(1 / factors), 1)
+    image = ndimage.zoom(image, zoom, order=1, mode="mirror", grid_mode=True)
+    return np.clip(image, low, high)
+
+
+def smooth_weights(old: int, new: int) -> np.ndarray:
+    """Returns the matrix [new, old] of blur and interpolation: those of an identity matrix."""
+    factor, weights = old / new, np.eye(old)
+    if factor > 1:
+        weights = ndimage.gaussian_filter1d(weights, (factor - 1) / 2, axis=0, mode="mirror")
+    return ndimage.zoom(weights, (1 / factor, 1), order=1, mode="mirror", grid_mode=True)
+
+
+def pad_to_multiple(x: Array, multiple: int) -> Array:
+    """Pads x [..., H, W, C] at the bottom and on the right, to sides that are multiples.
+
+    The image is reflected without repeating its edge, several times if necessary.
+    """
+    xp = x.__array_namespace__()
+    for axis in (-3, -2):
+        side, padding = x.shape[axis], [(0, 0)] * x.ndim
+        padding[axis] = (0, -side % multiple)
+        # A single row or column has no reflection; it is repeated.
+        x = xp.pad(x, padding, mode="reflect" if side > 1 else "edge")
+    return x

@@ -1,67 +1,65 @@
-"""The networks, one file each.
-
-A network's file has its class, listed in `NETWORKS`, whose `__call__` names what it takes (see
-`CHANNELS`) and returns a dict with `alpha`, and its published test-time rule, on the host:
-    prepare(model, image, **options) -> inputs: image [H, W, 3] float32 in [0, 1], and by name what
-        else the network takes, a trimap as [H, W, 1], to inputs [1, h, w, C];
-    restore(model, alpha, height, width, **options): its alpha [1, h, w, 1] to [height, width].
-`options` are the config's `test_time`. Only where a network needs it, its file has
-    RESULT: the output that `restore` takes, in place of `alpha`;
-    passes(model, image, **options) -> {output: inputs}: where the rule looks at a photo more than
-        once; `restore` then takes a dict of these outputs;
-    OPTIONAL_MODULES: parts that some of its variants lack, so that configs may name their rates.
-One whose outputs tell a trimap has a line in `trimap_from.RULES` and `trimap_from.HEADS`.
-"""
+"""The networks, one file each, which ends with its record; see `network.Network`."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
-from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from matting_jax.choices import one_of
+from matting_jax.models import bgmv2, bisenet_v2, dim, gca, gfm, modnet, pp_matting
+from matting_jax.models.network import Network
 
-# name: class, in the file of that name
-NETWORKS = {
-    "modnet": "MODNet",
-    "dim": "DIM",
-    "gca": "GCA",
-    "pp_matting": "PPMatting",
-    "gfm": "GFM",
-    "bgmv2": "BGMv2",
-    "bisenet_v2": "BiSeNetV2",
+NETWORKS: dict[str, Network] = {
+    "modnet": modnet.NETWORK,
+    "dim": dim.NETWORK,
+    "gca": gca.NETWORK,
+    "pp_matting": pp_matting.NETWORK,
+    "gfm": gfm.NETWORK,
+    "bgmv2": bgmv2.NETWORK,
+    "bisenet_v2": bisenet_v2.NETWORK,
 }
-# What a network may take, by its channels.
-CHANNELS = {"image": 3, "trimap": 1, "background": 3}
+CHANNELS = {"image": 3, "trimap": 1, "background": 3}  # of what a network may take
 
 
-def network_file(name: str) -> ModuleType:
-    """The module that holds network `name`: its class, `prepare` and `restore`."""
-    return importlib.import_module(f"{__name__}.{one_of(name, NETWORKS, 'network')}")
+def find_network(name: str) -> Network:
+    """Returns the record of network `name`; raises ValueError with the closest valid name."""
+    return NETWORKS[one_of(name, NETWORKS, "network")]
 
 
 def create_model(name: str, **keywords: Any) -> nn.Module:
-    """The linen module of network `name`, the paper's values as defaults.
+    """Returns the linen module of network `name`, by default with the paper's values.
 
-    Raises ValueError for an unknown name or keyword, with the nearest one that exists.
+    Raises ValueError for an unknown name or keyword, with the closest valid one.
     """
-    network = getattr(network_file(name), NETWORKS[name])
-    fields = [field.name for field in dataclasses.fields(network) if field.name != "parent"]
+    module = find_network(name).module
+    fields = [field.name for field in dataclasses.fields(module) if field.name != "parent"]
     for keyword in keywords:
         one_of(keyword, fields, f"keyword of {name}")
-    return network(**keywords)
+    return module(**keywords)
+
+
+def name_of(model: nn.Module) -> str:
+    """Returns the name under which the network of `model` is registered."""
+    for name, network in NETWORKS.items():
+        if type(model) is network.module:
+            return name
+    raise ValueError(f"{type(model).__name__} is not a network of matting_jax.models.NETWORKS")
+
+
+def network_of(model: nn.Module) -> Network:
+    """Returns the record of the network of `model`."""
+    return NETWORKS[name_of(model)]
 
 
 def input_names(model: nn.Module) -> list[str]:
-    """What `model` takes: "image", and where it needs them "trimap" or "background"."""
+    """Returns the inputs of `model`: "image" and, if it takes them, "trimap" or "background"."""
     return [name for name in inspect.signature(type(model).__call__).parameters if name in CHANNELS]
 
 
 def example_inputs(model: nn.Module, height: int = 64, width: int = 64) -> dict[str, jnp.ndarray]:
-    """Zeros [1, height, width, C] for each input of `model`, to draw or count its variables by."""
+    """Returns zeros [1, height, width, C] for each input of `model`, for `model.init`."""
     return {name: jnp.zeros((1, height, width, CHANNELS[name])) for name in input_names(model)}

@@ -6,12 +6,12 @@ refiner looks at these places alone at full size. Source: PeterL1n/BackgroundMat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -25,6 +25,7 @@ from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import torch_uniform
 from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -299,18 +300,30 @@ def unit(x: Array) -> Array:
     return jnp.where(x < 0, 0, jnp.where(x > 1, 1, x))
 
 
-def prepare(model: BGMv2, image: np.ndarray, background: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo and its background [H, W, 3] float32 in [0, 1] as the inputs of `model`.
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    background: Array,
+    *,
+    model: BGMv2,
+) -> Array:
+    """Predicts alpha at full size.
 
-    With refinement the sides are padded to multiples of 4, where the official programs stop.
+    With refinement both inputs are padded to multiples of 4; the official programs stop there.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        background: The same places without the subject [N, H, W, 3].
+        model: The network.
+
+    Returns:
+        Alpha [N, H, W, 1].
     """
+    height, width = image.shape[1:3]
     multiple = 4 if model.refine else 1
-    return {
-        name: pad_to_multiple(x, multiple)[None]
-        for name, x in {"image": image, "background": background}.items()
-    }
+    image, background = (pad_to_multiple(x, multiple) for x in (image, background))
+    return apply("alpha", image=image, background=background)[:, :height, :width]
 
 
-def restore(model: BGMv2, alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] without the padding of `prepare`, [height, width]."""
-    return alpha[0, :height, :width, 0]
+NETWORK = Network(BGMv2, predict, foreground="foreground")

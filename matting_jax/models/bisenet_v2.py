@@ -6,14 +6,13 @@ departs from the paper, arXiv 2004.02147, so does this.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
-from scipy.special import softmax
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear, upsample
@@ -22,6 +21,7 @@ from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.initialisers import he_normal_out
 from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.network import Network, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -34,10 +34,6 @@ STATISTICS = {
     "ade20k": ((0.49343230, 0.46819794, 0.43106043), (0.25680755, 0.25506608, 0.27422913)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-# The output that the test-time rule restores to the photo's size.
-RESULT = "logits"
-# What a config may name a learning rate for though only some variants have it.
-OPTIONAL_MODULES = ("bga", "aux2", "aux3", "aux4", "aux5_4")
 
 
 class Layers(NamedTuple):
@@ -322,14 +318,36 @@ def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int
     return -(-height // 32) * 32, -(-width // 32) * 32
 
 
-def prepare(model: BiSeNetV2, image: np.ndarray, *, short_side: int = 0) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, resized by `network_size`."""
-    return {"image": resize_bilinear(image, *network_size(*image.shape[:2], short_side))[None]}
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    *,
+    model: BiSeNetV2,
+    short_side: int = 0,
+) -> Array:
+    """Predicts class probabilities; the logits are resized before the softmax.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        model: The network.
+        short_side: Short side that the network gets, in pixels; 0: that of the photo.
+
+    Returns:
+        Probabilities [N, H, W, num_classes].
+    """
+    height, width = image.shape[1:3]
+    small = resize_bilinear(image, *network_size(height, width, short_side))
+    logits = resize_bilinear(apply("logits", image=small), height, width)
+    xp = logits.__array_namespace__()
+    weights = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
+    return weights / xp.sum(weights, axis=-1, keepdims=True)
 
 
-def restore(
-    model: BiSeNetV2, logits: np.ndarray, height: int, width: int, *, short_side: int = 0
-) -> np.ndarray:
-    """Probabilities of the classes at the photo's size, float32 [height, width, num_classes], from
-    the network's logits [1, h, w, num_classes], which are resized before."""
-    return softmax(resize_bilinear(logits[0], height, width), axis=-1)
+NETWORK = Network(
+    BiSeNetV2,
+    predict,
+    output="logits",
+    trimap=TrimapRule("logits", 0.5, 0.0, {"logits": (2, 0)}),
+    optional_modules=("bga", "aux2", "aux3", "aux4", "aux5_4"),
+)

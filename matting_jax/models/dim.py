@@ -6,6 +6,7 @@ code nor weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,12 +14,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from matting_jax.image.colour import normalise
-from matting_jax.models import full_size
+from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.backbones.vgg16 import VGG16
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import xavier_normal
 from matting_jax.models.layers.pooling import unpool
+from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -106,5 +108,29 @@ class DIM(nn.Module):
         return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
 
 
-# The published test-time rule.
-prepare, restore = full_size.prepare, full_size.restore
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    trimap: Array,
+    *,
+    model: DIM,
+) -> Array:
+    """Predicts alpha at full size, with both inputs reflected to multiples of 32.
+
+    Source: open-mmlab/mmagic, `resize_method="pad"`.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
+        model: The network.
+
+    Returns:
+        Alpha [N, H, W, 1].
+    """
+    height, width = image.shape[1:3]
+    alpha = apply("alpha", image=pad_to_multiple(image, 32), trimap=pad_to_multiple(trimap, 32))
+    return alpha[:, :height, :width]
+
+
+NETWORK = Network(DIM, predict, batch_norm=False)

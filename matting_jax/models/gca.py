@@ -6,6 +6,7 @@ the size in its encoder and its decoder. Source: Yaoyi-Li/GCA-Matting, networks/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from matting_jax.image.colour import normalise
-from matting_jax.models import full_size
+from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.layers.attention import GuidedContextualAttention
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
+from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -244,5 +246,30 @@ class GCA(nn.Module):
         return {"alpha": (jnp.tanh(z) + 1) / 2}
 
 
-# The published test-time rule.
-prepare, restore = full_size.prepare, full_size.restore
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    trimap: Array,
+    *,
+    model: GCA,
+) -> Array:
+    """Predicts alpha at full size, with both inputs reflected to multiples of 32.
+
+    Source: Yaoyi-Li/GCA-Matting, OriginScale in
+    dataloader/data_generator.py, the rule of the published figures.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
+        model: The network.
+
+    Returns:
+        Alpha [N, H, W, 1].
+    """
+    height, width = image.shape[1:3]
+    alpha = apply("alpha", image=pad_to_multiple(image, 32), trimap=pad_to_multiple(trimap, 32))
+    return alpha[:, :height, :width]
+
+
+NETWORK = Network(GCA, predict)

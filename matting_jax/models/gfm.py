@@ -8,7 +8,7 @@ network, and this, concatenates them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from flax import linen as nn
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import enlarge_aligned, pool_area, resize_smooth, upsample
+from matting_jax.image.geometry import resize_aligned, resize_area, resize_smooth, upsample
 from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import BasicBlock, ResNet
 from matting_jax.models.layers.activations import probability
@@ -26,6 +26,7 @@ from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import torch_uniform
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.models.modnet import SEBlock
+from matting_jax.models.network import Network, TrimapRule
 
 Array = jax.Array
 Outputs = dict[str, Array]
@@ -100,8 +101,8 @@ class PyramidPooling(nn.Module):
                 dtype=self.dtype,
                 kernel_init=torch_uniform(channels),
                 name=f"stages_{i}_1",
-            )(pool_area(x, size))
-            scales.append(enlarge_aligned(prior, height, width))
+            )(resize_area(x, size, size))
+            scales.append(resize_aligned(prior, height, width))
         init = torch_uniform(4 * channels)
         fuse = Conv(
             channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init, name="bottleneck"
@@ -334,71 +335,61 @@ def network_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return tuple(min(max(side, 32), 1600) for side in sides)
 
 
-def prepare(
-    model: GFM,
-    image: np.ndarray,
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
     *,
+    model: GFM,
     strategy: str = "hybrid",
     scales: tuple[float, float] = SCALES,
     exact: bool = False,
-) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, at the size of its focus; for
-    RIM, at that of the glance, by the published rule."""
-    scale = scales[0] if model.rosta == "rim" else scales[1]
-    size = network_size(*image.shape[:2], scale)
-    return {"image": resize_smooth(image, *size).astype(np.float32)[None]}
-
-
-def passes(
-    model: GFM,
-    image: np.ndarray,
-    *,
-    strategy: str = "hybrid",
-    scales: tuple[float, float] = SCALES,
-    exact: bool = False,
-) -> dict[str, dict[str, np.ndarray]]:
-    """The heads that `restore` takes, each with the inputs it is computed from.
+) -> Array:
+    """Predicts alpha by a published rule, HYBRID or RESIZE. Source: JizhiziLi/GFM, core/test.py.
 
     HYBRID, the rule of the published results, glances at the photo at a third of its size and
-    focuses at a half; RESIZE takes the network's alpha at a half. RIM has but one rule, its alpha.
+    focuses at a half. RESIZE takes the network's alpha at a half, RIM at a third.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        model: The network.
+        strategy: "hybrid" or "resize"; RIM has one rule, its alpha.
+        scales: Sizes of the glance and of the focus, as fractions of the photo's.
+        exact: HYBRID takes a pixel for known where all labels around it are equal. The published
+            rule, `exact`, asks for the enlarged labels to be whole numbers to the last bit, which
+            leaves single pixels of plain foreground to the focus.
+
+    Returns:
+        Alpha [N, H, W, 1].
     """
-    options = {"strategy": one_of(strategy, STRATEGIES, "strategy of gfm"), "scales": scales}
-    inputs = prepare(model, image, **options)
+    one_of(strategy, STRATEGIES, "strategy of gfm")
+    height, width = image.shape[1:3]
+    glance_size, focus_size = (network_size(height, width, scale) for scale in scales)
     if model.rosta == "rim" or strategy == "resize":
-        return {"alpha": inputs}
-    size = network_size(*image.shape[:2], scales[0])
-    glance = {"image": resize_smooth(image, *size).astype(np.float32)[None]}
-    return {"glance": glance, "focus": inputs}
+        size = glance_size if model.rosta == "rim" else focus_size
+        small = resize_smooth(image, *size).astype(np.float32)
+        return resize_smooth(apply("alpha", image=small), height, width).astype(np.float32)
 
-
-def restore(
-    model: GFM,
-    outputs: Mapping[str, np.ndarray],
-    height: int,
-    width: int,
-    *,
-    strategy: str = "hybrid",
-    scales: tuple[float, float] = SCALES,
-    exact: bool = False,
-) -> np.ndarray:
-    """Alpha [height, width] from the heads that `passes` names, each [1, h, w, C].
-
-    The enlarged labels of HYBRID are whole where all around has one label; `exact` takes them for
-    whole only where they are to the last bit, as the published rule, which leaves single pixels of
-    plain foreground to the focus. Source: JizhiziLi/GFM, core/test.py.
-    """
-    if "alpha" in outputs:
-        return resize_smooth(outputs["alpha"][0, ..., 0], height, width).astype(np.float32)
-    label = np.argmax(outputs["glance"][0], -1)
-    levels = np.array([0, 128, 255] if model.rosta == "tt" else [0, 255], np.uint8)
-    glance = 255 * resize_smooth(levels[label], height, width)
-    focus = resize_smooth(outputs["focus"][0, ..., 0], height, width)
+    small = resize_smooth(image, *glance_size).astype(np.float32)
+    label = apply("glance", image=small).argmax(-1)[..., None]
+    levels = np.array([0, 128, 255] if model.rosta == "tt" else [0, 255]) / 255
+    xp = image.__array_namespace__()
+    glance = 255 * resize_smooth(xp.asarray(levels)[label], height, width)
+    small = resize_smooth(image, *focus_size).astype(np.float32)
+    focus = resize_smooth(apply("focus", image=small), height, width)
     if model.rosta == "ft":
-        alpha = np.minimum(glance / 255 + focus, 1)
+        alpha = xp.minimum(glance / 255 + focus, 1)
     elif model.rosta == "bt":
-        alpha = np.maximum(glance / 255 - focus, 0)
+        alpha = xp.maximum(glance / 255 - focus, 0)
     else:
         tolerance = 0 if exact else 0.01
         known = (glance <= tolerance) | (glance >= 255 - tolerance)
-        alpha = np.where(known, np.rint(glance / 255), focus)
+        alpha = xp.where(known, xp.rint(glance / 255), focus)
     return alpha.astype(np.float32)
+
+
+NETWORK = Network(
+    GFM,
+    predict,
+    trimap=TrimapRule("glance", 0.8, 0.0, {"glance": (2, 0), "alpha": (0,)}),
+)

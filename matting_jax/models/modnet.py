@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
@@ -24,6 +23,7 @@ from matting_jax.models.layers.convolutions import Conv, UpsampledConv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.initialisers import he_uniform
 from matting_jax.models.layers.norms import BatchNorm, InstanceNorm, instance_norm
+from matting_jax.models.network import Network, TrimapRule
 
 Array = jax.Array
 CONTEXTS = ("se", "easpp", "none")
@@ -303,33 +303,36 @@ def paddle_sizes(height: int, width: int, reference_size: int = 512) -> list[tup
     return [tuple(first), tuple(max(side // 32 * 32, 32) for side in first)]
 
 
-def resizes(
-    model: MODNet, height: int, width: int, reference_size: int
-) -> tuple[Callable[..., np.ndarray], list[tuple[int, int]]]:
-    """How the model's flavour resizes a photo of height x width, and through which sizes, the
-    network's last."""
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    *,
+    model: MODNet,
+    reference_size: int = 512,
+) -> Array:
+    """Predicts alpha by the official image demo, or by PaddleSeg for its flavour.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        model: The network.
+        reference_size: Short side that the network gets, in pixels.
+
+    Returns:
+        Alpha [N, H, W, 1].
+    """
+    height, width = image.shape[1:3]
     if model.flavour == "paddle":
-        return resize_bilinear, paddle_sizes(height, width, reference_size)
-    return resize_area, [network_size(height, width, reference_size)]
+        first, size = paddle_sizes(height, width, reference_size)
+        small = resize_bilinear(resize_bilinear(image, *first), *size)
+        alpha = resize_bilinear(apply("alpha", image=small), *first)
+        return resize_bilinear(alpha, height, width)
+    small = resize_area(image, *network_size(height, width, reference_size))
+    return resize_area(apply("alpha", image=small), height, width)
 
 
-def prepare(
-    model: MODNet, image: np.ndarray, *, reference_size: int = 512
-) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, by its flavour's rule."""
-    resize, sizes = resizes(model, *image.shape[:2], reference_size)
-    for size in sizes:
-        image = resize(image, *size)
-    return {"image": image[None]}
-
-
-def restore(
-    model: MODNet, alpha: np.ndarray, height: int, width: int, *, reference_size: int = 512
-) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] back at the photo's size, [height, width], through the sizes
-    of `prepare` in reverse."""
-    resize, sizes = resizes(model, height, width, reference_size)
-    alpha = alpha[0]
-    for size in [*reversed(sizes[:-1]), (height, width)]:
-        alpha = resize(alpha, *size)
-    return alpha[..., 0]
+NETWORK = Network(
+    MODNet,
+    predict,
+    trimap=TrimapRule("alpha", 0.8, 0.01, {"alpha": (0,), "semantic": (0,)}),
+)

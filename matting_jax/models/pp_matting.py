@@ -13,19 +13,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
-from scipy import sparse
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import area_weights, bilinear_weights, resize_bilinear, upsample
+from matting_jax.image.geometry import resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.forms import rematerialised
 from matting_jax.models.layers.initialisers import he_normal
 from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.network import Network, TrimapRule
 
 Array = jax.Array
 
@@ -54,21 +53,11 @@ class PyramidPooling(nn.Module):
         height, width, channels = x.shape[1:]
         maps = []
         for i, bins in enumerate(BINS if self.pooled else ()):
-            y = resized_by(area_weights, x, bins, bins)
+            y = resize_area(x, bins, bins)
             y = self.layer(channels, 1, name=f"stages_{i}_1")(y)
-            maps.append(resized_by(bilinear_weights, y, height, width))
+            maps.append(resize_bilinear(y, height, width))
         x = jnp.concatenate([x, *reversed(maps)], axis=-1)
         return self.layer(512, 3, name="conv_bn_relu2")(x)
-
-
-def resized_by(
-    weights: Callable[[int, int], sparse.csr_array], x: Array, height: int, width: int
-) -> Array:
-    """x [B, H, W, C] to [B, height, width, C], for the small maps of the pyramid, by matrices of
-    `weights` as `geometry.resize_by` takes them."""
-    rows = jnp.asarray(weights(x.shape[1], height).toarray(), x.dtype)
-    columns = jnp.asarray(weights(x.shape[2], width).toarray(), x.dtype)
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x, precision="highest")
 
 
 class SemanticStage(nn.Module):
@@ -288,21 +277,35 @@ def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[t
     return [first, tuple(max(side // 32 * 32, 32) for side in first)]
 
 
-def prepare(model: PPMatting, image: np.ndarray, *, max_short: int = 0) -> dict[str, np.ndarray]:
-    """A photo [H, W, 3] float32 in [0, 1] as the inputs of `model`, by the official rule.
+def predict(
+    apply: Callable[..., Array],
+    image: Array,
+    *,
+    model: PPMatting,
+    max_short: int = 0,
+) -> Array:
+    """Predicts alpha by the official rule, without its rounding to bytes after each resize.
 
-    Source: PaddlePaddle/PaddleSeg, Matting/configs/ppmatting; it rounds to bytes after each resize,
-    this does not.
+    Source: PaddlePaddle/PaddleSeg, Matting/configs/ppmatting.
+
+    Args:
+        apply: Runs the network, see `network.Network`.
+        image: Photos [N, H, W, 3] in [0, 1].
+        model: The network.
+        max_short: Short side to which larger photos are reduced; 0: the backbone's official one.
+
+    Returns:
+        Alpha [N, H, W, 1].
     """
-    for size in resizes(model, *image.shape[:2], max_short):
-        image = resize_bilinear(image, *size)
-    return {"image": image[None]}
+    height, width = image.shape[1:3]
+    first, size = resizes(model, height, width, max_short)
+    small = resize_bilinear(resize_bilinear(image, *first), *size)
+    alpha = resize_bilinear(apply("alpha", image=small), *first)
+    return resize_bilinear(alpha, height, width)
 
 
-def restore(
-    model: PPMatting, alpha: np.ndarray, height: int, width: int, *, max_short: int = 0
-) -> np.ndarray:
-    """The network's alpha [1, h, w, 1] back at the photo's size, [height, width], through the sizes
-    of `prepare` in reverse."""
-    first, _ = resizes(model, height, width, max_short)
-    return resize_bilinear(resize_bilinear(alpha[0], *first), height, width)[..., 0]
+NETWORK = Network(
+    PPMatting,
+    predict,
+    trimap=TrimapRule("alpha", 0.8, 0.0, {"semantic": (0, 2), "alpha": (0,)}),
+)

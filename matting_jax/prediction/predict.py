@@ -23,10 +23,11 @@ from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.files import written_whole
 from matting_jax.image.align import align as align_background
 from matting_jax.image.foreground import METHODS
-from matting_jax.models import create_model, input_names, network_file
+from matting_jax.models import create_model, find_network, input_names
 from matting_jax.prediction.companions import find_companions
+from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.load import first_network
-from matting_jax.prediction.matter import Matter, size_of
+from matting_jax.prediction.matter import Matter
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -65,7 +66,7 @@ def predict(
     """
     if not photos or not output:
         raise ValueError("--mode predict needs --input FILE|DIR|GLOB and --output DIR")
-    if getattr(network_file(config.name), "RESULT", "alpha") != "alpha":
+    if find_network(config.name).output != "alpha":
         raise ValueError(
             f"{config.name} makes no alpha but tells classes apart: predict with a network that "
             "takes a trimap, and give this one's run by --trimap_from WORKDIR; or have the "

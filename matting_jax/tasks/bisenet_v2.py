@@ -126,7 +126,7 @@ def evaluate(
     margin, _ = STATISTICS[matter.model.statistics]
 
     def classify(image: np.ndarray) -> np.ndarray:
-        return np.asarray(matter.head(matter.variables, {"image": image[None]}, "logits"))[0]
+        return matter.apply("logits", image=image[None])[0]
 
     for image in images:
         photo, label = photo_and_label(image, config)

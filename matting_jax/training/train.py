@@ -25,8 +25,9 @@ from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.evaluate import beside, predictions
 from matting_jax.evaluation.scores import mean_scores, score
-from matting_jax.models import create_model, example_inputs, network_file
-from matting_jax.prediction.matter import Matter, as_float_trimap
+from matting_jax.models import create_model, example_inputs, find_network
+from matting_jax.prediction.inputs import as_float_trimap
+from matting_jax.prediction.matter import Matter
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
 from matting_jax.training import console
@@ -62,7 +63,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     )
     images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))
     shapes = variable_shapes(model, *sides(config.data.crop))
-    modules = [*shapes["params"], *getattr(network_file(config.name), "OPTIONAL_MODULES", ())]
+    modules = [*shapes["params"], *find_network(config.name).optional_modules]
     optimizer = create_optimizer(config, modules)
     begin = partial(initial_state, config, optimizer=optimizer, task=task)
 
@@ -116,7 +117,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
             if is_due(done, config.evaluate_every, config):
                 last.look()
                 begun = time.perf_counter()
-                matter.variables = variables_of(state)
+                matter.set_variables(variables_of(state))
                 scores = report(writer, done, matter, images, config)
                 summary = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
                 if writer and scores:

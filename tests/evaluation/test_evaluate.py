@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,7 +13,8 @@ from matting_jax.convert.files import write_state_dict
 from matting_jax.evaluation import evaluate as program
 from matting_jax.evaluation.evaluate import evaluate
 from matting_jax.evaluation.scores import mean_scores, score
-from matting_jax.prediction.trimap_from import HEADS, RULES, Rule
+from matting_jax.models import NETWORKS
+from matting_jax.models.network import TrimapRule
 from matting_jax.training.train import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 
@@ -239,8 +241,8 @@ def test_chain_is_scored_on_photos_and_truths_alone(
     trimap_folders, finished, tmp_path, monkeypatch
 ):
     """Trimaps of the folders say where is scored, but the network takes those of the first one."""
-    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
-    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,)})
+    rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,)})
+    monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
     monkeypatch.setattr(trimap_folders, "more", [f"--trimap_from={finished[0]}"])
     folder = tmp_path / "run" / "evaluation" / "t"
     assert trimap_folders("photos", "truths") == 0

@@ -122,27 +122,27 @@ def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, wi
 def test_pieces_of_the_pyramid_overlap_where_they_must():
     """PyTorch's adaptive pooling of 2 and 7 places into 5; its enlargement, corners on corners."""
     x = jnp.arange(7.0)[None, :, None, None]
-    pooled = geometry.pool_area(jnp.broadcast_to(x, (1, 7, 2, 1)), 5)
+    pooled = geometry.resize_area(jnp.broadcast_to(x, (1, 7, 2, 1)), 5, 5)
     np.testing.assert_allclose(pooled[0, :, 0, 0], [0.5, 1.5, 3, 4.5, 5.5])
     two = jnp.array([1.0, 4.0])[None, None, :, None]
-    np.testing.assert_allclose(geometry.pool_area(two, 5)[0, 0, :, 0], [1, 1, 2.5, 4, 4])
-    enlarged = geometry.enlarge_aligned(jnp.array([0.0, 1.0, 4.0])[None, :, None, None], 5, 1)
+    np.testing.assert_allclose(geometry.resize_area(two, 5, 5)[0, 0, :, 0], [1, 1, 2.5, 4, 4])
+    enlarged = geometry.resize_aligned(jnp.array([0.0, 1.0, 4.0])[None, :, None, None], 5, 1)
     np.testing.assert_allclose(enlarged[0, :, 0, 0], [0, 0.5, 1, 2.5, 4])
-    np.testing.assert_allclose(geometry.enlarge_aligned(two[:, :, :1], 3, 2), 1)
+    np.testing.assert_allclose(geometry.resize_aligned(two[:, :, :1], 3, 2), 1)
 
 
 def test_smooth_resize_blurs_by_what_it_reduces_and_no_more():
     """To a third a Gaussian of deviation 1, every third of it; enlarged, no blur at all."""
-    impulse = np.zeros((27, 9))
+    impulse = np.zeros((27, 9, 1))
     impulse[13] = 1
     weights = np.exp(-np.square(np.arange(-4, 5)) / 2)
     weights /= weights.sum()
     reduced = geometry.resize_smooth(impulse, 9, 9)
-    np.testing.assert_allclose(reduced[3:6, 0], weights[1:8:3], atol=1e-12)
-    enlarged = geometry.resize_smooth(np.array([[0.0], [1.0]]), 4, 1)
-    np.testing.assert_allclose(enlarged[:, 0], [0.25, 0.25, 0.75, 0.75], atol=1e-12)
-    bytes_ = np.full((6, 5, 3), 51, np.uint8)
-    np.testing.assert_array_equal(geometry.resize_smooth(bytes_, 6, 5), np.full((6, 5, 3), 0.2))
+    np.testing.assert_allclose(reduced[3:6, 0, 0], weights[1:8:3], atol=1e-12)
+    enlarged = geometry.resize_smooth(np.array([[[0.0]], [[1.0]]]), 4, 1)
+    np.testing.assert_allclose(enlarged[:, 0, 0], [0.25, 0.25, 0.75, 0.75], atol=1e-12)
+    same = np.full((6, 5, 3), 0.2)
+    np.testing.assert_array_equal(geometry.resize_smooth(same, 6, 5), same)
 
 
 @pytest.mark.parametrize("size", [(5, 14), (12, 6), (3, 4), (9, 7), (20, 1), (1, 28), (10, 2)])

@@ -13,7 +13,7 @@ from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bgmv2 as task
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compiled_quickly
+from tests.helpers import GOLDENS, compiled_quickly, run_rule
 
 SAMPLING = ("bgmv2_refine_mobilenetv2_sampling_228x300_s1", "mobilenet_v2")
 HEADS = {
@@ -226,14 +226,16 @@ def test_what_the_network_cannot_be_is_refused(keywords, size, message):
 def test_refinement_alone_pads_and_restores():
     image, background = (synth.image(50, 71, 3, 1, seed)[0] for seed in (0, 1))
     refine, base = (mj.create_model("bgmv2", refine=refine) for refine in (True, False))
-    inputs = bgmv2.prepare(refine, image, background)
+    images = {"image": image, "background": background}
+    alpha, passes = run_rule(bgmv2.predict, **images, model=refine)
+    inputs = passes["alpha"]
     for name, photo in (("image", image), ("background", background)):
         assert inputs[name].shape == (1, 52, 72, 3)
         np.testing.assert_array_equal(inputs[name][0, :50, :71], photo)
         np.testing.assert_array_equal(inputs[name][0, 50, :71], photo[48])
-    alpha = inputs["image"][..., :1]
-    np.testing.assert_array_equal(bgmv2.restore(refine, alpha, 50, 71), image[..., 0])
-    np.testing.assert_array_equal(bgmv2.prepare(base, image, background)["image"][0], image)
+    np.testing.assert_array_equal(alpha[..., 0], image[..., 0])
+    _, passes = run_rule(bgmv2.predict, **images, model=base)
+    np.testing.assert_array_equal(passes["alpha"]["image"][0], image)
 
 
 def test_keys_drop_half_of_the_context():

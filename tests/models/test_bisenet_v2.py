@@ -20,7 +20,7 @@ from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")
@@ -102,13 +102,13 @@ def test_test_time_rule_equals_official_demo():
     variables = mj.from_state_dict("bisenet_v2", official_tensors(golden, "bisenet_v2.json", 1))
     photo = synth.image(70, 100, 3, 1, 1)[0]
     matter = mj.Matter("bisenet_v2", variables)
-    image = matter.inputs({"image": photo})["image"]
+    image = run_rule(matter.rule, image=photo)[1]["logits"]["image"]
     assert image.shape == (1, 96, 128, 3)
     mean, deviation = map(np.float32, bisenet_v2.STATISTICS["cityscapes"])
     normalised = (image - mean) / deviation
     np.testing.assert_allclose(normalised[:, ::2, ::2], golden["resized_input"], atol=1e-5)
     with compiled_quickly():
-        logits = np.asarray(matter.head(matter.variables, {"image": image}, "logits"))
+        logits = matter.apply("logits", image=image)
         np.testing.assert_allclose(logits[:, ::4, ::4], golden["logits"], atol=1e-4)
         probabilities = matter(photo)
     expected = np.exp(golden["logits_demo"][0].astype(np.float64))
@@ -182,7 +182,7 @@ def test_four_groups_of_parameters_train_at_their_own_rate_and_decay():
     for keywords in ({}, {"booster": False}, {"aggregation": "sum"}):
         _, shapes = shapes_of(**keywords)
         ones = jax.tree.map(lambda x: np.ones(1, np.float32), shapes["params"])
-        optimizer = create_optimizer(config, [*ones, *bisenet_v2.OPTIONAL_MODULES])
+        optimizer = create_optimizer(config, [*ones, *bisenet_v2.NETWORK.optional_modules])
         updates, _ = optimizer.update(ones, optimizer.init(ones), ones)
         groups = Counter(f"{x[0] / -0.005:.4f}" for x in jax.tree.leaves(updates))
         if not keywords:

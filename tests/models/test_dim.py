@@ -11,7 +11,7 @@ from matting_jax.models import dim
 from matting_jax.models.layers.pooling import max_pool
 from matting_jax.tasks import dim as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
 
 CONFIG = CONFIGS / "dim.py"
 
@@ -41,8 +41,9 @@ def case(request, forward):
     golden = np.load(GOLDENS / f"dim_{height}x{width}_s{seed}.npz")
     photo = synth.image(height, width, 3, 1, seed)[0]
     variables = mj.from_state_dict("dim", state_dict(seed))
-    inputs = dim.prepare(mj.create_model("dim"), photo, as_float(golden["trimap"]))
-    outputs, captured = forward(variables, inputs)
+    images = {"image": photo, "trimap": as_float(golden["trimap"])}
+    _, passes = run_rule(dim.predict, **images, model=mj.create_model("dim"))
+    outputs, captured = forward(variables, passes["alpha"])
     return golden, variables, photo, outputs, captured["intermediates"]
 
 
@@ -96,7 +97,8 @@ def test_first_stage_alone_says_what_it_says_before_refinement(case):
     golden, variables, photo, outputs, _ = case
     params = {"backbone": variables["params"]["backbone"]}
     model = mj.create_model("dim", refine=False)
-    inputs = dim.prepare(model, photo, as_float(golden["trimap"]))
+    images = {"image": photo, "trimap": as_float(golden["trimap"])}
+    inputs = run_rule(dim.predict, **images, model=model)[1]["alpha"]
     with compiled_quickly():
         alone = jax.jit(lambda params: model.apply({"params": params}, **inputs))(params)
     assert set(alone) == {"alpha"}

@@ -7,10 +7,11 @@ import pytest
 
 import matting_jax as mj
 from matting_jax.config import load_config
+from matting_jax.image.geometry import resize_bilinear
 from matting_jax.models import modnet
 from matting_jax.tasks import modnet_paddle as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS
+from tests.helpers import CONFIGS, GOLDENS, run_rule
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -45,16 +46,15 @@ def test_forward_equals_official(form):
 def test_test_time_rule_equals_official():
     golden = np.load(GOLDENS / "modnet_paddle_100x140_s1.npz")
     photo = synth.image(100, 140, 3, 1, 1)[0]
-    model = mj.create_model("modnet", flavour="paddle")
-    image = modnet.prepare(model, photo)["image"]
+    matter = mj.Matter("modnet", variables(1), flavour="paddle")
+    image = run_rule(matter.rule, image=photo)[1]["alpha"]["image"]
     assert image.shape[1:3] == tuple(golden["net_size"])
     np.testing.assert_allclose(image[0, ::8, ::8], golden["resized_s"], atol=1e-5)
 
-    matter = mj.Matter("modnet", variables(1), flavour="paddle")
     np.testing.assert_allclose(matter(photo), golden["alpha"][..., 0], atol=5e-4)
     assert matter.sizes == {tuple(golden["net_size"])}
-    network = matter.head(matter.variables, matter.inputs({"image": photo}), "alpha")
-    np.testing.assert_allclose(network[0, ::8, ::8], golden["alpha_net_s"], atol=5e-4)
+    alpha = matter.apply("alpha", image=image)
+    np.testing.assert_allclose(alpha[0, ::8, ::8], golden["alpha_net_s"], atol=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_alpha_goes_back_through_both_sizes():
     """Which is smoother than at once, and not what the official demo does."""
     photo = synth.image(70, 90, 3, 1, 0)[0]
     model = mj.create_model("modnet", flavour="paddle")
-    alpha = modnet.prepare(model, photo, reference_size=64)["image"][..., :1]
-    assert alpha.shape == (1, 64, 64, 1)
-    restored = modnet.restore(model, alpha, 70, 90, reference_size=64)
-    twice = modnet.resize_bilinear(modnet.resize_bilinear(alpha[0], 64, 82), 70, 90)[..., 0]
+    restored, passes = run_rule(modnet.predict, image=photo, model=model, reference_size=64)
+    alpha = passes["alpha"]["image"][0, ..., :1]
+    assert alpha.shape == (64, 64, 1)
+    twice = resize_bilinear(resize_bilinear(alpha, 64, 82), 70, 90)
     np.testing.assert_array_equal(restored, twice)
-    assert np.abs(restored - modnet.resize_bilinear(alpha[0], 70, 90)[..., 0]).max() > 1e-3
+    assert np.abs(restored - resize_bilinear(alpha, 70, 90)).max() > 1e-3
 
 
 def test_initialisation_is_the_official_one():

@@ -21,7 +21,7 @@ from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import pp_matting as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly
+from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
 
 CONFIG = CONFIGS / "pp_matting.py"
 
@@ -240,15 +240,16 @@ def test_test_time_rule_equals_official(pipeline):
     sizes = pp_matting.resizes(matter.model, 150, 230, 128)
     assert [(150, 230), sizes[0]] == [tuple(size) for size in golden["trans_sizes"]]
     # The official code rounds to bytes after each of its two resizes.
-    image = pp_matting.prepare(matter.model, photo / np.float32(255), max_short=128)["image"]
+    outputs = {"alpha": golden["alpha_net"]}
+    restored, passes = run_rule(matter.rule, outputs, image=photo / np.float32(255))
+    image = passes["alpha"]["image"]
     assert np.abs(255 * image[0] - golden["resized_rgb_u8"]).max() < 1.25
 
     with compiled_quickly():
         bytes_ = golden["resized_rgb_u8"][None] / np.float32(255)
-        alpha = matter.head(matter.variables, {"image": bytes_}, "alpha")
+        alpha = matter.apply("alpha", image=bytes_)
         np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
-        restored = pp_matting.restore(matter.model, golden["alpha_net"], 150, 230, max_short=128)
-        np.testing.assert_allclose(restored, golden["alpha"][0, ..., 0], atol=1e-5)
+        np.testing.assert_allclose(restored, golden["alpha"][0], atol=1e-5)
         # From rounding alone: a few pixels change their likeliest class.
         ours = matter(photo)
     assert np.mean(np.abs(ours - golden["alpha"][0, ..., 0]) < 0.02) > 0.97

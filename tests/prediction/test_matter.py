@@ -1,19 +1,22 @@
 import logging
+from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import matting_jax as mj
 from matting_jax.image.geometry import resize_bilinear
-from matting_jax.models import modnet
+from matting_jax.models import NETWORKS, gfm, modnet
+from matting_jax.models.network import TrimapRule
 from matting_jax.prediction import trimap_from
-from matting_jax.prediction.trimap_from import HEADS, RULES, Rule
 from matting_jax.training.train import initial_variables, training_model
 from tests.goldens import synth
-from tests.helpers import GOLDENS
+from tests.helpers import GOLDENS, run_rule
 
 sides = st.integers(1, 5000)
 
@@ -60,7 +63,7 @@ def test_layout_of_the_array_does_not_matter_and_it_is_left_alone(matter):
     [
         (np.zeros((4, 4), np.uint8), r"\[H, W, 3\].*repeat grey values by np.dstack"),
         (np.zeros((4, 4, 1), np.uint8), r"\[H, W, 3\].*repeat grey values by np.dstack"),
-        (np.zeros((4, 4, 4), np.uint8), r"\[H, W, 3\].*leave out the alpha"),
+        (np.zeros((4, 4, 4), np.uint8), r"\[H, W, 3\].*drop the alpha"),
         (np.zeros((1, 4, 4, 3), np.uint8), r"\[H, W, 3\]"),
         (np.zeros((0, 4, 3), np.uint8), r"\[H, W, 3\]"),
         (np.zeros((4, 4, 3), np.int32), "int32"),
@@ -98,12 +101,11 @@ def test_strip_that_is_enlarged_fits_into_memory():
 def test_photo_and_alpha_keep_their_range_and_size(height, width, seed):
     image = photo(height, width, seed).astype(np.float32) / 255
     model = mj.create_model("modnet")
-    inputs = modnet.prepare(model, image, reference_size=40)
-    size = modnet.network_size(height, width, 40)
-    assert inputs["image"].shape == (1, *size, 3)
-    restored = modnet.restore(model, inputs["image"][..., :1], height, width)
-    assert restored.shape == (height, width)
-    for averages in (inputs["image"][0, ..., 0], restored):
+    restored, passes = run_rule(modnet.predict, image=image, model=model, reference_size=40)
+    small = passes["alpha"]["image"]
+    assert small.shape == (1, *modnet.network_size(height, width, 40), 3)
+    assert restored.shape == (height, width, 1)
+    for averages in (small[0, ..., 0], restored):
         assert image[..., 0].min() - 1e-6 <= averages.min()
         assert averages.max() <= image[..., 0].max() + 1e-6
 
@@ -112,7 +114,7 @@ def test_each_network_size_is_compiled_and_logged_once(matter, caplog):
     with caplog.at_level(logging.INFO, logger="matting_jax"):
         for size in ((40, 50), (41, 44), (40, 50), (30, 100), (31, 101)):
             matter(photo(*size))
-    assert matter.head._cache_size() == 2
+    assert matter.one_head._cache_size() == 2
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["compiling tiny for 32 x 32", "compiling tiny for 32 x 96"]
 
@@ -126,7 +128,7 @@ def test_heads_hold_all_outputs_of_the_network(matter):
 
 def test_new_variables_are_used(matter):
     before = matter(photo())
-    matter.variables = jax.tree.map(lambda x: 0 * x, matter.variables)
+    matter.set_variables(jax.tree.map(lambda x: 0 * x, matter.variables))
     after = matter(photo())
     np.testing.assert_allclose(after, 0.5, atol=1e-6)
     assert np.abs(before - after).max() > 0.01
@@ -194,7 +196,7 @@ def test_trimaps_of_bytes_and_floats_have_the_same_thirds(trimap_matter):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        (None, "tiny_trimap needs a trimap beside the photo: pass trimap="),
+        (None, "tiny_trimap needs a trimap in addition to the photo: pass trimap="),
         (np.zeros((40, 50, 1), np.uint8), r"\[H, W\], got shape \(40, 50, 1\)"),
         (np.zeros((40, 49), np.uint8), "49 x 40, the photo 50 x 40"),
         (np.zeros((40, 50), bool), "bool"),
@@ -216,8 +218,8 @@ def test_trimap_is_refused_where_the_network_takes_none(matter):
 def chain(matter, trimap_matter, monkeypatch):
     """A network that makes trimaps by the rule of its alpha's halves, one that takes them, and a
     function that chains them."""
-    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
-    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,), "semantic": (0,)})
+    rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,), "semantic": (0,)})
+    monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
 
     def chained(**rule):
         return mj.Matter(
@@ -252,30 +254,36 @@ def test_fields_of_the_rule_replace_those_of_the_network(chain):
 
 def test_wrong_chain_is_refused_in_a_sentence(chain):
     first, second, chained = chain
-    with pytest.raises(ValueError, match="tiny takes no trimap: leave out trimap_from"):
+    with pytest.raises(ValueError, match="tiny takes no trimap: omit trimap_from"):
         mj.Matter("tiny", first.variables, trimap_from=first)
-    with pytest.raises(ValueError, match="tiny_trimap makes no trimap: take one that needs"):
+    with pytest.raises(ValueError, match="tiny_trimap makes no trimap: take a network that needs"):
         mj.Matter("tiny_trimap", second.variables, trimap_from=second)
     with pytest.raises(ValueError, match="did you mean 'semantic'"):
         chained(head="semantics")
 
 
-def test_first_network_of_several_passes_gives_the_head_of_its_pass():
+class Glance(nn.Module):
+    """GFM's outputs for a photo of three classes side by side, without weights."""
+
+    rosta: str = "tt"
+
+    def __call__(self, image, *, train=False):
+        glance = jnp.eye(3)[jnp.arange(12).reshape(1, 3, 4) % 3]
+        outputs = {"glance": glance, "focus": image[..., :1], "alpha": image[..., :1]}
+        return outputs if self.rosta == "tt" else {"alpha": image[..., :1], "glance_tt": glance}
+
+
+def test_trimap_is_made_from_the_pass_in_which_the_rule_reads_its_head(monkeypatch):
     """GFM glances at a third of the photo's size, or sees it once."""
-    classes = np.float32(np.eye(3)[np.arange(12).reshape(1, 3, 4) % 3])
+    monkeypatch.setitem(NETWORKS, "glance", replace(gfm.NETWORK, module=Glance))
     for strategy, size in {"hybrid": (64, 128), "resize": (96, 192)}.items():
-        first, seen = mj.Matter("gfm", {}, test_time={"strategy": strategy}), []
-
-        def head(variables, inputs, name, seen=seen):
-            seen.append(inputs["image"].shape[1:3])
-            return {"glance": classes}[name]
-
-        first.head = head
+        first = mj.Matter("glance", {}, test_time={"strategy": strategy})
         trimap = first.make_trimap(photo(192, 384), {"margin": 0})
-        assert seen == [size]
+        assert first.sizes == {size}
         np.testing.assert_array_equal(
             trimap[32::64, 48::96], [[0, 0.5, 1, 0], [0.5, 1, 0, 0.5], [1, 0, 0.5, 1]]
         )
-    first.head = lambda variables, inputs, name: {"glance_tt": classes}[name]
-    with pytest.raises(ValueError, match="this gfm has no 'glance': take another head"):
+        assert first.heads(photo(192, 384))["focus"].shape == (96, 192, 1)
+    first = mj.Matter("glance", {}, rosta="rim")
+    with pytest.raises(ValueError, match="output of this glance 'glance': did you mean"):
         first.make_trimap(photo(192, 384))

@@ -4,6 +4,7 @@ import os
 import resource
 import struct
 from contextlib import contextmanager
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -15,8 +16,9 @@ from matting_jax.commandline import main
 from matting_jax.config import load_config
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.models import NETWORKS
+from matting_jax.models.network import TrimapRule
 from matting_jax.prediction import predict as program
-from matting_jax.prediction.trimap_from import HEADS, RULES, Rule
 from matting_jax.training.train import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.helpers import ROOT, on_folders, write_png16, write_tiff16
@@ -685,8 +687,8 @@ def test_background_that_does_not_fit_is_named(with_background, photos, predict,
 @pytest.fixture
 def chained(with_trimaps, finished, monkeypatch):
     """(a function that predicts with trimaps of the finished run, its workdir, the photos)."""
-    monkeypatch.setitem(RULES, "tiny", Rule("alpha", 0.52, 0.0))
-    monkeypatch.setitem(HEADS, "tiny", {"alpha": (0,)})
+    rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,)})
+    monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
     run, photos, _ = with_trimaps
     return (lambda *more: run(f"--input={photos}", *more)), finished[0], photos
 
@@ -720,7 +722,7 @@ def test_wrong_chain_is_answered_in_a_sentence(
     second = trimap_run[0].partition("=")[2]
     for flags, words in {
         (f"--trimap_from={workdir}", f"--trimap={photos}"): "one of --trimap and --trimap_from",
-        (f"--trimap_from={tmp_path / 'gca'}",): "gca makes no trimap: take one that needs nothing",
+        (f"--trimap_from={tmp_path / 'gca'}",): "gca makes no trimap: take a network",
         (f"--trimap_from={second}",): "tiny_trimap makes no trimap",
         (f"--trimap_from={tmp_path / 'streets'}",): "tells other classes apart than those of a",
         (f"--trimap_from={tmp_path}",): "is not a workdir",

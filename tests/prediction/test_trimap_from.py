@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.models import example_inputs
-from matting_jax.prediction.trimap_from import HEADS, RULES, known, make_trimap, rule_of, trimap
+from matting_jax.models import NETWORKS, example_inputs
+from matting_jax.prediction.trimap_from import make_trimap, probabilities, rule_of, trimap
 
+MAKERS = ["modnet", "pp_matting", "gfm", "bisenet_v2"]
 KEYWORDS = {"bisenet_v2": {"num_classes": 3}, "pp_matting": {"backbone": "hrnet_w18"}}
 
 
@@ -34,13 +35,14 @@ def test_sides_that_touch_have_an_unknown_band_between_them():
     assert (trimap(1 - whole, whole, 0.9, 0.1) == 0).all()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", MAKERS)
 def test_heads_are_outputs_of_their_network(name):
     model = mj.create_model(name, **KEYWORDS.get(name, {}))
     inputs = example_inputs(model)
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **inputs)[0])
-    assert RULES[name].head in HEADS[name]
-    for head, channels in HEADS[name].items():
+    rule = NETWORKS[name].trimap
+    assert rule.head in rule.heads
+    for head, channels in rule.heads.items():
         assert outputs[head].shape[-1] == (3 if len(channels) > 1 else 1)
 
 
@@ -53,17 +55,19 @@ def test_channels_are_those_of_each_network():
         ("pp_matting", "semantic", [1, 0.5, 0]),
     ):
         rule = rule_of(name, {"head": head, "margin": 0})
-        made = make_trimap(name, rule, classes, 1, 3)
+        made = make_trimap(rule, classes, 1, 3)
         np.testing.assert_array_equal(made, [expected])
     alpha = np.array([[0.01, 0.5, 0.99]])[..., None]
     np.testing.assert_array_equal(
-        make_trimap("modnet", rule_of("modnet", {"margin": 0}), alpha, 1, 3), [[0, 0.5, 1]]
+        make_trimap(rule_of("modnet", {"margin": 0}), alpha, 1, 3), [[0, 0.5, 1]]
     )
 
 
 @pytest.mark.parametrize("name", ["gca", "dim", "bgmv2"])
 def test_networks_that_need_more_than_the_photo_make_no_trimap(name):
-    with pytest.raises(ValueError, match=f"{name} makes no trimap: take one .* bisenet_v2, modnet"):
+    with pytest.raises(
+        ValueError, match=f"{name} makes no trimap: .* the photo, modnet, pp_matting"
+    ):
         rule_of(name)
 
 
@@ -85,7 +89,7 @@ def test_wrong_rule_is_refused_in_a_sentence(name, given, words):
 
 
 def test_network_of_other_classes_makes_no_trimap():
-    with pytest.raises(ValueError, match="this bisenet_v2 tells 19 classes apart, but a trimap"):
-        known("bisenet_v2", "logits", np.zeros((4, 4, 19)))
-    with pytest.raises(ValueError, match="this gfm tells 2 classes apart"):  # those of FT and BT
-        known("gfm", "glance", np.zeros((4, 4, 2)))
+    with pytest.raises(ValueError, match="logits has 19 classes, but a trimap"):
+        probabilities(rule_of("bisenet_v2"), np.zeros((4, 4, 19)))
+    with pytest.raises(ValueError, match="glance has 2 classes"):  # those of FT and BT
+        probabilities(rule_of("gfm"), np.zeros((4, 4, 2)))

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -217,9 +218,9 @@ class TinyClasses(nn.Module):
 
 def register_tiny_classes():
     """Make `tiny_classes` a network like those of the library."""
-    register("tiny_classes", TinyClasses, bisenet_v2.prepare, bisenet_v2.restore)
-    network = sys.modules["matting_jax.models.tiny_classes"]
-    network.RESULT, network.OPTIONAL_MODULES = "logits", (*bisenet_v2.OPTIONAL_MODULES, "segment")
+    network = bisenet_v2.NETWORK
+    modules = (*network.optional_modules, "segment")
+    register("tiny_classes", replace(network, module=TinyClasses, optional_modules=modules))
 
 
 def tiny_classes_config():
