@@ -275,7 +275,7 @@ def run(values: flags.FlagValues) -> int | None:
                 overwrite=values.overwrite,
             )
         case "convert":
-            from matting_jax.convert import convert
+            from matting_jax.convert.program import convert
 
             convert(config, values.checkpoint or workdir, values.output, values.overwrite)
     return None

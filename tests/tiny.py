@@ -1,15 +1,13 @@
 """Small networks that compile in a second, and configs that train them."""
 
-import sys
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
+from matting_jax import convert
 from matting_jax.config import load_config
-from matting_jax.convert import modnet as modnet_names
 from matting_jax.image.geometry import upsample
 from matting_jax.models import NETWORKS, gca, modnet
 from matting_jax.models.layers.convolutions import Conv
@@ -17,7 +15,9 @@ from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.norms import BatchNorm, instance_norm
 from matting_jax.models.layers.spectral import SpectralConv
 from matting_jax.models.network import Network
-from tests.helpers import CONFIGS, MODNET, MODNET_SOC, on_folders
+from tests.helpers import CONFIGS, MODNET, MODNET_SOC, ROOT, on_folders
+
+NAMES = str(ROOT / "tests" / "names")  # tables of their official names
 
 
 class Part(nn.Module):
@@ -134,15 +134,10 @@ def register_tiny() -> None:
 
 
 def register(name: str, network: Network) -> None:
-    """Adds a network to those of the library, with a file of names for its checkpoints."""
+    """Adds a network to those of the library; its table of names is a file of tests/names."""
     NETWORKS[name] = network
-    names = ModuleType(f"matting_jax.convert.{name}")
-    names.PREFIX, names.CONSTANTS = "module.", {}
-    names.official_names = lambda path: [modnet_names.dotted(path)]
-    names.backbone_name = lambda path, state_dict: modnet_names.dotted(path)
-    names.is_backbone = modnet_names.is_backbone
-    names.backbone_tensors = modnet_names.backbone_tensors
-    sys.modules[names.__name__] = names
+    if NAMES not in convert.__path__:
+        convert.__path__.append(NAMES)
 
 
 def tiny_config():

@@ -21,9 +21,8 @@ import numpy as np
 
 import matting_jax as mj
 from matting_jax.config import read_config
-from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images
-from matting_jax.prediction.load import first_network
+from matting_jax.prediction.load import load_matter
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 
@@ -40,9 +39,8 @@ def main(arguments: list[str]) -> None:
     config = read_config(Path(flags.second))
     config.data.directory = flags.directory or config.data.directory
     images = list(evaluation_images(config))
-    first = first_network(flags.first, None, config)
-    variables = load_checkpoint(config.name, flags.second, **config.model)
-    second = Matter(config.name, variables, test_time=config.test_time, **config.model)
+    second = load_matter(config, flags.second, trimap_from=flags.first)
+    first = second.trimap_from
 
     if first.network.output == "alpha":
         alone = [mean_error(first(x.image), x) for x in images]

@@ -1,16 +1,6 @@
 """Official checkpoints to Flax variables and back, exactly and completely.
 
-A network has a file of names, and one more for each other flavour (NAME_FLAVOUR.py):
-    PREFIX, which all names of a file may have; CONSTANTS {name: array}, which no leaf holds;
-    official_names(path): the names of one Flax leaf, the one that counts first;
-    check_names(state_dict, model), only where a wrong file deserves a sentence of its own: a
-        ValueError;
-    names_of(model), only where the names depend on the network's keywords: all of these functions
-        and constants for that network, in place of the module's own;
-and for a file of its backbone alone
-    is_backbone(path): whether such a file holds this leaf;
-    backbone_name(path, state_dict): its name there;
-    backbone_tensors(state_dict): what is taken of the file, brought into the network's shapes.
+A network's file here has its name and ends with `names_of(model)`, which returns its `Names`.
 """
 
 from __future__ import annotations
@@ -27,185 +17,197 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from matting_jax.choices import one_of
 from matting_jax.config import read_config
-from matting_jax.convert.files import check_suffix, read_state_dict, write_state_dict
-from matting_jax.models import NETWORKS, create_model, example_inputs
+from matting_jax.convert.files import read_state_dict
+from matting_jax.convert.names import LeafPath, Names, StateDict
+from matting_jax.models import create_model, example_inputs, name_of
 
 Variables = dict[str, Any]
-LeafPath = tuple[str, ...]
 
 # Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
 OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 FLAX_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
+# Keywords that change how a network runs, not what it is.
+RUN_KEYWORDS = ("dtype", "axis_name", "frozen_statistics", "form", "parent", "name")
 
 
-def from_state_dict(name: str, state_dict: Mapping[str, np.ndarray], **keywords: Any) -> Variables:
-    """Flax variables of network `name` from {official name: NumPy array}.
+def from_state_dict(name: str, state_dict: StateDict, **keywords: Any) -> Variables:
+    """Returns Flax variables of network `name` from {official name: NumPy array}.
 
-    Every official name is read exactly once; counters and constants may be missing.
-    Raises ValueError that lists all missing and unexpected names and all wrong shapes. Copies of
-    one tensor that differ warn: the one that the official loader keeps is taken.
+    Every official name is read exactly once; counters and constants may be missing. Where copies of
+    one tensor differ, this warns and keeps the one that the official loader keeps. Raises
+    ValueError that lists all missing and unexpected names and all wrong shapes.
     """
-    shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
-    if state_dict and all(key.startswith(names.PREFIX) for key in state_dict):
-        state_dict = {key.removeprefix(names.PREFIX): x for key, x in state_dict.items()}
-    if hasattr(names, "check_names"):  # what deserves a better sentence than a list of faults
-        names.check_names(state_dict, create_model(name, **keywords))
-    state_dict = {
-        key: x
-        for key, x in state_dict.items()
-        if not is_counter(key) and key not in names.CONSTANTS
-    }
-    chosen = ", ".join(f"{key} {value}" for key, value in keywords.items())
-    what = f"{name} ({chosen})" if chosen else name
-    flat = assign(shapes, names.official_names, state_dict, what)
-    return traverse_util.unflatten_dict(flat)
+    return to_variables(create_model(name, **keywords), state_dict)
 
 
 def to_state_dict(name: str, variables: Variables, **keywords: Any) -> dict[str, np.ndarray]:
-    """{official name: NumPy array} of `variables`, with the official names, shapes and layout.
+    """Returns {official name: NumPy array}, with the official names, shapes and layout.
 
-    Copies are written under each of their names, counters that no network uses as zeros, constants
-    with their values. Raises ValueError where `variables` are not those of network `name`.
+    Copies are written under each of their names, unused counters as zeros, constants with their
+    values. Raises ValueError if `variables` are not those of network `name`.
     """
-    expected, names = flat_shapes(name, keywords), official_names(name, keywords)
-    flat = traverse_util.flatten_dict({key: variables[key] for key in variables})
-    if {path: x.shape for path, x in flat.items()} != {p: x.shape for p, x in expected.items()}:
-        raise ValueError(f"these are not the variables of {name} with {keywords or 'its defaults'}")
-    state_dict = dict(names.CONSTANTS)
-    for path in expected:
-        for key in names.official_names(path):
-            array = np.asarray(flat[path], np.float32)
-            axes = OFFICIAL_AXES.get(array.ndim)
-            state_dict[names.PREFIX + key] = np.ascontiguousarray(array.transpose(axes))
-            if key.endswith("running_mean"):
-                counter = key.replace("running_mean", "num_batches_tracked")
-                state_dict[names.PREFIX + counter] = np.zeros((), np.int64)
-    return state_dict
+    return to_official(create_model(name, **keywords), variables)
 
 
 def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
-    """Flax variables of network `name` from an official file or from a workdir of this library.
+    """Returns Flax variables of network `name` from an official file or a workdir.
 
     Files: .ckpt, .pth and .pt (need torch, read with `weights_only=True`), .safetensors and
-    Paddle's .pdparams. Of a workdir the best checkpoint is taken. Raises FileNotFoundError or
+    Paddle's .pdparams. From a workdir the best checkpoint is loaded. Raises FileNotFoundError or
     ValueError.
     """
-    one_of(name, NETWORKS, "network")
+    model = create_model(name, **keywords)
     if Path(path).is_dir():
-        from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
-
-        saved = read_config(Path(path))
-        if saved.name != name:
-            raise ValueError(f"{path} holds {saved.name}, not {name}")
-        # As modules, which fill in the keywords that an older run did not save yet.
-        there, asked = create_model(name, **saved.model), create_model(name, **keywords)
-        if there != asked:
-            raise ValueError(
-                f"{path} holds {name} with {difference(there, asked)}, "
-                f"not with {difference(asked, there)}"
-            )
-        return load_variables(Path(path))
-    return from_state_dict(name, read_state_dict(Path(path)), **keywords)
+        return load_workdir(model, Path(path))
+    return to_variables(model, read_state_dict(Path(path)))
 
 
-def load_backbone(name: str, path: str | Path, variables: Variables, **keywords: Any) -> Variables:
-    """`variables` of network `name` with its backbone from a file of the backbone alone.
+def load_workdir(model: nn.Module, workdir: Path) -> Variables:
+    """Returns the best variables of a run; raises ValueError if it trained another network."""
+    from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
+
+    saved, name = read_config(workdir), name_of(model)
+    if saved.name != name:
+        raise ValueError(f"{workdir} holds {saved.name}, not {name}")
+    # Compared as modules, since the config of an older run may lack newer keywords.
+    there = create_model(name, **saved.model)
+    if there != model:
+        raise ValueError(
+            f"{workdir} holds {name} with {difference(there, model)}, "
+            f"not with {difference(model, there)}"
+        )
+    return load_variables(workdir)
+
+
+def load_backbone(model: nn.Module, path: str | Path, variables: Variables) -> Variables:
+    """Returns `variables` with the backbone from a file that holds only the backbone.
 
     Raises as `load_checkpoint` does.
     """
-    shapes, names = flat_shapes(name, keywords), official_names(name, keywords)
-    state_dict = names.backbone_tensors(read_state_dict(Path(path)))
-    state_dict = {key: x for key, x in state_dict.items() if not is_counter(key)}
-    leaves = filter(names.is_backbone, shapes)
-    named = {leaf: names.backbone_name(leaf, state_dict) for leaf in leaves}
-    # A name of None: other files of the backbone hold this leaf, this one does not.
-    shapes = {leaf: shapes[leaf] for leaf, key in named.items() if key}
-    flat = assign(shapes, lambda leaf: [named[leaf]], state_dict, f"the backbone of {name}")
+    backbone = find_names(model).backbone
+    if backbone is None:
+        raise ValueError(
+            f"{name_of(model)} has no files of its backbone only: start from a whole checkpoint "
+            "by --config.init.checkpoint=FILE"
+        )
+    state_dict = drop_counters(backbone.tensors(read_state_dict(Path(path))))
+    shapes = flat_shapes(model)
+    names = {leaf: backbone.name(leaf, state_dict) for leaf in shapes if backbone.is_held(leaf)}
+    # A name is None where other files of the backbone hold this leaf and this one does not.
+    shapes = {leaf: shapes[leaf] for leaf, name in names.items() if name}
+    what = f"the backbone of {name_of(model)}"
+    flat = assign(shapes, lambda leaf: [names[leaf]], state_dict, what)
     return traverse_util.unflatten_dict(traverse_util.flatten_dict(variables) | flat)
 
 
-def convert(config: Any, source: str | Path, output: str | None, overwrite: bool = False) -> None:
-    """Write the variables of a workdir or a file as an official file; its ending is the format.
+def to_variables(model: nn.Module, state_dict: StateDict) -> Variables:
+    """Returns Flax variables of `model`; see `from_state_dict`."""
+    names = find_names(model)
+    if state_dict and all(name.startswith(names.prefix) for name in state_dict):
+        state_dict = {name.removeprefix(names.prefix): x for name, x in state_dict.items()}
+    names.check(state_dict, model)
+    tensors = drop_counters(state_dict)
+    tensors = {name: x for name, x in tensors.items() if name not in names.constants}
+    flat = assign(flat_shapes(model), names.official, tensors, describe(model))
+    return traverse_util.unflatten_dict(flat)
 
-    Raises ValueError, or FileExistsError rather than overwrite.
-    """
-    if not output:
-        raise ValueError("--mode convert needs --output FILE, say modnet.safetensors")
-    path = Path(output)
-    check_suffix(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
-    variables = load_checkpoint(config.name, source, **config.model)
-    state_dict = to_state_dict(config.name, variables, **config.model)
-    write_state_dict(path, state_dict)
-    print(f"{path}: {len(state_dict)} tensors of {config.name}")
+
+def to_official(model: nn.Module, variables: Variables) -> dict[str, np.ndarray]:
+    """Returns {official name: NumPy array} of the variables of `model`; see `to_state_dict`."""
+    names, expected = find_names(model), flat_shapes(model)
+    flat = traverse_util.flatten_dict({name: variables[name] for name in variables})
+    if {path: x.shape for path, x in flat.items()} != {p: x.shape for p, x in expected.items()}:
+        raise ValueError(f"these are not the variables of {describe(model)}")
+    state_dict = dict(names.constants)
+    for path in expected:
+        array = np.asarray(flat[path], np.float32)
+        array = np.ascontiguousarray(array.transpose(OFFICIAL_AXES.get(array.ndim)))
+        for name in names.official(path):
+            state_dict[names.prefix + name] = array
+            if name.endswith("running_mean"):
+                counter = name.replace("running_mean", "num_batches_tracked")
+                state_dict[names.prefix + counter] = np.zeros((), np.int64)
+    return state_dict
+
+
+def find_names(model: nn.Module) -> Names:
+    """Returns the names of `model` in its official checkpoints, from the file of its network."""
+    return importlib.import_module(f"{__name__}.{name_of(model)}").names_of(model)
+
+
+def flat_shapes(model: nn.Module) -> dict[LeafPath, jax.ShapeDtypeStruct]:
+    """Returns {path: shape and dtype} of the network's variables without computing them."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
+    return traverse_util.flatten_dict(shapes)
 
 
 def assign(
     shapes: Mapping[LeafPath, Any],
     names: Callable[[LeafPath], list[str]],
-    state_dict: Mapping[str, np.ndarray],
+    state_dict: StateDict,
     what: str,
 ) -> dict[LeafPath, np.ndarray]:
-    """Each leaf of `shapes` from `state_dict`; raises ValueError with all that is wrong."""
+    """Returns the array of each leaf, in Flax's layout.
+
+    Args:
+        shapes: leaves with their shapes.
+        names: official names of a leaf, of which the first is read.
+        state_dict: {official name: array}.
+        what: description of the network for the error message.
+
+    Raises:
+        ValueError: lists every mismatch between `shapes` and `state_dict`.
+    """
     flat, known, faults, differing = {}, set(), [], []
     for path, leaf in shapes.items():
         axes = OFFICIAL_AXES.get(leaf.ndim, range(leaf.ndim))
         shape = tuple(leaf.shape[axis] for axis in axes)
         copies = {}
-        for key in names(path):
-            known.add(key)
-            if key not in state_dict:
-                faults.append(f"missing {key}")
-            elif state_dict[key].shape != shape:
-                faults.append(f"{key} has shape {state_dict[key].shape}, expected {shape}")
+        for name in names(path):
+            known.add(name)
+            if name not in state_dict:
+                faults.append(f"missing {name}")
+            elif state_dict[name].shape != shape:
+                faults.append(f"{name} has shape {state_dict[name].shape}, expected {shape}")
             else:
-                copies[key] = state_dict[key]
+                copies[name] = state_dict[name]
         if not copies:
             continue
         first, *others = copies
-        differing += [key for key in others if not np.array_equal(copies[key], copies[first])]
+        differing += [name for name in others if not np.array_equal(copies[name], copies[first])]
         array = np.asarray(copies[first], np.float32)
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
-    faults += [f"unexpected {key}" for key in state_dict if key not in known]
+    faults += [f"unexpected {name}" for name in state_dict if name not in known]
     if faults:
-        raise ValueError(f"this is no checkpoint of {what}:\n  " + "\n  ".join(faults))
+        raise ValueError(f"this is not a checkpoint of {what}:\n  " + "\n  ".join(faults))
     if differing:
         warnings.warn(
             f"{len(differing)} tensors differ from their copies under another name, which are "
-            f"taken, as the official loader does: {differing[0]} is the first",
-            stacklevel=3,
+            f"used, as by the official loader: {differing[0]} is the first",
+            stacklevel=4,
         )
     return flat
 
 
-def official_names(name: str, keywords: Mapping[str, Any]) -> Any:
-    """The module with the names that network `name` has in the official files of its flavour.
-
-    Where they depend on more keywords, the module's `names_of(model)` has them in its place.
-    """
-    model = create_model(name, **keywords)
-    flavour = getattr(model, "flavour", "official")
-    file = name if flavour == "official" else f"{name}_{flavour}"
-    module = importlib.import_module(f"{__name__}.{file}")
-    return module.names_of(model) if hasattr(module, "names_of") else module
+def drop_counters(state_dict: StateDict) -> StateDict:
+    """Drops the batch counters of normalisations, which nothing reads."""
+    return {name: x for name, x in state_dict.items() if not name.endswith("num_batches_tracked")}
 
 
-def is_counter(key: str) -> bool:
-    """Whether `key` counts the batches of a normalisation, which nothing reads."""
-    return key.endswith("num_batches_tracked")
+def describe(model: nn.Module) -> str:
+    """Returns the network's name with its variant: choices, and values that are not the default."""
+    fields = [x for x in dataclasses.fields(model) if x.name not in RUN_KEYWORDS]
+    values = {x.name: (getattr(model, x.name), x.default) for x in fields}
+    variant = [
+        f"{name}={value!r}"
+        for name, (value, default) in values.items()
+        if isinstance(value, str) or value != default
+    ]
+    return f"{name_of(model)} ({', '.join(variant)})" if variant else name_of(model)
 
 
 def difference(model: nn.Module, other: nn.Module) -> str:
-    """The keywords of `model` whose values are not those of `other`, as one would type them."""
+    """Returns the keywords of `model` whose values differ from `other`, as one would type them."""
     values = {x.name: getattr(model, x.name) for x in dataclasses.fields(model)}
     return ", ".join(f"{k}={x!r}" for k, x in values.items() if x != getattr(other, k))
-
-
-def flat_shapes(name: str, keywords: Mapping[str, Any]) -> dict[LeafPath, jax.ShapeDtypeStruct]:
-    """{path: shape and dtype} of the network's variables, none of them computed."""
-    model = create_model(name, **keywords)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
-    return traverse_util.flatten_dict(shapes)

@@ -6,20 +6,22 @@ or with the ASPP from DeepLabV3 as VainF/DeepLabV3Plus-Pytorch trains it, which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from flax import linen as nn
 
-import numpy as np
+from matting_jax.convert.names import (
+    Backbone,
+    LeafPath,
+    Names,
+    StateDict,
+    dotted,
+    torchvision_mobilenet,
+)
 
-from matting_jax.convert.names import dotted, torchvision_mobilenet
-
-PREFIX = ""
-CONSTANTS = {}
-
-# The first convolution takes six channels; those of photos take three. It stays as it was drawn.
+# The first convolution has six input channels, a classifier's three: it stays at its initial value.
 FIRST = ("backbone.conv1.weight", "backbone.features.0.0.weight")
-# What a file holds beside what the network takes of it.
+# Layers of a file that the network does not have.
 HEADS = ("backbone.fc.", "backbone.classifier.", "backbone.features.18.", "classifier.")
-# DeepLabV3's names, and the network's.
+# Prefixes of DeepLabV3's names, and the network's.
 DEEPLAB = {
     "backbone.low_level_features.": "backbone.features.",
     "backbone.high_level_features.": "backbone.features.",
@@ -27,28 +29,27 @@ DEEPLAB = {
 }
 
 
-def official_names(path: tuple[str, ...]) -> list[str]:
-    """The name of one Flax leaf in a file."""
+def official_names(path: LeafPath) -> list[str]:
+    """Returns the name of one Flax leaf in a file."""
     name = dotted(path)
     if not name.startswith("backbone.features."):
         return [name]
     return ["backbone." + torchvision_mobilenet(name.removeprefix("backbone."))]
 
 
-def is_backbone(path: tuple[str, ...]) -> bool:
-    """Whether a file of the backbone, or of DeepLabV3, may hold this Flax leaf."""
+def is_backbone(path: LeafPath) -> bool:
+    """Returns whether a file of the backbone, or of DeepLabV3, may hold a Flax leaf."""
     return path[1] in ("backbone", "aspp") and official_names(path)[0] not in FIRST
 
 
-def backbone_name(path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -> str | None:
-    """The name of a leaf among `backbone_tensors`; None for the ASPP, where the file has none."""
-    name = official_names(path)[0]
-    held = path[1] == "backbone" or any(key.startswith("aspp.") for key in state_dict)
-    return name if held else None
+def backbone_name(path: LeafPath, state_dict: StateDict) -> str | None:
+    """Returns the name among `backbone_tensors`; None for the ASPP where the file has none."""
+    held = path[1] == "backbone" or any(name.startswith("aspp.") for name in state_dict)
+    return official_names(path)[0] if held else None
 
 
-def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What BGMv2 takes of a backbone's file, or of DeepLabV3's, under the network's own names."""
+def backbone_tensors(state_dict: StateDict) -> StateDict:
+    """Selects the layers that the network has, renamed to its names."""
     if not any(name.startswith("backbone.") for name in state_dict):
         state_dict = {f"backbone.{name}": x for name, x in state_dict.items()}
     tensors = {}
@@ -59,3 +60,8 @@ def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
         if not name.startswith(HEADS) and name not in FIRST:
             tensors[name] = x
     return tensors
+
+
+def names_of(model: nn.Module) -> Names:
+    """Returns the names, which all variants share."""
+    return Names(official_names, backbone=Backbone(backbone_name, backbone_tensors, is_backbone))

@@ -5,59 +5,63 @@ Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from flax import linen as nn
 
-import numpy as np
-
-from matting_jax.convert.names import dotted
-
-PREFIX = ""
-CONSTANTS = {}
+from matting_jax.convert.names import Backbone, LeafPath, Names, StateDict, dotted
 
 BRANCHES = ("detail", "segment", "bga")
 
 
-def official_names(path: tuple[str, ...]) -> list[str]:
-    """The name of one Flax leaf in a file."""
+def official_names(path: LeafPath) -> list[str]:
+    """Returns the name of one Flax leaf in a file."""
     name = dotted(path)
-    # The stages 5_4 and 5_5 keep the line that elsewhere is a dot.
+    # The stages 5_4 and 5_5 keep their underscore.
     for stage in ("S5", "aux5"):
         name = name.replace(f"{stage}.", f"{stage}_")
     return [name]
 
 
-def is_backbone(path: tuple[str, ...]) -> bool:
-    """Whether a file of the backbone alone may hold this Flax leaf: all but the heads."""
-    return path[1] in BRANCHES
-
-
-def check_names(state_dict: Mapping[str, np.ndarray], model: Any) -> None:
-    """Raise ValueError for a checkpoint of the older code, whose network is another, and for one of
-    another number of classes."""
+def check_names(state_dict: StateDict, model: nn.Module) -> None:
+    """Raises ValueError for the network of the older code, or another number of classes."""
     if "head.conv_out.weight" in state_dict:
         raise ValueError(
             "this checkpoint is of the older code (old/bisenetv2, model_final_v2.pth), whose heads "
-            "and enlargements differ: take one of the current code (model_final_v2_city.pth, "
+            "and upsampling differ: take one of the current code (model_final_v2_city.pth, "
             "_coco or _ade20k), or start from this one's branches by --config.init.backbone=FILE"
         )
     biases = state_dict.get("head.conv_out.1.bias")
     if biases is not None and len(biases) != model.num_classes:
         raise ValueError(
-            f"this checkpoint tells {len(biases)} classes apart, the network {model.num_classes}: "
+            f"this checkpoint has {len(biases)} classes, the network {model.num_classes}: "
             f"set num_classes={len(biases)}, or start from its branches by "
             "--config.init.backbone=FILE"
         )
 
 
-def backbone_name(path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -> str | None:
-    """The name of a leaf in `backbone_v2.pth`, or in a whole checkpoint of either code; None for
-    the aggregation where the file has none."""
+def is_backbone(path: LeafPath) -> bool:
+    """Returns whether a file of the backbone may hold a Flax leaf: all but the heads."""
+    return path[1] in BRANCHES
+
+
+def backbone_name(path: LeafPath, state_dict: StateDict) -> str | None:
+    """Returns the name in `backbone_v2.pth`, or in a whole checkpoint of either code.
+
+    None for the aggregation where the file has none.
+    """
     if path[1] == "bga" and not any(name.startswith("bga.") for name in state_dict):
         return None
     return official_names(path)[0]
 
 
-def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a network of any number of classes takes of a file: all but the heads."""
+def backbone_tensors(state_dict: StateDict) -> StateDict:
+    """Drops the heads, which depend on the number of classes."""
     return {name: x for name, x in state_dict.items() if not name.startswith(("head.", "aux"))}
+
+
+def names_of(model: nn.Module) -> Names:
+    """Returns the names, which all variants share."""
+    return Names(
+        official_names,
+        check=check_names,
+        backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
+    )

@@ -5,16 +5,12 @@ Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
+from flax import linen as nn
 
-from matting_jax.convert.names import LEAVES, dotted
+from matting_jax.convert.names import LEAVES, Backbone, LeafPath, Names, StateDict, dotted
 
-PREFIX = ""
-CONSTANTS = {}
-
-# Places of the convolutions in `features` of torchvision's VGG-16, by mmagic's names.
+# Positions of the convolutions in `features` of torchvision's VGG-16, by mmagic's names.
 TORCHVISION = {
     "layer1.0": 0,
     "layer1.2": 2,
@@ -34,21 +30,21 @@ TORCHVISION = {
 FIRST = ("features.0.weight", "layer1.0.weight")
 
 
-def official_names(path: tuple[str, ...]) -> list[str]:
-    """The name of one Flax leaf in a file."""
+def official_names(path: LeafPath) -> list[str]:
+    """Returns the name of one Flax leaf in a file."""
     if "encoder" in path:
         return [dotted(path)]
-    *modules, leaf = path[1:]  # deconv5_1 is one name, not the second part of deconv5
+    *modules, leaf = path[1:]  # deconv5_1 is one name, not position 1 of deconv5
     return [".".join([*modules, LEAVES.get(leaf, leaf)])]
 
 
-def is_backbone(path: tuple[str, ...]) -> bool:
-    """Whether a file of VGG-16 alone holds this Flax leaf: a convolution of its five blocks."""
+def is_backbone(path: LeafPath) -> bool:
+    """Returns whether a file of VGG-16 holds a Flax leaf: a convolution of its five blocks."""
     return "encoder" in path and "conv6" not in path
 
 
-def backbone_name(path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -> str:
-    """The name of an encoder leaf in torchvision's VGG-16 or mmagic's `vgg_state_dict.pth`."""
+def backbone_name(path: LeafPath, state_dict: StateDict) -> str:
+    """Returns the name in torchvision's VGG-16 or mmagic's `vgg_state_dict.pth`."""
     name = dotted(path).removeprefix("backbone.encoder.")
     if FIRST[0] not in state_dict:
         return name
@@ -56,13 +52,18 @@ def backbone_name(path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -
     return f"features.{TORCHVISION[convolution]}.{leaf}"
 
 
-def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What DIM takes of a file of VGG-16: the convolutions of its blocks.
+def backbone_tensors(state_dict: StateDict) -> StateDict:
+    """Selects the convolutions of VGG-16's blocks.
 
-    Where the first one reads colours alone, as torchvision's, the trimap begins without effect.
+    Where the first one takes only colours, as torchvision's does, zeros are added for the trimap.
     """
     tensors = {name: x for name, x in state_dict.items() if name.startswith(("features", "layer"))}
     for name in FIRST:
         if name in tensors and tensors[name].shape[1] == 3:
             tensors[name] = np.pad(tensors[name], ((0, 0), (0, 1), (0, 0), (0, 0)))
     return tensors
+
+
+def names_of(model: nn.Module) -> Names:
+    """Returns the names, which all variants share."""
+    return Names(official_names, backbone=Backbone(backbone_name, backbone_tensors, is_backbone))

@@ -1,25 +1,23 @@
 """Names in GFM's official checkpoints: a plain state dict.
 
-The network registers the layers of its backbone twice, as torchvision's network and in encoders of
-its own; PyTorch's loader ends with the encoders. Source: JizhiziLi/GFM, core/gfm.py.
+The network registers the layers of its backbone twice, as torchvision's network and in its own
+encoders; PyTorch's loader keeps the encoders'. Source: JizhiziLi/GFM, core/gfm.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 import numpy as np
 from flax import linen as nn
 
-from matting_jax.convert.names import dotted
+from matting_jax.convert.names import Backbone, LeafPath, Names, StateDict, dotted, is_backbone
 
-# Groups of this library, which the official network has not.
+# Modules of this library that the official network does not have.
 GROUPS = ("glance", "focus", "encoder")
 
-# What files hold and no network uses, by backbone: name and shape.
+# Names and shapes of the tensors in a file that the network does not use, by backbone.
 NORM = ("weight", "bias", "running_mean", "running_var")
 CLASSIFIERS = {
     "resnet34": {"resnet.fc.weight": (1000, 512), "resnet.fc.bias": (1000,)},
@@ -44,73 +42,77 @@ UNUSED = CLASSIFIERS | {
     }
 }
 
-# The first tensor of old files of DenseNet-121, whose layers number their parts.
+# A name in old files of DenseNet-121, which write norm.1 for norm1.
 OLD_DENSENET = "features.denseblock1.denselayer1.norm.1.weight"
 
 
-@dataclass(frozen=True)
-class Names:
-    """The names in the files of one backbone, with what `convert` asks of a module of names."""
+def official_names(path: LeafPath, backbone: str) -> list[str]:
+    """Returns the names of one Flax leaf in a file."""
+    if not is_backbone(path):
+        collection, group, *rest = path
+        return [dotted((collection, *rest) if group in GROUPS else path)]
+    name = torchvision_name(path, backbone)
+    return [encoder_name(name, backbone), f"{torchvision_network(backbone)}.{name}"]
 
-    backbone: str
-    PREFIX: ClassVar[str] = ""
 
-    @property
-    def CONSTANTS(self) -> dict[str, np.ndarray]:
-        """What no network uses, as zeros."""
-        return {
-            name: np.zeros(shape, np.float32 if shape else np.int64)
-            for name, shape in UNUSED[self.backbone].items()
-        }
+def torchvision_network(backbone: str) -> str:
+    """Returns the attribute of GFM that holds torchvision's network."""
+    return "densenet" if backbone == "densenet121" else "resnet"
 
-    def official_names(self, path: tuple[str, ...]) -> list[str]:
-        """The names of one Flax leaf in a file, the one that counts first."""
-        if not self.is_backbone(path):
-            collection, group, *rest = path
-            return [dotted((collection, *rest) if group in GROUPS else path)]
-        name = self.torchvision_name(path)
-        network = "densenet" if self.backbone == "densenet121" else "resnet"
-        return [self.encoder_name(name), f"{network}.{name}"]
 
-    def is_backbone(self, path: tuple[str, ...]) -> bool:
-        """Whether a file of the backbone alone holds this Flax leaf."""
-        return path[1] == "backbone"
+def torchvision_name(path: LeafPath, backbone: str) -> str:
+    """Returns the name of a backbone leaf in torchvision's network."""
+    name = dotted((path[0], *path[2:]))
+    return f"features.{name}" if backbone == "densenet121" else name
 
-    def torchvision_name(self, path: tuple[str, ...]) -> str:
-        """The name of a leaf of the backbone in torchvision's network."""
-        name = dotted((path[0], *path[2:]))
-        return f"features.{name}" if self.backbone == "densenet121" else name
 
-    def encoder_name(self, name: str) -> str:
-        """Where GFM's encoders hold torchvision's tensor `name`."""
-        # Pooling counts among the parts of encoder1, and the blocks of r34_2b come without it.
-        first = "encoder1." if self.backbone == "resnet34_2b" else "encoder1.1."
-        rules = {
-            r"^(features\.conv0|conv1)\.": "encoder0.0.",
-            r"^(features\.norm0|bn1)\.": "encoder0.1.",
-            r"^layer1\.": first,
-            r"^layer(\d)\.": r"encoder\1.",
-            r"^features\.denseblock(\d)\.": r"encoder\1.0.",
-            r"^features\.transition(\d)\.": r"encoder\1.1.",
-        }
-        for pattern, place in rules.items():
-            name = re.sub(pattern, place, name)
-        return name
+def encoder_name(name: str, backbone: str) -> str:
+    """Returns the name of torchvision's tensor `name` in GFM's encoders."""
+    # encoder1 starts with the pooling, except in r34_2b.
+    first = "encoder1." if backbone == "resnet34_2b" else "encoder1.1."
+    rules = {
+        r"^(features\.conv0|conv1)\.": "encoder0.0.",
+        r"^(features\.norm0|bn1)\.": "encoder0.1.",
+        r"^layer1\.": first,
+        r"^layer(\d)\.": r"encoder\1.",
+        r"^features\.denseblock(\d)\.": r"encoder\1.0.",
+        r"^features\.transition(\d)\.": r"encoder\1.1.",
+    }
+    for pattern, replacement in rules.items():
+        name = re.sub(pattern, replacement, name)
+    return name
 
-    def backbone_name(self, path: tuple[str, ...], state_dict: Mapping[str, np.ndarray]) -> str:
-        """The name of a backbone leaf in torchvision's file, of DenseNet-121 an old or new one."""
-        name = self.torchvision_name(path)
-        if OLD_DENSENET in state_dict:
-            return re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", name)
-        return name
 
-    def backbone_tensors(self, state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What GFM takes of a backbone's file: all but the classifier, and what it replaces."""
-        network = "densenet." if self.backbone == "densenet121" else "resnet."
-        unused = {name.removeprefix(network) for name in UNUSED[self.backbone]}
-        return {name: x for name, x in state_dict.items() if name not in unused}
+def constants(backbone: str) -> StateDict:
+    """Returns the unused tensors of a file as zeros."""
+    return {
+        name: np.zeros(shape, np.float32 if shape else np.int64)
+        for name, shape in UNUSED[backbone].items()
+    }
+
+
+def backbone_name(path: LeafPath, state_dict: StateDict, backbone: str) -> str:
+    """Returns the name of a backbone leaf in torchvision's file, an old or new one."""
+    name = torchvision_name(path, backbone)
+    if OLD_DENSENET in state_dict:
+        return re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", name)
+    return name
+
+
+def backbone_tensors(state_dict: StateDict, backbone: str) -> StateDict:
+    """Drops the classifier and the layers that GFM replaces."""
+    network = torchvision_network(backbone)
+    unused = {name.removeprefix(f"{network}.") for name in UNUSED[backbone]}
+    return {name: x for name, x in state_dict.items() if name not in unused}
 
 
 def names_of(model: nn.Module) -> Names:
-    """The names in the files of `model`, by its backbone."""
-    return Names(model.backbone)
+    """Returns the names in the files of the model's backbone."""
+    backbone = model.backbone
+    return Names(
+        partial(official_names, backbone=backbone),
+        constants=constants(backbone),
+        backbone=Backbone(
+            partial(backbone_name, backbone=backbone), partial(backbone_tensors, backbone=backbone)
+        ),
+    )

@@ -5,38 +5,47 @@ Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py and backbone/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import accumulate
 
 import numpy as np
 
-from matting_jax.convert.names import PADDLE_LEAVES, dotted
+from matting_jax.convert.names import (
+    PADDLE_LEAVES,
+    Backbone,
+    LeafPath,
+    Names,
+    StateDict,
+    dotted,
+    is_backbone,
+)
 from matting_jax.image.filters import BLUR
 from matting_jax.models.backbones.mobilenet_v2 import STAGES
 
-PREFIX = ""
-# The blur of the semantic target lies among the weights, though nothing trains it.
+# PaddleSeg saves the fixed blur of the semantic target with the weights.
 CONSTANTS = {"blurer.op.1.weight": np.outer(BLUR, BLUR).astype(np.float32)[None, None]}
 
 INSTANCE_NORM = PADDLE_LEAVES | {"scale": "scale"}
 
-# Blocks of the backbone before each of its stages, which Paddle calls conv2 to conv8.
+# Number of blocks before each stage of the backbone, which Paddle calls conv2 to conv8.
 BEFORE = [0, *accumulate(blocks for _, _, blocks, _ in STAGES)]
-PARTS = {0: "_expand_conv", 3: "_bottleneck_conv", 6: "_linear_conv"}
+LAYERS = {0: "_expand_conv", 3: "_bottleneck_conv", 6: "_linear_conv"}
 
 
-def official_names(path: tuple[str, ...]) -> list[str]:
-    """The name of one Flax leaf in a file."""
+def official_names(path: LeafPath) -> list[str]:
+    """Returns the name of one Flax leaf in a file."""
     leaves = INSTANCE_NORM if "inorm" in path else PADDLE_LEAVES
-    if path[1] != "backbone":
+    if not is_backbone(path):
         return [f"head.{dotted(path, leaves)}"]
     _, _, *modules, leaf = path
     layer = "_conv" if leaf == "kernel" else "_batch_norm"
-    return [f"backbone.{place(modules)}.{layer}.{leaves[leaf]}"]
+    return [f"backbone.{layer_name(modules)}.{layer}.{leaves[leaf]}"]
 
 
-def place(modules: list[str]) -> str:
-    """Where a layer of the backbone lies: features_2, conv_0 is conv3._first_block._expand_conv."""
+def layer_name(modules: list[str]) -> str:
+    """Returns Paddle's name of a backbone layer.
+
+    features_2, conv_0 is conv3._first_block._expand_conv.
+    """
     index = int(modules[0].split("_")[1])
     if index == 0:
         return "conv1"
@@ -46,21 +55,21 @@ def place(modules: list[str]) -> str:
     number = index - BEFORE[stage]
     name = f"conv{stage + 2}"
     block = "_first_block" if number == 1 else f"{name}_{number}"
-    # A convolution and its normalisation are one layer here, numbers 3 i and 3 i + 1 there.
-    part = int(modules[1].split("_")[1]) // 3 * 3
-    return f"{name}.{block}.{PARTS[part]}"
+    # Paddle's layer is a convolution and its normalisation, MODNet's positions 3 i and 3 i + 1.
+    position = int(modules[1].split("_")[1]) // 3 * 3
+    return f"{name}.{block}.{LAYERS[position]}"
 
 
-def is_backbone(path: tuple[str, ...]) -> bool:
-    """Whether a file of the backbone alone holds this Flax leaf."""
-    return path[1] == "backbone"
-
-
-def backbone_name(path: tuple[str, ...], state_dict) -> str:
-    """The name of a backbone leaf in Paddle's file of MobileNetV2 alone."""
+def backbone_name(path: LeafPath, state_dict: StateDict) -> str:
+    """Returns the name in Paddle's file of MobileNetV2."""
     return official_names(path)[0].removeprefix("backbone.")
 
 
-def backbone_tensors(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What MODNet takes of a backbone's file: all but the classifier."""
+def backbone_tensors(state_dict: StateDict) -> StateDict:
+    """Drops the classifier."""
     return {name: x for name, x in state_dict.items() if not name.startswith("out.")}
+
+
+NAMES = Names(
+    official_names, constants=CONSTANTS, backbone=Backbone(backbone_name, backbone_tensors)
+)

@@ -1,9 +1,16 @@
-"""What the names in all official checkpoints have in common, of PyTorch's and of Paddle's."""
+"""The table of a network's names in official checkpoints, and what all tables share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from flax import linen as nn
+
+LeafPath = tuple[str, ...]
+StateDict = Mapping[str, np.ndarray]
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 PADDLE_LEAVES = {
@@ -19,17 +26,61 @@ TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
 TORCHVISION = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
 
 
-def dotted(path: tuple[str, ...], leaves: Mapping[str, str] = LEAVES) -> str:
-    """PyTorch's name of a Flax leaf: ("params", "features_1", "conv_0", "kernel") is
-    features.1.conv.0.weight; the collection is dropped. `leaves`: what its last part becomes."""
+def accept(state_dict: StateDict, model: nn.Module) -> None:
+    """Accepts every file."""
+
+
+def is_backbone(path: LeafPath) -> bool:
+    """Returns whether a Flax leaf belongs to the module `backbone`."""
+    return path[1] == "backbone"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The names in a file that holds only the backbone.
+
+    `name(path, state_dict)` is the name of one Flax leaf among `tensors(state_dict)`, or None where
+    this file does not have it but others do. `tensors(state_dict)` selects what the network takes
+    of a file, in the network's shapes. `is_held(path)` tells whether such files hold a leaf.
+    """
+
+    name: Callable[[LeafPath, StateDict], str | None]
+    tensors: Callable[[StateDict], StateDict]
+    is_held: Callable[[LeafPath], bool] = is_backbone
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names in a network's official checkpoints.
+
+    `official(path)` lists the names of one Flax leaf; where copies differ, the first is read.
+    """
+
+    official: Callable[[LeafPath], list[str]]
+    prefix: str = ""  # prefix of all names, which a file may omit
+    # Tensors of a file that no leaf holds; a file may omit them.
+    constants: StateDict = field(default_factory=dict)
+    # Raises ValueError for files that need a better message than a list of mismatches.
+    check: Callable[[StateDict, nn.Module], None] = accept
+    backbone: Backbone | None = None
+
+
+def dotted(path: LeafPath, leaves: Mapping[str, str] = LEAVES) -> str:
+    """Returns PyTorch's name of a Flax leaf.
+
+    ("params", "features_1", "conv_0", "kernel") is features.1.conv.0.weight: the collection is
+    dropped, and `leaves` maps the last part.
+    """
     *modules, leaf = path[1:]
     modules = [re.sub(r"_(\d+)(?=_|$)", r".\1", module) for module in modules]
     return ".".join([*modules, leaves.get(leaf, leaf)])
 
 
 def torchvision_mobilenet(name: str) -> str:
-    """torchvision's name in MobileNetV2 for MODNet's: features.2.conv.3.weight is
-    features.2.conv.1.0.weight."""
+    """Returns torchvision's name in MobileNetV2 for MODNet's.
+
+    features.2.conv.3.weight is features.2.conv.1.0.weight.
+    """
     features, index, *rest = name.split(".")
     if rest[0] != "conv":
         return name

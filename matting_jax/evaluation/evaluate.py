@@ -12,7 +12,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax.choices import one_of
-from matting_jax.convert import load_checkpoint
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.measure import check_output, measure
@@ -21,7 +20,7 @@ from matting_jax.files import folder_written_whole
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.models import create_model, input_names
 from matting_jax.prediction.inputs import as_float_trimap
-from matting_jax.prediction.load import first_network
+from matting_jax.prediction.load import load_matter
 from matting_jax.prediction.matter import Matter
 from matting_jax.tasks import find_task
 
@@ -65,17 +64,10 @@ def evaluate(
         )
     if "backgrounds" in (folders or {}) and "background" not in needs:
         raise ValueError(f"{config.name} takes no background: leave out --backgrounds")
-    first = first_network(trimap_from, trimap_rule, config) if trimap_from else None
     labelled = config.task.get("labels") == "given"
     images = folder_images(**folders) if folders else evaluation_images(config, labelled=labelled)
-    variables = load_checkpoint(config.name, checkpoint or workdir, **config.model)
-    matter = Matter(
-        config.name,
-        variables,
-        test_time=config.test_time,
-        trimap_from=first,
-        trimap_rule=trimap_rule,
-        **config.model,
+    matter = load_matter(
+        config, checkpoint or workdir, trimap_from=trimap_from, trimap_rule=trimap_rule
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     task = find_task(config.task.name)

@@ -1,4 +1,4 @@
-"""The first network of a chain, which makes the trimap that the second takes."""
+"""From a config and weights to a Matter."""
 
 from __future__ import annotations
 
@@ -6,27 +6,64 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from matting_jax.choices import refuse_input
 from matting_jax.config import read_config
 from matting_jax.convert import load_checkpoint
 from matting_jax.models import create_model, input_names
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.trimap_from import rule_of
+from matting_jax.tasks import find_task
 
 
-def first_network(workdir: str | Path, rule: Mapping[str, Any] | None, config: Any) -> Matter:
-    """The network of the run in `workdir`, with its best weights and its test-time rule.
+def load_matter(
+    config: ConfigDict,
+    checkpoint: str | Path,
+    *,
+    trimap_from: str | Path | None = None,
+    trimap_rule: Mapping[str, Any] | None = None,
+) -> Matter:
+    """Returns the network of `config` with its weights and its test-time rule.
 
-    Raises FileNotFoundError or ValueError where there is none, where it makes no trimaps or none by
-    `rule`, and where the network of `config`, the second, takes none.
+    Args:
+        config: names the network, its keywords and the options of its test-time rule.
+        checkpoint: a workdir, whose best checkpoint is loaded, or an official file.
+        trimap_from: workdir of a network that makes the trimaps of this one.
+        trimap_rule: fields of that network's rule to replace.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint or workdir.
+        ValueError: if a checkpoint does not fit its network, or `trimap_from` does not fit this
+            network or makes no trimap by `trimap_rule`.
     """
-    if "trimap" not in input_names(create_model(config.name, **config.model)):
-        raise ValueError(f"{config.name} takes no trimap: leave out --trimap_from")
-    saved = read_config(Path(workdir))
-    rule_of(saved.name, rule)
-    if saved.task.get("labels", "trimap") != "trimap":
+    first = None
+    if trimap_from:
+        taken = input_names(create_model(config.name, **config.model))
+        refuse_input("trimap", taken, config.name, "--trimap_from")
+        first = load_trimap_matter(trimap_from, trimap_rule)
+    variables = load_checkpoint(config.name, checkpoint, **config.model)
+    return Matter(
+        config.name,
+        variables,
+        test_time=config.test_time,
+        trimap_from=first,
+        trimap_rule=trimap_rule,
+        **config.model,
+    )
+
+
+def load_trimap_matter(workdir: str | Path, rule: Mapping[str, Any] | None = None) -> Matter:
+    """Returns the network of a run, which makes trimaps for another one.
+
+    Raises FileNotFoundError without a checkpoint, and ValueError if the network makes no trimap, or
+    none by `rule`.
+    """
+    config = read_config(Path(workdir))
+    rule_of(config.name, rule)
+    if find_task(config.task.name).result(config) == "classes":
         raise ValueError(
-            f"--trimap_from {workdir} tells other classes apart than those of a trimap: take a run "
-            "of configs/bisenet_v2.py or its variant trimap"
+            f"--trimap_from {workdir} predicts other classes than those of a trimap: take a run "
+            "of a recipe that trains trimaps"
         )
-    variables = load_checkpoint(saved.name, workdir, **saved.model)
-    return Matter(saved.name, variables, test_time=saved.test_time, **saved.model)
+    return load_matter(config, workdir)

@@ -17,7 +17,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax.choices import one_of
-from matting_jax.convert import load_checkpoint
 from matting_jax.data.files.images import count_frames, is_image, read_image
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.files import written_whole
@@ -26,8 +25,7 @@ from matting_jax.image.foreground import METHODS
 from matting_jax.models import create_model, find_network, input_names
 from matting_jax.prediction.companions import find_companions
 from matting_jax.prediction.inputs import size_of
-from matting_jax.prediction.load import first_network
-from matting_jax.prediction.matter import Matter
+from matting_jax.prediction.load import load_matter
 
 FOREGROUNDS = (*METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -77,22 +75,13 @@ def predict(
     root, paths = find_photos(photos, Path(output))
     if trimap and trimap_from:
         raise ValueError("give one of --trimap and --trimap_from: both are trimaps")
-    first = first_network(trimap_from, trimap_rule, config) if trimap_from else None
-    given = {"background": background} if first else {"trimap": trimap, "background": background}
+    given = {"background": background} | ({} if trimap_from else {"trimap": trimap})
     beside = find_beside(config, root, paths, given)
     if align and "background" not in beside:
         raise ValueError(f"{config.name} takes no background: leave out --align")
     paths = [path for path in paths if all(path in files for files in beside.values())]
     results = plan(root, paths, Path(output), foreground, overwrite)
-    variables = load_checkpoint(config.name, checkpoint, **config.model)
-    matter = Matter(
-        config.name,
-        variables,
-        test_time=config.test_time,
-        trimap_from=first,
-        trimap_rule=trimap_rule,
-        **config.model,
-    )
+    matter = load_matter(config, checkpoint, trimap_from=trimap_from, trimap_rule=trimap_rule)
     make_folder(Path(output))
 
     written, faults = 0, []

@@ -174,7 +174,7 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
             traverse_util.flatten_dict(variables) | traverse_util.flatten_dict(loaded)
         )
     if config.init.get("backbone"):
-        return load_backbone(config.name, config.init.backbone, variables, **config.model)
+        return load_backbone(model, config.init.backbone, variables)
     return variables
 
 

@@ -64,7 +64,9 @@ def test_other_networks_fill_all_but_the_first_convolution(kind, backbone, count
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
     start = drawn(backbone)
     keywords = {"backbone": backbone, "refine": False}
-    loaded = load_backbone("bgmv2", tmp_path / "backbone.safetensors", start, **keywords)
+    loaded = load_backbone(
+        mj.create_model("bgmv2", **keywords), tmp_path / "backbone.safetensors", start
+    )
     before, after = (mj.to_state_dict("bgmv2", x, **keywords) for x in (start, loaded))
     for name, tensor in after.items():
         expected = held.get(name, before[name])
@@ -76,8 +78,12 @@ def test_missing_tensors_of_a_backbone_are_named(tmp_path):
     del tensors["classifier.classifier.0.convs.1.0.weight"], tensors["backbone.bn1.bias"]
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
     keywords = {"backbone": "resnet50", "refine": False}
-    with pytest.raises(ValueError, match="no checkpoint of the backbone of bgmv2") as error:
-        load_backbone("bgmv2", tmp_path / "backbone.safetensors", drawn("resnet50"), **keywords)
+    with pytest.raises(ValueError, match="not a checkpoint of the backbone of bgmv2") as error:
+        load_backbone(
+            mj.create_model("bgmv2", **keywords),
+            tmp_path / "backbone.safetensors",
+            drawn("resnet50"),
+        )
     assert "missing aspp.convs.1.0.weight" in str(error.value)
     assert "missing backbone.bn1.bias" in str(error.value)
 

@@ -31,7 +31,7 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(whole, re
     tensors = part(whole, refine)
     variables = mj.from_state_dict("dim", tensors, refine=refine)
     assert len(tensors) == len(jax.tree.leaves(variables)) == count
-    assert len(flat_shapes("dim", {"refine": refine})) == count
+    assert len(flat_shapes(mj.create_model("dim", refine=refine))) == count
     back = mj.to_state_dict("dim", variables, refine=refine)
     assert back.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -67,7 +67,7 @@ def test_vgg_files_fill_the_encoder_alone(whole, rename, trimap, tmp_path):
     start = mj.from_state_dict("dim", synth.state_dict(MANIFEST, 7))
     path = tmp_path / "vgg16.safetensors"
     write_state_dict(path, {name: np.ascontiguousarray(x) for name, x in rename(whole).items()})
-    after = mj.to_state_dict("dim", load_backbone("dim", path, start))
+    after = mj.to_state_dict("dim", load_backbone(mj.create_model("dim"), path, start))
     before = mj.to_state_dict("dim", start)
     for name in before:
         replaced = name.startswith(ENCODER) and "conv6" not in name

@@ -33,7 +33,7 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(state_dict, pr
 
 def test_every_tensor_is_one_leaf(state_dict):
     tensors = [name for name in state_dict if not name.endswith("num_batches_tracked")]
-    assert len(tensors) == len(flat_shapes("gca", {}))
+    assert len(tensors) == len(flat_shapes(mj.create_model("gca")))
 
 
 @pytest.mark.parametrize("keywords", [{"attention": False}, {"guidance": False}])
@@ -49,7 +49,7 @@ def test_networks_of_the_ablations_have_the_names_that_they_share(state_dict, ke
 
 def test_files_of_mmagic_are_refused_in_a_sentence():
     tensors = {"backbone.encoder.conv1.conv.weight_orig": np.zeros((32, 6, 3, 3), np.float32)}
-    with pytest.raises(ValueError, match="mmagic's GCA.* is not supported: take gca-dist.pth") as e:
+    with pytest.raises(ValueError, match="mmagic's GCA.* is not supported: use gca-dist.pth") as e:
         mj.from_state_dict("gca", tensors)
     assert len(str(e.value).splitlines()) == 1
 
@@ -59,7 +59,7 @@ def test_backbone_file_fills_the_backbone_alone(state_dict, tmp_path):
     other = resnet34_file(synth.state_dict(MANIFEST, 7))
     path = tmp_path / "backbone.safetensors"
     write_state_dict(path, other)
-    loaded = traverse_util.flatten_dict(load_backbone("gca", path, start))
+    loaded = traverse_util.flatten_dict(load_backbone(mj.create_model("gca"), path, start))
     for leaf, before in traverse_util.flatten_dict(start).items():
         of_backbone = leaf[1] == "encoder" and leaf[2].startswith(BACKBONE)
         assert np.array_equal(loaded[leaf], before) != of_backbone, leaf
@@ -74,7 +74,9 @@ def test_first_convolution_of_the_backbone_does_not_see_the_trimap(state_dict, t
     path = tmp_path / "backbone.safetensors"
     write_state_dict(path, other)
     loaded = traverse_util.flatten_dict(
-        load_backbone("gca", path, mj.from_state_dict("gca", synth.state_dict(MANIFEST, 7)))
+        load_backbone(
+            mj.create_model("gca"), path, mj.from_state_dict("gca", synth.state_dict(MANIFEST, 7))
+        )
     )
     kernel = loaded["params", "encoder", "conv1", "kernel"]
     u, v = (loaded["spectral", "encoder", "conv1", x] for x in "uv")
@@ -90,5 +92,9 @@ def test_another_resnet_is_refused_in_a_sentence(state_dict, tmp_path):
     path = tmp_path / "resnet34.safetensors"
     write_state_dict(path, {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)})
     with pytest.raises(ValueError, match="not GCA's own ResNet-34") as error:
-        load_backbone("gca", path, jax.tree.map(np.copy, mj.from_state_dict("gca", state_dict)))
+        load_backbone(
+            mj.create_model("gca"),
+            path,
+            jax.tree.map(np.copy, mj.from_state_dict("gca", state_dict)),
+        )
     assert len(str(error.value).splitlines()) == 1

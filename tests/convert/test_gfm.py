@@ -13,7 +13,7 @@ from flax import traverse_util
 import matting_jax as mj
 from matting_jax.convert import flat_shapes, load_backbone
 from matting_jax.convert.files import write_state_dict
-from matting_jax.convert.gfm import Names
+from matting_jax.convert.gfm import encoder_name, names_of
 from tests.goldens import synth
 from tests.helpers import GOLDENS
 
@@ -35,13 +35,14 @@ def manifest(variant):
 def released(variant, seed=3):
     """A file as it is released: both copies of the backbone equal, what is not used 0."""
     backbone = VARIANTS[variant].get("backbone", "resnet34")
-    names, tensors = Names(backbone), synth.state_dict(manifest(variant), seed)
+    constants = names_of(mj.create_model("gfm", **VARIANTS[variant])).constants
+    tensors = synth.state_dict(manifest(variant), seed)
     for name in tensors:
         network, _, rest = name.partition(".")
-        if name in names.CONSTANTS:
-            tensors[name] = names.CONSTANTS[name]
+        if name in constants:
+            tensors[name] = constants[name]
         elif network in ("resnet", "densenet"):
-            tensors[name] = tensors[names.encoder_name(rest)]
+            tensors[name] = tensors[encoder_name(rest, backbone)]
     return tensors
 
 
@@ -61,11 +62,12 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_names_and_shapes_are_those_of_the_official_file(variant):
     """Each written by one leaf, but for counters; copies twice, under two names."""
-    names = Names(VARIANTS[variant].get("backbone", "resnet34"))
-    ours = {name: x.shape for name, x in names.CONSTANTS.items()}
-    for path, leaf in flat_shapes("gfm", VARIANTS[variant]).items():
+    model = mj.create_model("gfm", **VARIANTS[variant])
+    names = names_of(model)
+    ours = {name: x.shape for name, x in names.constants.items()}
+    for path, leaf in flat_shapes(model).items():
         axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(len(leaf.shape), range(len(leaf.shape)))
-        written = names.official_names(path)
+        written = names.official(path)
         assert len(written) == 1 + (path[1] == "backbone")
         for name in written:
             assert name not in ours
@@ -85,7 +87,9 @@ def test_files_of_two_classes_fit_either_representation_and_no_other(rosta):
 
 
 def test_file_of_another_backbone_is_refused_with_the_network_that_was_wanted():
-    with pytest.raises(ValueError, match=r"no checkpoint of gfm \(backbone resnet34\):\n"):
+    with pytest.raises(
+        ValueError, match=r"not a checkpoint of gfm \(backbone='resnet34', rosta='tt'\):\n"
+    ):
         mj.from_state_dict("gfm", released("d121"), backbone="resnet34")
 
 
@@ -116,7 +120,7 @@ def test_tensors_that_are_never_used_may_be_missing():
 def test_ablated_networks_have_names_too(ablation):
     keywords = {ablation: False}
     rng = np.random.default_rng(0)
-    shapes = flat_shapes("gfm", keywords)
+    shapes = flat_shapes(mj.create_model("gfm", **keywords))
     flat = {path: rng.standard_normal(x.shape).astype(np.float32) for path, x in shapes.items()}
     variables = traverse_util.unflatten_dict(flat)
     tensors = mj.to_state_dict("gfm", variables, **keywords)
@@ -145,7 +149,9 @@ def test_backbone_files_fill_the_backbone_alone(variant, old, tmp_path):
     start = mj.from_state_dict("gfm", released(variant), **VARIANTS[variant])
     tensors = torchvision_file(variant, old)
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
-    loaded = load_backbone("gfm", tmp_path / "backbone.safetensors", start, **VARIANTS[variant])
+    loaded = load_backbone(
+        mj.create_model("gfm", **VARIANTS[variant]), tmp_path / "backbone.safetensors", start
+    )
     for collection in ("params", "batch_stats"):
         for part in start[collection]:
             trees = loaded[collection][part], start[collection][part]

@@ -41,7 +41,7 @@ def test_every_official_name_is_consumed_once(state_dict):
     """No leaf but one for each tensor, copies aside; what is left over would be refused."""
     variables = mj.from_state_dict("modnet", state_dict)
     leaves = len(jax.tree.leaves(variables))
-    assert leaves == len(flat_shapes("modnet", {}))
+    assert leaves == len(flat_shapes(mj.create_model("modnet")))
     tensors = [name for name in state_dict if not name.endswith("num_batches_tracked")]
     copies = sum(name.startswith(SECOND) for name in tensors)
     assert leaves == len(tensors) - copies
@@ -49,7 +49,7 @@ def test_every_official_name_is_consumed_once(state_dict):
 
 @pytest.mark.parametrize("context", ["easpp", "none"])
 def test_contexts_that_were_never_released_have_names_too(context):
-    shapes = flat_shapes("modnet", {"context": context})
+    shapes = flat_shapes(mj.create_model("modnet", context=context))
     rng = np.random.default_rng(0)
     flat = {path: rng.standard_normal(x.shape).astype(np.float32) for path, x in shapes.items()}
     variables = traverse_util.unflatten_dict(flat)
@@ -142,7 +142,7 @@ def test_backbone_files_fill_the_backbone_alone(state_dict, torchvision, tmp_pat
         else {name.removeprefix(FIRST): x for name, x in other.items() if name.startswith(FIRST)}
     )
     write_state_dict(path, names)
-    loaded = load_backbone("modnet", path, start)
+    loaded = load_backbone(mj.create_model("modnet"), path, start)
     for collection in ("params", "batch_stats"):
         for branch in start[collection]:
             trees = loaded[collection][branch], start[collection][branch]

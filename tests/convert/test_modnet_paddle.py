@@ -32,7 +32,9 @@ def variables(state_dict):
 def test_every_official_name_is_read_once_and_written_back(state_dict, variables):
     back = mj.to_state_dict("modnet", variables, flavour="paddle")
     assert back.keys() == state_dict.keys() and len(back) == 410
-    assert len(jax.tree.leaves(variables)) == len(flat_shapes("modnet", {"flavour": "paddle"}))
+    assert len(jax.tree.leaves(variables)) == len(
+        flat_shapes(mj.create_model("modnet", flavour="paddle"))
+    )
     assert len(jax.tree.leaves(variables)) == 409
     for name, tensor in state_dict.items():
         assert back[name].dtype == np.float32 and back[name].shape == tensor.shape
@@ -83,7 +85,7 @@ def test_paddles_backbone_fills_the_backbone_alone(variables, tmp_path):
     classifier = {"out.weight": np.zeros((1280, 1000), "f4"), "out.bias": np.zeros(1000, "f4")}
     path = tmp_path / "MobileNetV2_pretrained.pdparams"
     write_state_dict(path, names | classifier)
-    loaded = load_backbone("modnet", path, variables, flavour="paddle")
+    loaded = load_backbone(mj.create_model("modnet", flavour="paddle"), path, variables)
     for collection in ("params", "batch_stats"):
         for branch in variables[collection]:
             trees = loaded[collection][branch], variables[collection][branch]

@@ -56,7 +56,7 @@ def test_paddles_file_is_read_also_where_it_holds_names_beside_arrays(tensors, v
 @pytest.mark.parametrize("lacks", [("guidance", "pyramid_pooling"), ("detail",)])
 def test_ablated_networks_have_names_too(lacks):
     keywords = W18 | dict.fromkeys(lacks, False)
-    shapes = flat_shapes("pp_matting", keywords)
+    shapes = flat_shapes(mj.create_model("pp_matting", **keywords))
     rng = np.random.default_rng(0)
     ablated = jax.tree.map(
         lambda x: rng.standard_normal(x.shape).astype(np.float32),
@@ -80,7 +80,7 @@ def test_file_of_hrnet_fills_the_backbone_alone(variables, tmp_path):
     classifier = {"last_cls.conv.weight": np.zeros((8, 4, 1, 1), "f4"), "out.bias": np.zeros(9)}
     path = tmp_path / "model.pdparams"
     write_state_dict(path, names | classifier)
-    loaded = load_backbone("pp_matting", path, variables, **W18)
+    loaded = load_backbone(mj.create_model("pp_matting", **W18), path, variables)
     for collection in ("params", "batch_stats"):
         for branch in variables[collection]:
             trees = loaded[collection][branch], variables[collection][branch]
@@ -96,15 +96,15 @@ def test_file_of_another_backbone_is_refused_with_what_it_lacks(variables, tmp_p
     path = tmp_path / "model.safetensors"
     write_state_dict(path, {"features.0.0.weight": np.zeros((32, 3, 3, 3), np.float32)})
     with pytest.raises(ValueError, match="the backbone of pp_matting:\n  missing conv_layer1_1"):
-        load_backbone("pp_matting", path, variables, **W18)
+        load_backbone(mj.create_model("pp_matting", **W18), path, variables)
 
 
 def test_network_and_backbone_in_each_others_place_are_told_so(tensors, variables, tmp_path):
     path = tmp_path / "model.safetensors"
     write_state_dict(path, tensors)
-    with pytest.raises(ValueError, match="all of PP-Matting.* give it as --config.init.checkpoint"):
-        load_backbone("pp_matting", path, variables, **W18)
+    with pytest.raises(ValueError, match="all of PP-Matting.* pass it as --config.init.checkpoint"):
+        load_backbone(mj.create_model("pp_matting", **W18), path, variables)
     start = "backbone."
     alone = {name[len(start) :]: x for name, x in tensors.items() if name.startswith(start)}
-    with pytest.raises(ValueError, match="HRNet alone.* give it as --config.init.backbone"):
+    with pytest.raises(ValueError, match="only HRNet.* pass it as --config.init.backbone"):
         mj.from_state_dict("pp_matting", alone, **W18)

@@ -45,8 +45,7 @@ def constants(config, tmp_path, monkeypatch):
             path = tmp_path / "photos" / part / f"{name}.png"
             Image.fromarray(array.astype(np.uint8)).save(path)
     config.data.test.images = str(tmp_path / "photos")
-    monkeypatch.setattr(program, "load_checkpoint", lambda *a, **k: {})
-    monkeypatch.setattr(program, "Matter", Quarter)
+    monkeypatch.setattr(program, "load_matter", Quarter)
     return config
 
 

@@ -114,7 +114,7 @@ def test_alpha_teaches_detail_where_transition_is_likeliest_and_classes_never():
     ],
 )
 def test_parameters_are_those_of_the_official_networks(backbone, parameters):
-    shapes = flat_shapes("pp_matting", {"backbone": backbone})
+    shapes = flat_shapes(mj.create_model("pp_matting", backbone=backbone))
     assert sum(x.size for path, x in shapes.items() if path[0] == "params") == parameters
 
 
@@ -136,8 +136,8 @@ def test_multiply_adds_are_those_of_the_official_network():
     ],
 )
 def test_an_ablation_lacks_its_own_parameters_alone(keyword, missing):
-    shapes = flat_shapes("pp_matting", {"backbone": "hrnet_w18"})
-    ablated = flat_shapes("pp_matting", {"backbone": "hrnet_w18", keyword: False})
+    shapes = flat_shapes(mj.create_model("pp_matting", backbone="hrnet_w18"))
+    ablated = flat_shapes(mj.create_model("pp_matting", backbone="hrnet_w18", **{keyword: False}))
     ((branch, beginnings),) = missing.items()
 
     def is_missing(path):
@@ -285,7 +285,7 @@ def test_short_side_of_the_test_must_be_a_length():
 
 def test_unknown_backbones_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'hrnet_w48'"):
-        flat_shapes("pp_matting", {"backbone": "hrnet48"})
+        flat_shapes(mj.create_model("pp_matting", backbone="hrnet48"))
 
 
 def test_initialisation_is_the_official_one():

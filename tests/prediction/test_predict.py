@@ -724,7 +724,7 @@ def test_wrong_chain_is_answered_in_a_sentence(
         (f"--trimap_from={workdir}", f"--trimap={photos}"): "one of --trimap and --trimap_from",
         (f"--trimap_from={tmp_path / 'gca'}",): "gca makes no trimap: take a network",
         (f"--trimap_from={second}",): "tiny_trimap makes no trimap",
-        (f"--trimap_from={tmp_path / 'streets'}",): "tells other classes apart than those of a",
+        (f"--trimap_from={tmp_path / 'streets'}",): "predicts other classes than those of a trimap",
         (f"--trimap_from={tmp_path}",): "is not a workdir",
         (f"--trimap_from={workdir}", "--trimap_head=semantic"): "head of tiny that makes a trimap",
         (f"--trimap_from={workdir}", "--trimap_sure=0.2"): "sure must be from 0.5 to 1",
@@ -734,5 +734,5 @@ def test_wrong_chain_is_answered_in_a_sentence(
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1
     assert predict(photos, f"--trimap_from={workdir}") == 2
-    assert "tiny takes no trimap: leave out --trimap_from" in capsys.readouterr().err
+    assert "tiny takes no trimap: omit --trimap_from" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
