@@ -1,14 +1,15 @@
-"""The flags of launch.py, and a sentence with the nearest valid choice for each wrong one."""
+"""Command-line flags; invalid values raise an error that suggests the closest valid one."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import absl.logging
 from absl import flags
@@ -19,122 +20,98 @@ from matting_jax.choices import one_of
 from matting_jax.config import load_config, override, read_config, split_variant
 from matting_jax.training.stopping import Stopped
 
-COMPARED = ("predictions", "truths", "trimaps", "photos")  # folders of alphas from another tool
+MODES = ("train", "evaluate", "predict", "convert")
+REQUIRED = {"predict": ("input", "output"), "convert": ("output",)}
+# Folders of alphas from any tool and of what belongs to them.
+COMPARED = ("predictions", "truths", "trimaps", "photos")
 FOLDERS = (*COMPARED, "backgrounds")
-# A network that makes the trimaps of another, and the fields of its rule.
-RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_margin"}
-CHAIN = ("trimap_from", *RULE.values())
-# mode: the flags that it reads beside --config, --workdir and --debug
-MODES = {
-    "train": (),
-    "evaluate": (
-        "checkpoint",
-        "save",
-        "predictions",
-        "truths",
-        "trimaps",
-        "photos",
-        "backgrounds",
-        "convention",
-        "output",
-        "overwrite",
-        *CHAIN,
+# Fields of the rule by which --trimap_from makes trimaps, and their flags.
+TRIMAP_RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_margin"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag in addition to the fields of the config; `modes` are those that read it."""
+
+    name: str
+    help: str
+    modes: tuple[str, ...] = MODES
+    default: Any = None
+    type: type = str  # str, Path (its ~ is expanded), int, float or bool
+
+
+EVALUATE, PREDICT, BOTH = ("evaluate",), ("predict",), ("evaluate", "predict")
+FLAGS = (
+    Flag("mode", ", ".join(MODES), default="train"),
+    Flag("config", "recipe FILE or FILE:VARIANT; its fields: --config.FIELD=VALUE"),
+    Flag("workdir", "folder of the run; default: runs/NAME or runs/NAME_VARIANT", type=Path),
+    Flag("checkpoint", "official checkpoint instead of the workdir's", MODES[1:], type=Path),
+    Flag("input", "a photo, a folder, or a glob pattern of photos", PREDICT, type=Path),
+    Flag("output", "folder of the results; convert: file to write", MODES[1:], type=Path),
+    Flag(
+        "trimap", "trimap of the photo, or folder of trimaps of the same names", PREDICT, type=Path
     ),
-    "predict": (
-        "checkpoint",
-        "input",
-        "output",
-        "trimap",
-        "background",
-        "align",
-        "foreground",
-        "bits",
-        "overwrite",
-        *CHAIN,
-    ),
-    "convert": ("checkpoint", "output", "overwrite"),
-}
+    Flag("background", "photo of the empty background, or folder of them", PREDICT, type=Path),
+    Flag("align", "align the background with the photo", PREDICT, False, bool),
+    Flag("foreground", "colours of the cut-out: multilevel, blur, none", PREDICT, "multilevel"),
+    Flag("bits", "bits of alpha: 8 or 16; cut-outs always have 8", PREDICT, 8, int),
+    Flag("trimap_from", "workdir of a network that makes the trimaps", BOTH, type=Path),
+    Flag("trimap_head", "output of --trimap_from to make trimaps of", BOTH),
+    Flag("trimap_sure", "minimum confidence of known pixels, in [0.5, 1]", BOTH, type=float),
+    Flag("trimap_margin", "unknown margin, fraction of the longer side", BOTH, type=float),
+    Flag("predictions", "folder of alphas from any tool, to score them", EVALUATE, type=Path),
+    Flag("truths", "folder of true alphas of the same names", EVALUATE, type=Path),
+    Flag("trimaps", "folder of trimaps, to score the unknown region too", EVALUATE, type=Path),
+    Flag("photos", "folder of photos, for the network or to be shown", EVALUATE, type=Path),
+    Flag("backgrounds", "folder of empty backgrounds, for the network", EVALUATE, type=Path),
+    Flag("convention", "whose metrics; matlab: Composition-1k's benchmark", EVALUATE, "matlab"),
+    Flag("save", "save the alphas too", EVALUATE, False, bool),
+    Flag("overwrite", "replace existing results", MODES[1:], False, bool),
+    Flag("debug", "show the traceback of an error", default=False, type=bool),
+    Flag("help", "show this help", default=False, type=bool),
+)
 
 
 def define_flags() -> flags.FlagValues:
-    """All flags but the fields of the config."""
+    """Returns all flags except the fields of the config, at their defaults."""
+    define = {
+        str: flags.DEFINE_string,
+        Path: flags.DEFINE_string,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_bool,
+    }
     values = flags.FlagValues()
-    flags.DEFINE_string(
-        "config",
-        None,
-        "config file, or FILE:VARIANT; its fields: --config.FIELD=VALUE",
-        flag_values=values,
-    )
-    for name, default, text in (
-        ("mode", "train", ", ".join(MODES)),
-        ("workdir", None, "folder of the run; default: runs/NAME or runs/NAME_VARIANT"),
-        ("checkpoint", None, "official checkpoint file to use in place of the workdir's"),
-        ("input", None, "predict: a photo, a folder or a glob of photos"),
-        ("trimap", None, "predict: the photo's trimap, or a folder of trimaps of the same names"),
-        ("trimap_from", None, "predict, evaluate: workdir of a network that makes the trimaps"),
-        ("trimap_head", None, "the output of --trimap_from that they are made of"),
-        ("background", None, "predict: the empty background, or a folder of those of each photo"),
-        ("predictions", None, "evaluate: folder of alphas of any tool, in place of a network's"),
-        ("truths", None, "evaluate: folder of their true alphas, of the same names"),
-        ("trimaps", None, "evaluate: folder of their trimaps, to score the unknown region as well"),
-        ("photos", None, "evaluate: folder of their photos, for the network, or to be shown"),
-        ("backgrounds", None, "evaluate: folder of their empty backgrounds, for the network"),
-        ("convention", "matlab", "evaluate: whose metrics, matlab is the Composition-1k benchmark"),
-        ("output", None, "predict, evaluate: folder for the results; convert: file to write"),
-        ("foreground", "multilevel", "predict: colours of the cut-out, multilevel, blur or none"),
-    ):
-        flags.DEFINE_string(name, default, text, flag_values=values)
-    flags.DEFINE_integer(
-        "bits",
-        8,
-        "predict: bits of the grey values of alphas, 8 or 16; cut-outs always have 8",
-        flag_values=values,
-    )
-    for name, text in (
-        ("trimap_sure", "what it must at least say of a pixel that counts as known"),
-        ("trimap_margin", "share of the photo's longer side that joins the unknown around it"),
-    ):
-        flags.DEFINE_float(name, None, text, flag_values=values)
-    for name, text in (
-        ("align", "predict: move the background to where the photo's camera saw it"),
-        ("save", "evaluate: keep the alphas as well"),
-        ("overwrite", "replace results that exist"),
-        ("debug", "show the traceback of an error"),
-        ("help", "show this help"),
-    ):
-        flags.DEFINE_bool(name, False, text, flag_values=values)
+    for flag in FLAGS:
+        modes = "" if flag.modes == MODES else f"{', '.join(flag.modes)}: "
+        define[flag.type](flag.name, flag.default, modes + flag.help, flag_values=values)
     return values
 
 
 def parse(argv: Sequence[str]) -> flags.FlagValues:
-    """The flags of a command line, `config` as a ConfigDict with its overrides.
+    """Returns the flags of a command line, `config` as a ConfigDict with its overrides.
 
     Without --config the config is that of --workdir; with --predictions there is none. Raises
-    ValueError or FileNotFoundError in a sentence that names the nearest valid choice.
+    ValueError or FileNotFoundError for what does not fit together.
     """
     values = define_flags()
-    overrides = parse_known(values, argv)
+    arguments, overrides = split_overrides(argv[1:])
+    parse_flags(values, [argv[0], *arguments])
     if values.help:
         return values
     one_of(values.mode, MODES, "mode")
-    paths = ("workdir", "checkpoint", "input", "output", "trimap", "trimap_from", "background")
-    for name in (*paths, *FOLDERS):
-        if values[name].value:
-            values[name].value = os.path.expanduser(values[name].value)
-    for name in {name for names in MODES.values() for name in names} - {*MODES[values.mode]}:
-        if values[name].present:
-            modes = [mode for mode, names in MODES.items() if name in names]
-            raise ValueError(f"--{name} is for --mode {' or '.join(modes)}, not {values.mode}")
-    for name in RULE.values():
-        if values[name].present and not values.trimap_from:
-            raise ValueError(f"--{name} is for --trimap_from WORKDIR: give both")
-    if any(values[name].present for name in FOLDERS) and needs_no_network(values, overrides):
+    for flag in FLAGS:
+        if flag.type is Path and values[flag.name].value:
+            values[flag.name].value = os.path.expanduser(values[flag.name].value)
+    check_flags(values)
+    check_folders(values, overrides)
+    if values.predictions:
         return values
     if values.config:
         path, variant = split_variant(values.config)
         config = load_config(path, variant)
-        default = Path("runs") / "_".join([path.stem] + [variant] * bool(variant))
-        values.workdir = values.workdir or str(default)
+        name = f"{path.stem}_{variant}" if variant else path.stem
+        values.workdir = values.workdir or str(Path("runs") / name)
     elif values.workdir:
         config = read_config(Path(values.workdir))
     else:
@@ -143,42 +120,28 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def needs_no_network(values: flags.FlagValues, overrides: Sequence[str]) -> bool:
-    """Whether the folders to evaluate hold alphas already; ValueError where they do not fit."""
-    if not values.predictions:
-        if not values.photos or not values.truths:
-            raise ValueError(
-                "to score alphas give --predictions DIR and --truths DIR, to score a network "
-                "--photos DIR and --truths DIR"
-            )
-        return False
-    if not values.truths:
-        raise ValueError("--predictions DIR and --truths DIR belong together: give both")
-    names = ("config", "workdir", "checkpoint", "save", "backgrounds", "trimap_from")
-    network = [f"--{name}" for name in names if values[name].present]
-    for flag in (*network, *overrides):
-        raise ValueError(f"--predictions needs no network: leave out {flag.partition('=')[0]}")
-    return True
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the other arguments, and the fields of the config as --config.FIELD=VALUE.
+
+    The value of a field may also be the next argument.
+    """
+    others, overrides, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith(("--config.", "--noconfig.")):
+            others.append(argument)
+            continue
+        takes_next = argument.startswith("--config.") and "=" not in argument
+        if takes_next and left and not left[0].startswith("--"):
+            argument += f"={left.pop(0)}"
+        overrides.append(argument)
+    return others, overrides
 
 
-def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Parse all flags but the fields of the config, which are returned."""
-    ours, fields = [argv[0]], []
-    arguments = iter(argv[1:])
-    while (argument := next(arguments, None)) is not None:
-        if argument.startswith(("--config.", "--noconfig.")):
-            fields.append(argument)
-            # --config.field value: the value is the next argument, unless it is a flag itself.
-            if "=" not in argument and argument.startswith("--config."):
-                following = next(arguments, None)
-                if following is not None and following.startswith("--"):
-                    arguments = itertools.chain([following], arguments)
-                elif following is not None:
-                    fields[-1] += f"={following}"
-        else:
-            ours.append(argument)
+def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Sets `values` from a command line without fields of the config."""
     try:
-        rest = values(ours)
+        rest = values(argv)
     except flags.UnrecognizedFlagError as error:
         one_of(error.flagname, list(values), "flag")
         raise
@@ -186,13 +149,44 @@ def parse_known(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         raise ValueError(str(error)) from error
     if len(rest) > 1:
         raise ValueError(f"unexpected argument {rest[1]!r}: flags begin with --")
-    return fields
+
+
+def check_flags(values: flags.FlagValues) -> None:
+    """Raises ValueError for a flag that the mode does not read, and for one that is missing."""
+    for flag in FLAGS:
+        if values[flag.name].present and values.mode not in flag.modes:
+            modes = " or ".join(flag.modes)
+            raise ValueError(f"--{flag.name} is for --mode {modes}, not {values.mode}")
+    needed = REQUIRED.get(values.mode, ())
+    if not all(values[name].value for name in needed):
+        raise ValueError(f"--mode {values.mode} needs {' and '.join(f'--{x}' for x in needed)}")
+    for name in TRIMAP_RULE.values():
+        if values[name].present and not values.trimap_from:
+            raise ValueError(f"--{name} is for --trimap_from WORKDIR: give both")
+
+
+def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
+    """Raises ValueError if folders to evaluate are incomplete, or are given with a network."""
+    if not any(values[name].present for name in FOLDERS):
+        return
+    if values.predictions:
+        if not values.truths:
+            raise ValueError("--predictions DIR and --truths DIR belong together: give both")
+        names = ("config", "workdir", "checkpoint", "save", "backgrounds", "trimap_from")
+        unused = [f"--{name}" for name in names if values[name].present] + list(overrides)
+        if unused:
+            raise ValueError(f"--predictions needs no network: omit {unused[0].partition('=')[0]}")
+    elif not values.photos or not values.truths:
+        raise ValueError(
+            "to score alphas give --predictions DIR and --truths DIR, to score a network "
+            "--photos DIR and --truths DIR"
+        )
 
 
 def main(argv: Sequence[str], usage: str) -> int:
-    """Run the program that the flags name; the exit code: 0, 2 for wrong arguments, 1 otherwise.
+    """Runs the program that the flags name, and returns the exit code.
 
-    A run that a signal stopped has that of the signal, 128 + its number.
+    It is 0, 2 for wrong arguments, 1 for other errors, and 128 + N for a run stopped by signal N.
     """
     try:
         values = parse(argv)
@@ -209,17 +203,13 @@ def main(argv: Sequence[str], usage: str) -> int:
     except Exception as error:
         if any(x == "--debug" or x.lower() in ("--debug=true", "--debug=1") for x in argv):
             raise
-        print(f"launch.py: {error} (--debug shows where)", file=sys.stderr)
+        print(f"launch.py: {error} (--debug shows the traceback)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
 
 
 def run(values: flags.FlagValues) -> int | None:
-    """The program of `--mode`; what it imports is imported once the allocator is set."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS report each of their steps
-    logging.getLogger("matting_jax").setLevel(logging.INFO)
-    # What Pillow warns of is read all the same, or said in the sentence of the error.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    """Runs the program of `--mode`, imported only after the allocator is configured."""
+    configure_logging()
     if values.predictions:
         from matting_jax.evaluation.compare import compare
 
@@ -231,7 +221,7 @@ def run(values: flags.FlagValues) -> int | None:
         )
         return None
     config, workdir = values.config, Path(values.workdir)
-    rule = {field: values[name].value for field, name in RULE.items() if values[name].present}
+    rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
     keep_compiled(config)
@@ -281,8 +271,17 @@ def run(values: flags.FlagValues) -> int | None:
     return None
 
 
+def configure_logging() -> None:
+    """Shows the messages of matting_jax, and of other libraries only warnings."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS log each of their steps
+    logging.getLogger("matting_jax").setLevel(logging.INFO)
+    # Pillow warns of files that it reads all the same, or whose error message says why not.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def keep_compiled(config: ConfigDict) -> None:
-    """Let JAX keep what XLA compiles for the next run."""
+    """Lets JAX keep compiled programs for the next run."""
     import jax
 
     if config.compilation_cache:

@@ -51,11 +51,11 @@ def parsed(*arguments):
         ([BASE, "--mode=evaluate", "--trimaps=x"], ["--predictions DIR", "--photos DIR"]),
         (
             ["--mode=evaluate", "--predictions=x", "--truths=y", "--workdir=z"],
-            ["no network", "leave out --workdir"],
+            ["no network", "omit --workdir"],
         ),
         (
             ["--mode=evaluate", "--predictions=x", "--truths=y", "--config.seed=4"],
-            ["no network", "leave out --config.seed"],
+            ["no network", "omit --config.seed"],
         ),
         ([BASE, "--checkpoint=x.pth"], ["--checkpoint"]),
         ([BASE, "stray"], ["'stray'"]),
