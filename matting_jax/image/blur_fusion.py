@@ -1,4 +1,4 @@
-"""Foreground colours on the device, in batches."""
+"""Blur fusion: foreground colours of batches on the device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Array = jax.Array
 def blur_fusion(
     image: Array, alpha: Array, sizes: tuple[int, ...] = (90, 6)
 ) -> tuple[Array, Array]:
-    """The colours of foreground and background, each [B, H, W, 3], by one blur for each of `sizes`.
+    """Estimates foreground and background colours, each [B, H, W, 3], by one blur for each size.
 
-    image [B, H, W, 3] and alpha [B, H, W, 1] in [0, 1]. `sizes` are the sides of the means in
-    pixels, whatever the image's size; (90,) is the published method's fast form. Source: Forte,
+    image [B, H, W, 3] and alpha [B, H, W, 1] in [0, 1]. `sizes` are the box sizes in pixels,
+    independent of the image's size; (90,) is the fast form of the published method. Source: Forte,
     Approximate Fast Foreground Colour Estimation, ICIP 2021.
     """
     foreground = background = image
@@ -29,11 +29,14 @@ def blur_fusion(
 def fuse_once(
     image: Array, alpha: Array, foreground: Array, background: Array, size: int
 ) -> tuple[Array, Array]:
-    """Means of both colours, weighted by their share; what the foreground then lacks to compose the
-    image is added to it by its share, and not to the background."""
-    shares = jnp.concatenate([alpha, alpha * foreground, (1 - alpha) * background], axis=-1)
-    share, foreground, background = jnp.split(box_mean(shares, size), (1, 4), axis=-1)
-    foreground = foreground / (share + 1e-5)
-    background = background / (1 - share + 1e-5)
+    """Averages both colours, weighted by their opacity, and corrects the foreground.
+
+    The foreground gets the difference between the image and the composite, weighted by alpha; the
+    background does not.
+    """
+    weighted = jnp.concatenate([alpha, alpha * foreground, (1 - alpha) * background], axis=-1)
+    weight, foreground, background = jnp.split(box_mean(weighted, size), (1, 4), axis=-1)
+    foreground = foreground / (weight + 1e-5)
+    background = background / (1 - weight + 1e-5)
     missing = image - composite(foreground, alpha, background)
     return jnp.clip(foreground + alpha * missing, 0, 1), background

@@ -1,4 +1,4 @@
-"""Changes of colour: ImageNet's normalisation and the jitters of several code bases."""
+"""Colour operations: ImageNet's normalisation and the colour jitters of several code bases."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import jax.numpy as jnp
 from jax import lax
 
 Array = jax.Array
-GREY = (0.299, 0.587, 0.114)  # of Pillow's "L"
+GREY = (0.299, 0.587, 0.114)  # the weights of Pillow's mode "L"
 BISENET_GREY = 74  # of 255
-# Mean and deviation of ImageNet's colours in [0, 1], RGB.
+# Mean and standard deviation of ImageNet's RGB in [0, 1].
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalise(image: Array) -> Array:
-    """`image` [..., 3] in [0, 1] to mean 0 and deviation 1 over ImageNet."""
+    """Normalises `image` [..., 3] in [0, 1] to mean 0 and standard deviation 1 over ImageNet."""
     return (image - jnp.array(IMAGENET_MEAN, image.dtype)) / jnp.array(IMAGENET_STD, image.dtype)
 
 
 def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
-    """`image` [H, W, 3] in [0, 1] with random brightness, contrast, saturation and hue.
+    """Changes brightness, contrast, saturation and hue of `image` [H, W, 3] in [0, 1] randomly.
 
-    `ranges` holds for each how far it may go: an offset for `brightness`, a factor of 1 - r to
-    1 + r for `contrast` and `saturation`, a fraction of the colour circle for `hue`. 0 leaves out.
+    `ranges` holds the range r of each: an offset for `brightness`, a factor of 1 - r to 1 + r for
+    `contrast` and `saturation`, a fraction of the colour circle for `hue`. 0 disables one.
     """
     keys = jax.random.split(key, 4)
     brightness, contrast = ranges["brightness"], ranges["contrast"]
@@ -42,67 +42,72 @@ def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
 
 
 def jitter_bytes(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
-    """`image` [H, W, 3] in [0, 1] with random brightness, contrast and saturation, in this order,
-    cut down to bytes after each.
+    """Changes brightness, contrast and saturation of `image` [H, W, 3] in [0, 1] randomly.
 
-    `ranges` holds for each how far its factor may go, from 1 - r to 1 + r. Contrast is about one
-    grey for all images, saturation about the mean of each pixel's colours.
+    They are applied in this order, and each result is truncated to bytes. `ranges` holds the range
+    r of each factor, 1 - r to 1 + r. Contrast is relative to one grey for all images, saturation
+    to the mean of each pixel's channels.
     Source: CoinCheung/BiSeNet, lib/data/transform_cv2.py, ColorJitter.
     """
     reach = jnp.array([ranges[name] for name in ("brightness", "contrast", "saturation")])
     brightness, contrast, saturation = 1 + reach * jax.random.uniform(key, (3,), minval=-1)
     x = jnp.rint(255 * image)
-    x = cut(brightness * x)
-    x = cut(BISENET_GREY + contrast * (x - BISENET_GREY))
+    x = truncate(brightness * x)
+    x = truncate(BISENET_GREY + contrast * (x - BISENET_GREY))
     colours = jnp.sum(x, axis=-1, keepdims=True)
-    return cut((3 * saturation * x + (1 - saturation) * colours) / 3) / 255
+    return truncate((3 * saturation * x + (1 - saturation) * colours) / 3) / 255
 
 
-def cut(x: Array) -> Array:
-    """x as bytes: without its fraction and within 0 to 255; rounding takes no whole number down."""
+def truncate(x: Array) -> Array:
+    """Truncates x to integers from 0 to 255; integers with a small rounding error are kept."""
     return jnp.floor(jnp.clip(x + 1e-4, 0, 255))
 
 
-def grey(image: Array) -> Array:
-    """The luma [H, W, 1] of an image [H, W, 3]."""
+def to_grey(image: Array) -> Array:
+    """Computes the luma [H, W, 1] of an image [H, W, 3]."""
     return image @ jnp.array(GREY, image.dtype)[:, None]
 
 
 def scale_brightness(image: Array, factor: Array | float) -> Array:
-    """`image` [H, W, 3] in [0, 1] times `factor`."""
+    """Multiplies `image` [H, W, 3] in [0, 1] by `factor`."""
     return jnp.clip(factor * image, 0, 1)
 
 
 def scale_contrast(image: Array, factor: Array | float) -> Array:
-    """`image` [H, W, 3] in [0, 1] `factor` times as far from its mean grey."""
-    middle = jnp.mean(grey(image))
+    """Scales the distance of `image` [H, W, 3] in [0, 1] from its mean grey by `factor`."""
+    middle = jnp.mean(to_grey(image))
     return jnp.clip(middle + factor * (image - middle), 0, 1)
 
 
 def scale_saturation(image: Array, factor: Array | float) -> Array:
-    """`image` [H, W, 3] in [0, 1], each pixel `factor` times as far from its grey."""
-    middle = grey(image)
+    """Scales the distance of each pixel of `image` [H, W, 3] in [0, 1] from its grey."""
+    middle = to_grey(image)
     return jnp.clip(middle + factor * (image - middle), 0, 1)
 
 
-def turn_hue(image: Array, turn: Array | float) -> Array:
-    """`image` [H, W, 3] in [0, 1] turned by a fraction of the colour circle."""
+def rotate_hue(image: Array, turn: Array | float) -> Array:
+    """Rotates the hue of `image` [H, W, 3] in [0, 1] by a fraction of the colour circle."""
     return dm_pix.adjust_hue(image, turn)
 
 
 def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array) -> Array:
-    """`image` [H, W, 3] in [0, 1] with brightness, contrast, saturation and hue changed by chance.
+    """Changes brightness, contrast, saturation and hue of `image`, each with some probability.
 
-    `ranges` holds `chance`, and for each how far it may go: a factor of 1 - r to 1 + r, for `hue` a
-    fraction of the colour circle. `order` is a permutation of 0 to 3, in which they follow.
     Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/transforms/transforms.py, RandomDistort, which
-    rounds to bytes after each; this does not.
+    rounds to bytes after each; this function does not.
+
+    Args:
+        key: random key.
+        image: [H, W, 3] in [0, 1].
+        ranges: `chance`, the probability of each change, and the range r of each: a factor of
+            1 - r to 1 + r, for `hue` a fraction of the colour circle.
+        order: permutation of 0 to 3, the order in which the changes are applied.
     """
     operations = [
         lambda image, amount: scale_brightness(image, 1 + ranges["brightness"] * amount),
         lambda image, amount: scale_contrast(image, 1 + ranges["contrast"] * amount),
         lambda image, amount: scale_saturation(image, 1 + ranges["saturation"] * amount),
-        lambda image, amount: turn_hue(image, ranges["hue"] * amount),
+        lambda image, amount: rotate_hue(image, ranges["hue"] * amount),
         lambda image, _: image,
     ]
     keys = jax.random.split(key, 2)
@@ -118,8 +123,14 @@ def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array)
 def shift_hsv(
     image: Array, hue: Array | float, saturation: Array | float, value: Array | float
 ) -> Array:
-    """`image` [H, W, 3] in [0, 1] with `hue` turned by degrees, and an offset added to saturation
-    and value, which are reflected at 0 and 1."""
+    """Shifts hue, saturation and value of an image.
+
+    Args:
+        image: [H, W, 3] in [0, 1].
+        hue: rotation in degrees.
+        saturation: offset; the result is reflected at 0 and 1.
+        value: offset; the result is reflected at 0 and 1.
+    """
     x = dm_pix.rgb_to_hsv(image)
     turned = (x[..., 0] + hue / 360) % 1
     offsets = jnp.stack([jnp.asarray(saturation), jnp.asarray(value)]).astype(x.dtype)
@@ -129,12 +140,16 @@ def shift_hsv(
 
 
 def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, float]) -> Array:
-    """`image` [H, W, 3] in [0, 1] with hue, saturation and value moved at random.
+    """Shifts hue, saturation and value of an image randomly.
 
-    `ranges` holds for `hue` whole degrees, of which less is drawn either way, and factors for
-    `saturation` and `value`: each moves by up to its factor times (1.1 - m), m its mean where alpha
-    [H, W, 1] is above 0. Where alpha is nowhere, nothing changes. Source: Yaoyi-Li/GCA-Matting,
-    dataloader/data_generator.py, RandomJitter.
+    Source: Yaoyi-Li/GCA-Matting, dataloader/data_generator.py, RandomJitter.
+
+    Args:
+        key: random key.
+        image: [H, W, 3] in [0, 1].
+        alpha: [H, W, 1]; where it is 0 everywhere, the image is returned unchanged.
+        ranges: `hue`, the exclusive limit of a shift by whole degrees; `saturation` and `value`,
+            factors f of a shift by up to f * (1.1 - m), m the mean where alpha is above 0.
     """
     keys = jax.random.split(key)
     hue = jax.random.randint(keys[0], (), -ranges["hue"], ranges["hue"])
@@ -148,11 +163,11 @@ def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, floa
 
 
 def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
-    """`image` [H, W, 3] in [0, 1] with brightness, contrast, saturation and hue changed.
+    """Changes brightness, contrast, saturation and hue of `image` [H, W, 3] in [0, 1].
 
-    `amounts` [4]: added to all values, factors of all values and of the saturation in HSV less 1,
-    and a fraction of the colour circle. `order` is a permutation of 0 to 3, in which they follow.
-    Source: kornia 0.4.1, augmentation.ColorJitter.
+    `amounts` [4]: an offset of all values, the factors minus 1 of all values and of the saturation
+    in HSV, and a fraction of the colour circle. `order` is the permutation of 0 to 3 in which they
+    are applied. Source: kornia 0.4.1, augmentation.ColorJitter.
     """
 
     def scale(hsv, factor):

@@ -1,4 +1,4 @@
-"""Blurs, Gaussians and means of any size, gradients, and the filters that losses see edges by."""
+"""Blurs, box means, gradients, and the edge filters of losses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 Array = jax.Array
 
-# scipy's gaussian_filter of an impulse on a 3x3 grid, sigma 0.8: its seven taps folded back by
-# reflection. cv2's three taps differ.
+# SciPy's gaussian_filter of an impulse on a 3x3 grid, sigma 0.8: its seven taps folded by
+# reflection. OpenCV's three taps differ.
 BLUR = (0.25022103, 0.49955794, 0.25022103)
 
-# OpenCV's Gaussians of 3, 5, 7 and 9 taps without a sigma of their own, from the middle outwards.
+# OpenCV's Gaussians of 3, 5, 7 and 9 taps for sigma 0, from the centre outwards.
 GAUSSIANS = (
     np.array(
         [
@@ -26,15 +26,15 @@ GAUSSIANS = (
     / 256
 )
 
-# Sobel's differences of rows and of columns.
+# Sobel filters along y and along x.
 SOBEL = np.array([[[-1, -2, -1], [0, 0, 0], [1, 2, 1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]])
 
 
 def gabor_filters(size: int = 5, directions: int = 16) -> np.ndarray:
-    """Gabor's edge detectors of all directions, [directions, size, size].
+    """Returns Gabor filters of all directions, [directions, size, size].
 
-    OpenCV's `getGaborKernel` with sigma 0.5, wave length 5, aspect 0.5 and phase pi / 2, as GCA's
-    loss uses them (Yaoyi-Li/GCA-Matting, trainer.py).
+    OpenCV's `getGaborKernel` with sigma 0.5, wavelength 5, aspect ratio 0.5 and phase pi / 2, as
+    GCA's loss uses them (Yaoyi-Li/GCA-Matting, trainer.py).
     """
     offset = np.arange(size // 2, -size // 2, -1)
     angle = 2 * np.pi * np.arange(directions)[:, None, None] / directions
@@ -46,7 +46,7 @@ def gabor_filters(size: int = 5, directions: int = 16) -> np.ndarray:
 
 
 def correlate(x: Array, filters: np.ndarray) -> Array:
-    """x [B, H, W, 1] under each of the filters [N, k, k], zeros around it: [B, H, W, N]."""
+    """Correlates x [B, H, W, 1], zero-padded, with filters [N, k, k]: [B, H, W, N]."""
     reach = filters.shape[1] // 2
     kernel = jnp.asarray(filters.transpose(1, 2, 0)[:, :, None], x.dtype)
     return jax.lax.conv_general_dilated(
@@ -55,13 +55,13 @@ def correlate(x: Array, filters: np.ndarray) -> Array:
 
 
 def sobel_magnitude(x: Array) -> Array:
-    """The length of Sobel's gradient of x [B, H, W, 1], smooth at 0."""
+    """Computes the magnitude of the Sobel gradient of x [B, H, W, 1], differentiable at 0."""
     squares = jnp.square(correlate(x, SOBEL))
     return jnp.sqrt(jnp.sum(squares, -1, keepdims=True) + 1e-8)
 
 
 def blur3(x: Array) -> Array:
-    """x [B, H, W, C] blurred by MODNet's 3x3 Gaussian, edges reflected without repeating.
+    """Blurs x [B, H, W, C] by MODNet's 3x3 Gaussian; edges are reflected without repeating.
 
     Source: ZHKKKe/MODNet, src/trainer.py, GaussianBlurLayer(1, 3).
     """
@@ -72,25 +72,31 @@ def blur3(x: Array) -> Array:
 
 
 def gaussian_blur(x: Array, size: Array | int) -> Array:
-    """x [H, W, C] blurred as by OpenCV's `GaussianBlur` of size 3, 5, 7 or 9, sigma 0.
+    """Blurs x [H, W, C] as OpenCV's `GaussianBlur` of size 3, 5, 7 or 9, sigma 0.
 
-    Edges are reflected without repeating; `size` may be known only when the program runs.
+    Edges are reflected without repeating; `size` may be traced.
     """
-    return symmetric_filter(x, jnp.asarray(GAUSSIANS, x.dtype)[jnp.asarray(size) // 2 - 1])
+    return filter_symmetric(x, jnp.asarray(GAUSSIANS, x.dtype)[jnp.asarray(size) // 2 - 1])
 
 
-def gaussian_blur_of(x: Array, sigma: float, size: Array | int, largest: int) -> Array:
-    """x [H, W, C] blurred as by OpenCV's `GaussianBlur` of an odd `size`, at most `largest`.
+def gaussian_blur_sigma(x: Array, sigma: float, size: Array | int, largest: int) -> Array:
+    """Blurs x as OpenCV's `GaussianBlur` of an explicit sigma.
 
-    As `gaussian_blur`, the taps not rounded to parts of 256.
+    Edges are reflected without repeating; taps are not rounded to multiples of 1 / 256.
+
+    Args:
+        x: [H, W, C].
+        sigma: standard deviation in pixels.
+        size: odd number of taps; may be traced.
+        largest: upper limit of `size`.
     """
     offset = jnp.arange(largest // 2 + 1, dtype=x.dtype)
     taps = jnp.where(offset <= size // 2, jnp.exp(-jnp.square(offset / sigma) / 2), 0)
-    return symmetric_filter(x, taps / (2 * jnp.sum(taps) - taps[0]))
+    return filter_symmetric(x, taps / (2 * jnp.sum(taps) - taps[0]))
 
 
-def symmetric_filter(x: Array, taps: Array) -> Array:
-    """x [H, W, C] filtered along both sides by `taps`, from the middle outwards.
+def filter_symmetric(x: Array, taps: Array) -> Array:
+    """Filters x [H, W, C] along both sides by symmetric `taps`, given from the centre outwards.
 
     Edges are reflected without repeating.
     """
@@ -108,9 +114,9 @@ def symmetric_filter(x: Array, taps: Array) -> Array:
 
 
 def gradient_length(x: Array, epsilon: float) -> Array:
-    """The length of the gradient of x [B, H, W, C] by Sobel's filters over 8, edges repeated.
+    """Computes the gradient magnitude of x [B, H, W, C] by Sobel filters / 8; edges are repeated.
 
-    `epsilon` is added to its square, so that it has a derivative everywhere.
+    `epsilon` is added to its square, so that it is differentiable everywhere.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     across, along = x[:, :, 2:] - x[:, :, :-2], x[:, 2:] - x[:, :-2]
@@ -120,7 +126,7 @@ def gradient_length(x: Array, epsilon: float) -> Array:
 
 
 def sharpen(x: Array) -> Array:
-    """x [H, W, C] in [0, 1] by Pillow's `SHARPEN`, which leaves the outermost pixels."""
+    """Sharpens x [H, W, C] in [0, 1] as Pillow's `SHARPEN`, which keeps the outermost pixels."""
     inner = x[1:-1, 1:-1]
     rows = x[:-2] + x[1:-1] + x[2:]
     around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - inner
@@ -128,10 +134,15 @@ def sharpen(x: Array) -> Array:
 
 
 def box_blur(x: Array, size: Array | int, largest: int, mode: str) -> Array:
-    """Mean of x [H, W, C] over size x size places, edges padded by `mode` of `jnp.pad`.
+    """Computes the mean of x over size x size pixels.
 
-    `size` is an integer array (or int) from 1 to `largest`. An even square reaches size / 2 - 1
-    back and size / 2 forward, as kornia's `box_blur`.
+    An even window reaches size / 2 - 1 back and size / 2 forward, as kornia's `box_blur`.
+
+    Args:
+        x: [H, W, C].
+        size: integer array or int from 1 to `largest`; may be traced.
+        largest: upper limit of `size`.
+        mode: padding mode of `jnp.pad`.
     """
     reach = largest // 2
     offset = jnp.arange(-reach, reach + 1)
@@ -150,9 +161,10 @@ def box_blur(x: Array, size: Array | int, largest: int, mode: str) -> Array:
 
 
 def box_mean(x: Array, size: int) -> Array:
-    """Mean of x [B, H, W, C] over size x size places, edges reflected without repeating.
+    """Computes the mean of x [B, H, W, C] over size x size pixels, as OpenCV's `blur`.
 
-    As OpenCV's `blur`: an even square reaches size / 2 back and size / 2 - 1 forward.
+    Edges are reflected without repeating. An even window reaches size / 2 back and size / 2 - 1
+    forward.
     """
     for axis in (1, 2):
         sides = [(0, 0)] * x.ndim
@@ -162,10 +174,10 @@ def box_mean(x: Array, size: int) -> Array:
 
 
 def sliding_sum(x: Array, size: int, axis: int) -> Array:
-    """The sums of each `size` neighbours of x along `axis`, which becomes shorter by size - 1.
+    """Sums each `size` neighbours of x along `axis`, which shrinks by size - 1.
 
-    From sums of 1, 2, 4 and so on neighbours. Differences of running sums would be off by 1e-3
-    where few of the summed values are not 0.
+    Adds sums of 1, 2, 4, ... neighbours. Differences of cumulative sums would be off by 1e-3 where
+    few of the summed values are not 0.
     """
     length = x.shape[axis] - size + 1
     total, done = 0, 0

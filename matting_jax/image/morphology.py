@@ -1,6 +1,6 @@
-"""Dilation and erosion: of grey values by squares, of sets by ellipses and discs many times.
+"""Dilation and erosion: of grey values by squares, of masks by ellipses and discs, repeatedly.
 
-How large they are, and how many times, is known only when the program runs.
+Sizes and iteration counts may be traced.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Array = jax.Array
 
 
 def dilate(x: Array, size: Array | int, largest: int) -> Array:
-    """Largest value of x [H, W, C] under a size x size square; what lies outside never wins.
+    """Computes the maximum of x [H, W, C] over a size x size square; pixels outside are ignored.
 
-    `size` is an integer array (or int) from 1 to `largest`. An even square reaches size / 2 - 1
-    back and size / 2 forward, as in SciPy's `grey_dilation`.
+    `size` is an integer array or int from 1 to `largest`. An even square reaches size / 2 - 1 back
+    and size / 2 forward, as in SciPy's `grey_dilation`.
     """
     for axis in (0, 1):
         x = running_maximum(x, size, size - 1 - size // 2, largest, axis)
@@ -28,10 +28,10 @@ def dilate(x: Array, size: Array | int, largest: int) -> Array:
 
 
 def erode(x: Array, size: Array | int, largest: int) -> Array:
-    """Smallest value of x [H, W, C] under a size x size square; what lies outside never wins.
+    """Computes the minimum of x [H, W, C] over a size x size square; pixels outside are ignored.
 
-    As `dilate`; an even square reaches size / 2 back and size / 2 - 1 forward, as in SciPy's
-    `grey_erosion`.
+    Arguments as of `dilate`. An even square reaches size / 2 back and size / 2 - 1 forward, as in
+    SciPy's `grey_erosion`.
     """
     for axis in (0, 1):
         x = -running_maximum(-x, size, size // 2, largest, axis)
@@ -41,9 +41,16 @@ def erode(x: Array, size: Array | int, largest: int) -> Array:
 def running_maximum(
     x: Array, size: Array | int, back: Array | int, largest: int, axis: int
 ) -> Array:
-    """Maximum of x [H, W, C] over `size` places along `axis`, the first `back` places before.
+    """Computes the maximum of x over a window along one axis.
 
-    By doubling: a window is the union of two windows of the largest power of two within it.
+    A window is the union of two windows whose size is the largest power of two within it.
+
+    Args:
+        x: [H, W, C].
+        size: size of the window, from 1 to `largest`; may be traced.
+        back: how many positions before its own a window begins.
+        largest: upper limit of `size`.
+        axis: axis of x.
     """
     size, back = jnp.asarray(size, jnp.int32), jnp.asarray(back, jnp.int32)
     length = x.shape[axis]
@@ -53,7 +60,7 @@ def running_maximum(
     windows = [window]
     while 2 ** len(windows) <= largest:
         reach = 2 ** (len(windows) - 1)
-        # The window's end runs past the padding; those places are never read.
+        # The end of the window runs past the padding; these positions are never read.
         window = jnp.maximum(window, jnp.roll(window, -reach, axis))
         windows.append(window)
     level = 31 - lax.clz(size)
@@ -68,9 +75,9 @@ def running_maximum(
 
 
 def ellipse(size: int) -> np.ndarray:
-    """OpenCV's elliptic structuring element, bool [size, size]: `MORPH_ELLIPSE`.
+    """Returns OpenCV's elliptic structuring element `MORPH_ELLIPSE`, bool [size, size].
 
-    2 lacks a corner, 3 is a cross, those of even size lie toward their end.
+    Size 2 lacks a corner, 3 is a cross; even sizes are off-centre, towards the end.
     """
     radius = size // 2
     if radius == 0:
@@ -81,21 +88,27 @@ def ellipse(size: int) -> np.ndarray:
 
 
 def disc(radius: int) -> np.ndarray:
-    """The places at most `radius` away from the middle, bool [2 * radius + 1, 2 * radius + 1]."""
+    """Returns the disc of a radius, bool [2 * radius + 1, 2 * radius + 1]."""
     offset = np.arange(-radius, radius + 1)
     return offset[:, None] ** 2 + offset**2 <= radius**2
 
 
-def dilate_set(
+def dilate_mask(
     x: Array, elements: Sequence[np.ndarray], which: Array | int, times: Array | int = 1
 ) -> Array:
-    """The set x, bool [H, W, C], dilated `times` times by `elements[which]`, bool [k, k].
+    """Dilates a mask as OpenCV's `dilate`; pixels outside the image are not set.
 
-    As OpenCV's `dilate`: a place joins where the element, its [k // 2, k // 2] on that place, meets
-    the set; what lies outside is not in it. Each row of an element must be one run across its
-    middle, or empty. The cost is that of the highest element's rows, whichever is taken.
+    A pixel is set if the element, its [k // 2, k // 2] on that pixel, overlaps the mask. The cost
+    is that of the highest element's rows, whichever element is used.
+
+    Args:
+        x: mask, bool [H, W, C].
+        elements: structuring elements, bool [k, k]. Each row must be empty or one run of pixels
+            across the middle column.
+        which: index of the element; may be traced.
+        times: number of iterations; may be traced.
     """
-    before, after = runs(elements)
+    before, after = row_reaches(elements)
     reach, height = before.shape[1] // 2, x.shape[0]
     before, after = jnp.asarray(before)[which], jnp.asarray(after)[which]
 
@@ -113,10 +126,10 @@ def dilate_set(
     return lax.fori_loop(0, times, dilate_once, x)
 
 
-def runs(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """How far each row of each element reaches before and after its middle, -1 where it is empty.
+def row_reaches(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how far each row of each element reaches before and after its middle column.
 
-    Each int16 [number of elements, rows]; the middle rows are those of the highest element.
+    Each int16 [number of elements, rows], -1 for an empty row; elements are centred vertically.
     """
     reach = max(len(element) // 2 for element in elements)
     before, after = np.full((2, len(elements), 2 * reach + 1), -1, np.int16)
@@ -129,10 +142,10 @@ def runs(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gap_before(x: Array, reach: int) -> Array:
-    """How many columns lie from each place back to the set x, bool [H, W, C]; int16.
+    """Computes the distance in columns back to the mask x, bool [H, W, C], as int16.
 
-    0 inside the set; more than `reach` where none of that many holds it. By doubling, as
-    `running_maximum`.
+    0 inside the mask; more than `reach` if none of the last `reach` columns is set. Window sizes
+    double as in `running_maximum`.
     """
     far = reach + 1
     gap = jnp.where(x, 0, far).astype(jnp.int16)
@@ -144,10 +157,10 @@ def gap_before(x: Array, reach: int) -> Array:
     return gap
 
 
-def all_within(pixels: np.ndarray, distance: float) -> np.ndarray:
-    """Where the set `pixels`, bool [H, W], has all pixels within `distance`; on the host.
+def erode_by_distance(mask: np.ndarray, distance: float) -> np.ndarray:
+    """Erodes a mask, bool [H, W], by a Euclidean distance in pixels, on the host.
 
-    Distances are Euclidean; pixels outside the image do not count.
+    Pixels outside the image are ignored.
     """
-    # Where every pixel is one of the set, there is none to measure the distance to.
-    return pixels if pixels.all() else ndimage.distance_transform_edt(pixels) > distance
+    # A full mask has no pixel outside it to measure the distance to.
+    return mask if mask.all() else ndimage.distance_transform_edt(mask) > distance

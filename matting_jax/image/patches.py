@@ -1,4 +1,4 @@
-"""Windows cut out of images at places that are known only when the program runs, and put back."""
+"""Cropping and replacing windows of images at traced positions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ Array = jax.Array
 
 
 def cut(x: Array, rows: Array, columns: Array, size: int) -> Array:
-    """The windows of x [B, H, W, C] whose first pixels are at `rows` and `columns` [B, n].
+    """Crops windows from images.
 
-    Returns [B * n, size, size, C], those of the first image first.
+    Args:
+        x: images [B, H, W, C].
+        rows: first row of each window, int [B, n].
+        columns: first column of each window, int [B, n].
+        size: height and width of the windows.
+
+    Returns:
+        [B * n, size, size, C], grouped by image.
     """
 
     def window(image: Array, row: Array, column: Array) -> Array:
@@ -23,14 +30,19 @@ def cut(x: Array, rows: Array, columns: Array, size: int) -> Array:
 
 
 def put(x: Array, cells: Array, patches: Array, valid: Array) -> Array:
-    """x [B, H, W, C] with whole cells of n x n pixels replaced where `valid` [B, k] is 1.
+    """Replaces cells of n x n pixels of images.
 
-    `patches` [B * k, n, n, C]; `cells` [B, k]: different numbers of cells, row by row.
+    Args:
+        x: images [B, H, W, C].
+        cells: numbers of the cells, row by row, int [B, k]; distinct for each image.
+        patches: new pixels [B * k, n, n, C].
+        valid: 1 for the cells to replace, [B, k].
     """
     batch, height, width, channels = x.shape
     size = patches.shape[1]
     across = width // size
-    rows = jnp.where(valid > 0, cells // across, height)  # beyond the image: nothing is put there
+    # Rows outside the image are dropped below.
+    rows = jnp.where(valid > 0, cells // across, height)
     columns = cells % across
     x = x.reshape(batch, height // size, size, across, size, channels)
     sample = jnp.arange(batch)[:, None]

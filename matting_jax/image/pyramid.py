@@ -1,4 +1,4 @@
-"""The Laplacian pyramid of GFM: what an image holds at each scale."""
+"""The Laplacian pyramid of GFM."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jax import lax
 
 Array = jax.Array
 
-# Sums, not products, of two Gaussians without the half in the exponent: wider in its corners than
-# the Gaussian it is named after.
+# A sum, not a product, of two Gaussians without the 1/2 in the exponent: it has more weight in its
+# corners than a Gaussian.
 BELL = np.exp(-np.square(np.arange(-2.0, 3)))
 KERNEL = (BELL[:, None] + BELL) / (10 * BELL.sum())
 
 
 def laplacian_pyramid(x: Array, levels: int = 5) -> list[Array]:
-    """What each of `levels` blurs takes away from x [B, H, W, 1], and what is left, six arrays.
+    """Builds the pyramid of x [B, H, W, 1]: the difference of each of `levels` blurs, and the rest.
 
-    Each level has half the size of the one before, rounded down; sides must not fall below 1.
+    Each level has half the size of the previous one, rounded down; sides must not fall below 1.
     Source: JizhiziLi/GFM, core/util.py, laplacian_pyramid.
     """
     kernel = jnp.asarray(KERNEL, x.dtype)[:, :, None, None]

@@ -1,10 +1,10 @@
-"""RSSN: composites whose two parts differ less than pasted photos do.
+"""RSSN: composites whose two layers differ less in sharpness and noise.
 
-The discrepancies of resolution and semantics are a matter of the data: backgrounds of high
-resolution without a subject of their own. Those of sharpness and noise are reduced here, each by
-chance, for one sample: the background is blurred as by a lens; both parts are denoised, or share
-one noise. Source: Li et al., Bridging Composite and Real, IJCV 2022, section 4.3; JizhiziLi/GFM,
-core/data.py, whose bytes wrap around where noise leaves 0 to 255; these stay at the end.
+The discrepancies of resolution and semantics are a matter of the data: high-resolution backgrounds
+without a salient subject. Those of sharpness and noise are reduced here, each with a probability
+for each sample: the background is blurred; both layers are denoised, or get the same noise.
+Source: Li et al., Bridging Composite and Real, IJCV 2022, section 4.3; JizhiziLi/GFM, core/data.py,
+whose bytes wrap around where noise exceeds 0 to 255; here they are clipped.
 """
 
 from __future__ import annotations
@@ -17,68 +17,77 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from matting_jax.choices import is_probability
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import box_mean
 
 Array = jax.Array
-PARTS = ("foreground", "background")
+LAYERS = ("foreground", "background")
 
 
 def denoise(key: Array, arrays: Mapping[str, Array], options: Any) -> dict[str, Array]:
-    """`arrays` with the chance `options.denoise` of denoised colours, in all parts or in none.
+    """Replaces the colours of all layers by denoised copies with probability `options.denoise`.
 
-    The denoised copies, `foreground_denoised` and `background_denoised`, and `foreground2_denoised`
-    where a second foreground lies behind, are left out after that; without them nothing changes.
+    `arrays` holds the layers and their copies `foreground_denoised`, `background_denoised` and, for
+    a second foreground, `foreground2_denoised`. Returns the layers only. Without copies nothing is
+    replaced.
     """
     names = [name for name in arrays if name.endswith("_denoised")]
     copies = {name.removesuffix("_denoised"): arrays[name] for name in names}
     arrays = {name: x for name, x in arrays.items() if name not in names}
-    if not copies.keys() >= set(PARTS) or not options.denoise:
+    if not copies.keys() >= set(LAYERS) or not options.denoise:
         return arrays
     chosen = jax.random.bernoulli(key, options.denoise)
-    return arrays | {part: jnp.where(chosen, x, arrays[part]) for part, x in copies.items()}
+    return arrays | {name: jnp.where(chosen, x, arrays[name]) for name, x in copies.items()}
 
 
 def compose(
     key: Array, foreground: Array, alpha: Array, background: Array, options: Any
 ) -> tuple[Array, Array, Array]:
-    """The composite, and the colours of foreground and background in it, each [H, W, 3] in [0, 1].
+    """Composites a foreground over a background with fewer discrepancies.
 
-    foreground and background [H, W, 3], alpha [H, W, 1]. With the chance `options.sharpness` the
-    background is blurred by a square of one of `options.blur_sizes`; with `options.noise` one field
-    of Gaussian noise, its deviation `options.noise_deviation` of 255, is added to all three. A
-    chance of 0 leaves out. Raises ValueError for options that cannot be followed.
+    Args:
+        key: random key.
+        foreground: [H, W, 3] in [0, 1].
+        alpha: [H, W, 1] in [0, 1].
+        background: [H, W, 3] in [0, 1].
+        options: `sharpness`, the probability that the background is blurred by a box of one of
+            `blur_sizes`; `noise`, the probability that the same Gaussian noise, its standard
+            deviation `noise_deviation` of 255, is added to all layers and the composite.
+
+    Returns:
+        The composite, and the colours of foreground and background in it, each [H, W, 3].
+
+    Raises:
+        ValueError: for invalid options.
     """
-    check(options)
+    check_options(options)
     keys = jax.random.split(key, 4)
     if options.sharpness:
         blurs = [partial(box_blur, size=size) for size in options.blur_sizes]
         which = jax.random.randint(keys[0], (), 0, len(blurs))
         blurred = jax.random.bernoulli(keys[1], options.sharpness)
         background = lax.switch(jnp.where(blurred, which + 1, 0), [lambda x: x, *blurs], background)
-    parts = composite(foreground, alpha, background), foreground, background
+    images = composite(foreground, alpha, background), foreground, background
     if not options.noise:
-        return parts
+        return images
     noisy = jax.random.bernoulli(keys[2], options.noise)
     field = jax.random.normal(keys[3], foreground.shape, foreground.dtype)
     field = jnp.where(noisy, options.noise_deviation / 255 * field, 0)
-    return tuple(jnp.where(noisy, jnp.clip(part + field, 0, 1), part) for part in parts)
+    return tuple(jnp.where(noisy, jnp.clip(x + field, 0, 1), x) for x in images)
 
 
-def check(options: Any) -> None:
-    """Raise ValueError unless chances lie in [0, 1] and blurs have sizes."""
+def check_options(options: Any) -> None:
+    """Raises ValueError for probabilities outside [0, 1] and for missing or invalid blur sizes."""
     for name in ("sharpness", "noise", "denoise"):
-        if not 0 <= options[name] <= 1:
-            raise ValueError(
-                f"config.synthesis.rssn.{name} is {options[name]}, but a chance lies in [0, 1]."
-            )
+        is_probability(options[name], f"config.synthesis.rssn.{name}")
     if not options.blur_sizes or min(options.blur_sizes) < 1:
         raise ValueError(
-            f"config.synthesis.rssn.blur_sizes is {tuple(options.blur_sizes)}, but must hold sides "
-            "of at least 1."
+            "config.synthesis.rssn.blur_sizes must hold sizes of at least 1, got "
+            f"{tuple(options.blur_sizes)}"
         )
 
 
 def box_blur(x: Array, size: int) -> Array:
-    """x [H, W, C] as a mean over size x size places, see `box_mean`."""
+    """Computes the mean of x [H, W, C] over size x size pixels, see `box_mean`."""
     return box_mean(x[None], size)[0]

@@ -11,19 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from matting_jax.image.morphology import all_within, dilate, dilate_set, disc, ellipse, erode
+from matting_jax.image.morphology import (
+    dilate,
+    dilate_mask,
+    disc,
+    ellipse,
+    erode,
+    erode_by_distance,
+)
 
 Array = jax.Array
 
 
 def modnet(alpha: Array, dilation: Array | int, erosion: Array | int, largest: int) -> Array:
-    """Trimap of alpha [H, W, 1]: unknown where a square of side `dilation` touches any subject or
-    one of side `erosion` touches what is not surely subject (alpha below 0.9).
+    """Builds the trimap of MODNet from alpha [H, W, 1].
 
-    Sides are integers from 1 to `largest`. Source: the author's recipe, ZHKKKe/MODNet issue 108.
+    Unknown is where a square of size `dilation` overlaps any alpha above 0 or one of size `erosion`
+    overlaps any below 0.9. Source: the author's recipe, ZHKKKe/MODNet issue 108.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        dilation: size from 1 to `largest`.
+        erosion: size from 1 to `largest`.
+        largest: upper limit of both sizes.
     """
-    check(dilation, largest, "size")
-    check(erosion, largest, "size")
+    check_size(dilation, largest, "size")
+    check_size(erosion, largest, "size")
     foreground = (alpha >= 0.9).astype(alpha.dtype)
     subject = (alpha > 0).astype(alpha.dtype)
     unknown = dilate(subject, dilation, largest) != erode(foreground, erosion, largest)
@@ -31,29 +44,38 @@ def modnet(alpha: Array, dilation: Array | int, erosion: Array | int, largest: i
 
 
 def paddleseg(alpha: Array, size: Array | int, times: Array | int = 1, largest: int = 4) -> Array:
-    """Trimap of alpha [H, W, 1]: known what an ellipse of `size`, dilating `times` times, does not
-    bring into touch with anything of another kind (alpha that in bytes is not 0, or not 255).
+    """Builds the trimap of PaddleSeg: byte 255 and byte 0, both eroded by an ellipse.
 
-    `size` is from 1 to `largest`. Trained with sizes 2 to 4, 5 to 14 times; evaluated with
-    size 25, once. Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/datasets/matting_dataset.py,
-    gen_trimap.
+    Training uses sizes 2 to 4, 5 to 14 times; evaluation size 25, once. Source:
+    PaddlePaddle/PaddleSeg, Matting/ppmatting/datasets/matting_dataset.py, gen_trimap.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        size: size of the ellipse, from 1 to `largest`.
+        times: number of erosions.
+        largest: upper limit of `size`.
     """
-    subject = grow(alpha > 0.5 / 255, size, largest, times)
-    hole = grow(alpha < 254.5 / 255, size, largest, times)
-    return codes(subject, hole, alpha.dtype)
+    subject = dilate_by_ellipse(alpha > 0.5 / 255, size, largest, times)
+    hole = dilate_by_ellipse(alpha < 254.5 / 255, size, largest, times)
+    return merge_masks(subject, hole, alpha.dtype)
 
 
 def gca(
     alpha: Array, foreground_size: Array | int, background_size: Array | int, largest: int = 29
 ) -> Array:
-    """Trimap of alpha [H, W, 1]: foreground and background, to 1e-5, each eroded by an ellipse.
+    """Builds the trimap of GCA: alpha 1 and alpha 0, up to 1e-5, each eroded by an ellipse.
 
-    Sizes are from 1 to `largest`, drawn apart. Source: Yaoyi-Li/GCA-Matting,
-    dataloader/data_generator.py, GenTrimap.
+    Source: Yaoyi-Li/GCA-Matting, dataloader/data_generator.py, GenTrimap.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        foreground_size: size of the foreground's ellipse, from 1 to `largest`.
+        background_size: size of the background's ellipse, from 1 to `largest`; drawn independently.
+        largest: upper limit of both sizes.
     """
-    subject = grow(alpha > 1e-5, background_size, largest)
-    hole = grow(alpha < 1 - 1e-5, foreground_size, largest)
-    return codes(subject, hole, alpha.dtype)
+    subject = dilate_by_ellipse(alpha > 1e-5, background_size, largest)
+    hole = dilate_by_ellipse(alpha < 1 - 1e-5, foreground_size, largest)
+    return merge_masks(subject, hole, alpha.dtype)
 
 
 def mmagic(
@@ -64,61 +86,73 @@ def mmagic(
     dilations: Array | int = 1,
     largest: int = 29,
 ) -> Array:
-    """Trimap of alpha [H, W, 1]: what is exactly 1 after `erosions` erosions by an ellipse of size
-    `erosion`, and exactly 0 after `dilations` dilations by one of size `dilation`.
+    """Builds the trimap of mmagic: alpha exactly 1 and exactly 0, each eroded by an ellipse.
 
-    Sizes are from 1 to `largest`; DIM, GCA and IndexNet draw both from 1 to 29. Source:
-    open-mmlab/mmagic, datasets/transforms/trimap.py, GenerateTrimap.
+    DIM, GCA and IndexNet draw both sizes from 1 to 29. Source: open-mmlab/mmagic,
+    datasets/transforms/trimap.py, GenerateTrimap.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        erosion: size of the ellipse that erodes the foreground, from 1 to `largest`.
+        dilation: size of the ellipse that dilates the subject, from 1 to `largest`.
+        erosions: number of erosions.
+        dilations: number of dilations.
+        largest: upper limit of both sizes.
     """
-    subject = grow(alpha > 0, dilation, largest, dilations)
-    hole = grow(alpha < 1, erosion, largest, erosions)
-    return codes(subject, hole, alpha.dtype)
+    subject = dilate_by_ellipse(alpha > 0, dilation, largest, dilations)
+    hole = dilate_by_ellipse(alpha < 1, erosion, largest, erosions)
+    return merge_masks(subject, hole, alpha.dtype)
 
 
 def mmagic_distance(alpha: Array, distance: Array | int, largest: int = 19) -> Array:
-    """Trimap of alpha [H, W, 1]: unknown within `distance` pixels of any alpha between 0 and 1.
+    """Builds the trimap of IndexNet: unknown within `distance` pixels of alpha between 0 and 1.
 
-    Distances are Euclidean and exact, whole numbers from 1 to `largest`; an edge without such alpha
+    Distances are Euclidean and exact, integers from 1 to `largest`; an edge without soft alpha
     stays known. Source: open-mmlab/mmagic, datasets/transforms/trimap.py,
-    GenerateTrimapWithDistTransform (IndexNet).
+    GenerateTrimapWithDistTransform.
     """
-    check(distance, largest, "distance")
+    check_size(distance, largest, "distance")
     discs = [disc(radius) for radius in range(1, largest + 1)]
-    unknown = dilate_set((alpha > 0) & (alpha < 1), discs, distance - 1)
+    unknown = dilate_mask((alpha > 0) & (alpha < 1), discs, distance - 1)
     return jnp.where(unknown, 0.5, alpha >= 1).astype(alpha.dtype)
 
 
 def dim(alpha: Array, size: Array | int, times: Array | int = 1, largest: int = 29) -> Array:
-    """Trimap of alpha [H, W, 1]: unknown what an ellipse of `size`, dilating `times` times, makes
-    of all alpha between 0 and 1; an edge without such alpha stays known.
+    """Builds the trimap of DIM: unknown is alpha between 0 and 1, dilated by an ellipse.
 
-    `size` is from 1 to `largest`. Source: Xu et al., 2017, section 3.1, which gives no sizes.
+    An edge without soft alpha stays known. Source: Xu et al., 2017, section 3.1, which gives no
+    sizes.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        size: size of the ellipse, from 1 to `largest`.
+        times: number of dilations.
+        largest: upper limit of `size`.
     """
-    unknown = grow((alpha > 0) & (alpha < 1), size, largest, times)
+    unknown = dilate_by_ellipse((alpha > 0) & (alpha < 1), size, largest, times)
     return jnp.where(unknown, 0.5, alpha >= 1).astype(alpha.dtype)
 
 
 def foamliu_keras(alpha: Array, times: Array | int) -> Array:
-    """Trimap of alpha [H, W, 1]: foreground where alpha is 1, not eroded; background what a cross,
-    dilating `times` times, does not reach. Trained with 1 to 19 times.
+    """Builds the trimap of foamliu's Keras code from alpha [H, W, 1].
 
-    Source: foamliu/Deep-Image-Matting, data_generator.py.
+    Foreground is alpha 1, not eroded; background is alpha 0, eroded `times` times by a cross.
+    Training uses 1 to 19 times. Source: foamliu/Deep-Image-Matting, data_generator.py.
     """
-    return codes(grow(alpha > 0, 3, 3, times), alpha < 1, alpha.dtype)
+    return merge_masks(dilate_by_ellipse(alpha > 0, 3, 3, times), alpha < 1, alpha.dtype)
 
 
 def foamliu_pytorch(alpha: Array, size: Array | int, largest: int = 4) -> Array:
-    """Trimap of alpha [H, W, 1]: foreground and background, both eroded once by an ellipse of
-    `size`, from 1 to `largest`.
+    """Builds the trimap of foamliu's PyTorch code: alpha 1 and 0, both eroded by an ellipse.
 
-    The number of times that the source draws has no effect there. Source:
-    foamliu/Deep-Image-Matting-PyTorch, data_gen.py.
+    `size` is from 1 to `largest`. It erodes once: the number of iterations that the source draws
+    has no effect. Source: foamliu/Deep-Image-Matting-PyTorch, data_gen.py.
     """
     return mmagic(alpha, size, size, largest=largest)
 
 
 def gfm(alpha: Array, size: Array | int = 25, largest: int = 25) -> Array:
-    """Trimap of alpha [H, W, 1] that the glance decoder of GFM's TT learns: both sides eroded.
+    """Builds the target of the glance decoder for GFM's TT: alpha 1 and 0, both eroded.
 
     `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_trimap_with_dilate.
     """
@@ -126,67 +160,71 @@ def gfm(alpha: Array, size: Array | int = 25, largest: int = 25) -> Array:
 
 
 def gfm_foreground(alpha: Array, size: Array | int = 50, largest: int = 50) -> Array:
-    """1 where alpha [H, W, 1] is 1 also after an erosion, else 0: what the glance decoder of GFM's
-    FT learns. Alpha less this is left to the focus decoder.
+    """Builds the target of the glance decoder for GFM's FT: 1 for alpha 1, eroded, otherwise 0.
 
-    `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_erosion.
+    The focus decoder learns alpha minus this target. `size` is from 1 to `largest`. Source:
+    JizhiziLi/GFM, core/util.py, gen_erosion.
     """
-    return (~grow(alpha < 1, size, largest)).astype(alpha.dtype)
+    return (~dilate_by_ellipse(alpha < 1, size, largest)).astype(alpha.dtype)
 
 
 def gfm_subject(alpha: Array, size: Array | int = 50, largest: int = 50) -> Array:
-    """0 where alpha [H, W, 1] is 0 also after a dilation, else 1: what the glance decoder of GFM's
-    BT learns. This less alpha is left to the focus decoder.
+    """Builds the target of the glance decoder for GFM's BT: 0 for alpha 0, eroded, otherwise 1.
 
-    `size` is from 1 to `largest`. Source: JizhiziLi/GFM, core/util.py, gen_dilate.
+    The focus decoder learns this target minus alpha. `size` is from 1 to `largest`. Source:
+    JizhiziLi/GFM, core/util.py, gen_dilate.
     """
-    return grow(alpha > 0, size, largest).astype(alpha.dtype)
+    return dilate_by_ellipse(alpha > 0, size, largest).astype(alpha.dtype)
 
 
 def bgmv2(alpha: Array, times: Array | int = 10) -> Array:
-    """Trimap of alpha [H, W, 1]: unknown is alpha from 0.06 to 0.96, `times` dilated by a cross and
-    as often eroded. The evaluation of BackgroundMattingV2.
+    """Builds the trimap of BackgroundMattingV2's evaluation from alpha [H, W, 1].
 
-    Source: the paper's supplement; its code was not published (PeterL1n/BackgroundMattingV2 issue
-    143), this is how its words read.
+    Unknown is alpha from 0.06 to 0.96, `times` times dilated by a cross and as often eroded.
+    Source: the paper's supplement, as we read it; its code was not published
+    (PeterL1n/BackgroundMattingV2 issue 143).
     """
-    unknown = grow((alpha >= 0.06) & (alpha <= 0.96), 3, 3, times)
-    unknown = ~grow(~unknown, 3, 3, times)
+    unknown = dilate_by_ellipse((alpha >= 0.06) & (alpha <= 0.96), 3, 3, times)
+    unknown = ~dilate_by_ellipse(~unknown, 3, 3, times)
     return jnp.where(unknown, 0.5, alpha > 0.96).astype(alpha.dtype)
 
 
-def grow(x: Array, size: Array | int, largest: int, times: Array | int = 1) -> Array:
-    """The set x, bool [H, W, 1], dilated by OpenCV's ellipse of `size`, from 1 to `largest`."""
-    check(size, largest, "size")
+def dilate_by_ellipse(x: Array, size: Array | int, largest: int, times: Array | int = 1) -> Array:
+    """Dilates a mask, bool [H, W, 1], by OpenCV's ellipse.
+
+    Args:
+        x: mask, bool [H, W, 1].
+        size: size of the ellipse, from 1 to `largest`.
+        largest: upper limit of `size`.
+        times: number of dilations.
+    """
+    check_size(size, largest, "size")
     ellipses = [ellipse(k) for k in range(1, largest + 1)]
-    return dilate_set(x, ellipses, size - 1, times)
+    return dilate_mask(x, ellipses, size - 1, times)
 
 
-def check(value: Array | int, largest: int, name: str) -> None:
-    """ValueError for a number not from 1 to `largest`; an array's is taken as it is."""
+def check_size(value: Array | int, largest: int, name: str) -> None:
+    """Raises ValueError for an int outside 1 to `largest`; arrays are not checked."""
     if isinstance(value, int) and not 1 <= value <= largest:
         raise ValueError(
-            f"{name} must be from 1 to {largest}, got {value}; "
-            "for larger ones pass a larger `largest`"
+            f"{name} must be from 1 to {largest}, got {value}: for a larger {name} pass a larger "
+            "`largest`"
         )
 
 
-def codes(subject: Array, hole: Array, dtype: jnp.dtype) -> Array:
-    """0 where there is no subject, 1 where it has no hole, else 0.5; bool [H, W, 1]."""
+def merge_masks(subject: Array, hole: Array, dtype: jnp.dtype) -> Array:
+    """Builds a trimap from masks, bool [H, W, 1]: 0 outside `subject`, 0.5 in `hole`, else 1."""
     return jnp.where(subject, jnp.where(hole, 0.5, 1), 0).astype(dtype)
 
 
 def from_masks(foreground: np.ndarray, background: np.ndarray, distance: float) -> np.ndarray:
     """Builds a trimap float32 [H, W] from two masks bool [H, W].
 
-    A pixel is foreground or background if all pixels within `distance` (Euclidean) belong to that
-    mask, and unknown otherwise.
+    Both are eroded by the Euclidean `distance` in pixels; what is in neither is unknown.
     """
-    return np.where(
-        all_within(foreground, distance),
-        np.float32(1),
-        np.where(all_within(background, distance), np.float32(0), np.float32(0.5)),
-    )
+    background = erode_by_distance(background, distance)
+    not_foreground = np.where(background, np.float32(0), np.float32(0.5))
+    return np.where(erode_by_distance(foreground, distance), np.float32(1), not_foreground)
 
 
 def quantise(trimap: np.ndarray) -> np.ndarray:

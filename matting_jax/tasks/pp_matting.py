@@ -16,7 +16,7 @@ from jax import lax
 from matting_jax.image import rssn
 from matting_jax.image.colour import distort
 from matting_jax.image.composite import composite
-from matting_jax.image.filters import gaussian_blur_of, gradient_length
+from matting_jax.image.filters import gaussian_blur_sigma, gradient_length
 from matting_jax.image.jpeg import recompress
 from matting_jax.losses import absolute, charbonnier, mean, region_mean
 from matting_jax.tasks import each_sample
@@ -104,7 +104,7 @@ def sharpen(key: Array, x: Array) -> Array:
     if x.shape[-1] > 3:
         parts.append((x[..., 3:], SHARPEN_SIZES[0], 0.5))
     blurred = [
-        (y, weight, gaussian_blur_of(y, SHARPEN_SIGMA, size, max(SHARPEN_SIZES)))
+        (y, weight, gaussian_blur_sigma(y, SHARPEN_SIGMA, size, max(SHARPEN_SIZES)))
         for y, size, weight in parts
     ]
     sharp = [y + weight * (y - soft) for y, weight, soft in blurred]

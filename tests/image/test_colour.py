@@ -18,7 +18,7 @@ from matting_jax.image.colour import (
     normalise,
     shift_hsv,
 )
-from matting_jax.image.filters import blur3, box_blur, gaussian_blur, gaussian_blur_of, sharpen
+from matting_jax.image.filters import blur3, box_blur, gaussian_blur, gaussian_blur_sigma, sharpen
 from tests.goldens import synth
 from tests.helpers import GOLDENS
 
@@ -72,7 +72,7 @@ def test_gaussian_blur_of_a_sigma_is_scipys_of_as_many_taps(size):
     expected = x
     for axis in (0, 1):
         expected = ndimage.gaussian_filter1d(expected, 5, axis, mode="mirror", radius=size // 2)
-    blurred = jax.jit(gaussian_blur_of, static_argnums=(1, 3))(x, 5.0, size, 31)
+    blurred = jax.jit(gaussian_blur_sigma, static_argnums=(1, 3))(x, 5.0, size, 31)
     np.testing.assert_allclose(blurred, expected, atol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_scaled_colours_equal_pillow_to_its_rounding(name, factor):
 def test_turned_hue_equals_pillow_to_its_rounding(turn):
     """Pillow keeps hue and saturation in bytes, which costs a few levels of 255."""
     image = PADDLE["distort_in"].astype(np.float32) / 255
-    difference = 255 * np.asarray(colour.turn_hue(image, turn / 255)) - PADDLE[f"hue_{turn}"]
+    difference = 255 * np.asarray(colour.rotate_hue(image, turn / 255)) - PADDLE[f"hue_{turn}"]
     assert np.abs(difference).max() <= 8 and np.abs(difference).mean() < 0.5
     unturned = 255 * image - PADDLE[f"hue_{turn}"]
     assert np.abs(unturned).mean() > 4

@@ -53,8 +53,8 @@ def test_ellipse_equals_opencv(size):
 
 ELLIPSES = [morphology.ellipse(k) for k in range(1, 13)]
 DISCS = [morphology.disc(k) for k in range(1, 10)]
-dilate_by_ellipse = jax.jit(partial(morphology.dilate_set, elements=ELLIPSES))
-dilate_by_disc = jax.jit(partial(morphology.dilate_set, elements=DISCS))
+dilate_by_ellipse = jax.jit(partial(morphology.dilate_mask, elements=ELLIPSES))
+dilate_by_disc = jax.jit(partial(morphology.dilate_mask, elements=DISCS))
 
 
 @settings(deadline=None, max_examples=40)

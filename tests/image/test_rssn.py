@@ -129,9 +129,9 @@ def test_both_parts_are_denoised_or_neither():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(sharpness=1.5), "rssn.sharpness is 1.5"),
-        (dict(denoise=-1.0), "rssn.denoise is -1.0"),
-        (dict(blur_sizes=()), r"blur_sizes is \(\)"),
+        (dict(sharpness=1.5), r"rssn.sharpness must be a probability in \[0, 1\], got 1.5"),
+        (dict(denoise=-1.0), "rssn.denoise must be a probability .* got -1.0"),
+        (dict(blur_sizes=()), r"blur_sizes must hold sizes of at least 1, got \(\)"),
         (dict(blur_sizes=(3, 0)), "at least 1"),
     ],
 )

@@ -663,7 +663,7 @@ def test_background_that_cannot_be_aligned_is_refused_with_the_matches(with_back
     assert run(f"--input={photos}", f"--background={backgrounds}", "--align") == 1
     other, grey = capsys.readouterr().err.strip().splitlines()[-2:]
     assert "empty/a.png cannot be aligned with" in other and "in/a.png: " in other
-    assert "matching features agree on one movement, too few to trust" in other
+    assert "matching features agree on one homography, expected at least 30" in other
     assert "in/b.png: 0 features match" in grey
 
 
