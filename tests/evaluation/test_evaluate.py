@@ -217,7 +217,7 @@ def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
     arguments = [f"--{x}={tmp_path / x}" for x in ("truths", "backgrounds")]
     arguments.append(f"--predictions={tmp_path / 'truths'}")
     assert main(["launch.py", "--mode=evaluate", *arguments], "") == 2
-    assert "needs no network: leave out --backgrounds" in capsys.readouterr().err
+    assert "needs no network: omit --backgrounds" in capsys.readouterr().err
 
 
 def test_backgrounds_are_refused_where_the_network_takes_none(trimap_folders, tmp_path, capsys):
