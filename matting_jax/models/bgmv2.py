@@ -19,11 +19,15 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, resize
 from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
-from matting_jax.models.backbones.resnet import ResNet, he_fan_out
+from matting_jax.models.backbones.resnet import ResNet
 from matting_jax.models.layers.convolutions import Conv, pad_sides
 from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.forms import is_cpu_form
-from matting_jax.models.layers.initialisers import torch_uniform
+from matting_jax.models.layers.initialisers import (
+    fan_in_uniform,
+    he_normal_fan_out,
+    uniform_of_fan_in,
+)
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
@@ -33,9 +37,6 @@ BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
 MODES = ("sampling", "thresholding", "full")
 RATES = (3, 6, 9)
 HIDDEN = 32
-
-# PyTorch's default for kernels: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 # A place costs so much more as a patch than as a part of the whole image, whose windows overlap.
 PATCH_COST = {1: 1, 3: 5}
@@ -62,7 +63,7 @@ class ASPP(nn.Module):
                 size,
                 use_bias=False,
                 dtype=self.dtype,
-                kernel_init=uniform,
+                kernel_init=fan_in_uniform,
                 dilation=rate,
                 name=f"{name}_{index}",
             )(x)
@@ -91,13 +92,13 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, skips: list[Array]) -> Array:
-        conv = partial(Conv, dtype=self.dtype, kernel_init=uniform)
+        conv = partial(Conv, dtype=self.dtype, kernel_init=fan_in_uniform)
         for i, (features, skip) in enumerate(zip((128, 64, 48), skips[:-1], strict=True), 1):
             x = jnp.concatenate([resize(x, *skip.shape[1:3]), skip], axis=-1)
             x = conv(features, use_bias=False, name=f"conv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
         x = jnp.concatenate([resize(x, *skips[-1].shape[1:3]), skips[-1]], axis=-1)
-        bias = torch_uniform(9 * x.shape[-1])
+        bias = uniform_of_fan_in(9 * x.shape[-1])
         return conv(5 + HIDDEN, bias_init=bias, name="conv4")(x)
 
 
@@ -118,7 +119,11 @@ class Refiner(nn.Module):
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
         are_patches = half.shape[1:3] == (PATCH, PATCH)
         conv = partial(
-            Conv, kernel_size=self.kernel_size, padding=0, dtype=self.dtype, kernel_init=uniform
+            Conv,
+            kernel_size=self.kernel_size,
+            padding=0,
+            dtype=self.dtype,
+            kernel_init=fan_in_uniform,
         )
         dtype = self.dtype or half.dtype
 
@@ -129,7 +134,7 @@ class Refiner(nn.Module):
         x = block(block(half.astype(dtype), 24, 1), 16, 2)
         x = jnp.concatenate([enlarge_nearest(x, 2), whole.astype(dtype)], axis=-1)
         x = block(x, 12, 3, products_first=are_patches and is_cpu_form(self.form))
-        bias = torch_uniform(self.kernel_size**2 * 12)
+        bias = uniform_of_fan_in(self.kernel_size**2 * 12)
         return conv(4, bias_init=bias, name="conv4")(x).astype(half.dtype)
 
 
@@ -240,8 +245,8 @@ class BGMv2(nn.Module):
         error = lax.stop_gradient(resize(error, height // 4, width // 4))
         half = [resize(x, height // 2, width // 2) for x in (coarse, both)]
         margin = self.kernel_size // 2
-        half = pad_sides(jnp.concatenate(half, -1), (3 * margin, 3 * margin))
-        whole = pad_sides(both, (2 * margin, 2 * margin))
+        half = pad_sides(jnp.concatenate(half, -1), 3 * margin)
+        whole = pad_sides(both, 2 * margin)
         base = resize(coarse[..., HIDDEN:], height, width)
 
         def everywhere(refiner: Any, mask: Array) -> Array:
@@ -287,9 +292,11 @@ class BGMv2(nn.Module):
 
 def encode(model: BGMv2, norm: Any, x: Array) -> list[Array]:
     """Features of x [B, H, W, 6] at 1/2, 1/4, 1/8 and 1/16 of its size, by the model's backbone."""
-    options = {"output_stride": 16, "stem_init": uniform, "name": "backbone"}
+    options = {"output_stride": 16, "stem_init": fan_in_uniform, "name": "backbone"}
     if model.backbone == "mobilenet_v2":
-        backbone = MobileNetV2(norm, model.dtype, model.form, kernel_init=he_fan_out, **options)
+        backbone = MobileNetV2(
+            norm, model.dtype, model.form, kernel_init=he_normal_fan_out, **options
+        )
         return list(backbone(x).values())
     taps = ResNet(model.backbone, norm, model.dtype, form=model.form, **options)(x)
     return [*taps[:3], taps[-1]]

@@ -19,7 +19,7 @@ from matting_jax.image.geometry import resize_bilinear, upsample
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.dtypes import as_dtype
-from matting_jax.models.layers.initialisers import he_normal_out
+from matting_jax.models.layers.initialisers import he_normal_fan_out
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, TrimapRule
 from matting_jax.models.sides import check_sides
@@ -269,8 +269,8 @@ class BiSeNetV2(nn.Module):
                 "BiSeNetV2 trains with dropout: pass keys=, or create it with dropout=0"
             )
         layers = Layers(
-            partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal_out),
-            partial(DepthwiseConv, dtype=self.dtype, kernel_init=he_normal_out, form=self.form),
+            partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out),
+            partial(DepthwiseConv, dtype=self.dtype, kernel_init=he_normal_fan_out, form=self.form),
             batch_norm(self, train),
         )
         mean, deviation = (jnp.asarray(x, image.dtype) for x in STATISTICS[self.statistics])

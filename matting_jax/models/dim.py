@@ -19,7 +19,7 @@ from matting_jax.models.backbones.vgg16 import VGG16
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import xavier_normal
-from matting_jax.models.layers.pooling import unpool
+from matting_jax.models.layers.pooling import max_unpool
 from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
 
@@ -51,7 +51,7 @@ class Decoder(nn.Module):
         options = {"dtype": self.dtype, "kernel_init": xavier_normal}
         x = nn.relu(Conv(512, 1, name="deconv6_1", **options)(x))
         for (name, features), place in zip(DECODER.items(), reversed(places), strict=True):
-            x = nn.relu(Conv(features, 5, name=name, **options)(unpool(x, place)))
+            x = nn.relu(Conv(features, 5, name=name, **options)(max_unpool(x, place)))
         return Conv(1, 5, name="deconv1", **options)(x)
 
 

@@ -19,6 +19,7 @@ from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.layers.attention import GuidedContextualAttention
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.initialisers import xavier_uniform, zeros
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
 from matting_jax.models.network import Network
@@ -26,14 +27,12 @@ from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 
-xavier = nn.initializers.xavier_uniform()
-zeros = nn.initializers.zeros
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def xavier_without_trimap(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """Xavier's initialisation of a kernel [k, k, 6, D], 0 for the channels of the trimap."""
-    return xavier(key, shape, dtype).at[:, :, 3:].set(0)
+    return xavier_uniform(key, shape, dtype).at[:, :, 3:].set(0)
 
 
 class EncoderBlock(nn.Module):
@@ -49,7 +48,7 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        conv = partial(self.conv, self.features, kernel_init=xavier)
+        conv = partial(self.conv, self.features, kernel_init=xavier_uniform)
         y = nn.relu(self.norm(name="bn1")(conv(stride=self.stride, name="conv1")(x)))
         y = self.norm(scale_init=zeros, name="bn2")(conv(name="conv2")(y))
         if self.stride == 2:
@@ -72,7 +71,7 @@ class DecoderBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        conv = partial(self.conv, kernel_init=xavier)
+        conv = partial(self.conv, kernel_init=xavier_uniform)
         first = self.conv_transpose if self.enlarge else conv
         y = leaky_relu(self.norm(name="bn1")(first(x.shape[-1], name="conv1")(x)))
         y = self.norm(scale_init=zeros, name="bn2")(conv(self.features, name="conv2")(y))
@@ -130,7 +129,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array):
-        def stem(x, number, features, stride, init=xavier):
+        def stem(x, number, features, stride, init=xavier_uniform):
             x = self.conv(features, stride=stride, kernel_init=init, name=f"conv{number}")(x)
             return nn.relu(self.norm(name=f"bn{number}")(x))
 
@@ -199,7 +198,7 @@ class Decoder(nn.Module):
         x = layer(x, "layer3", 64, 3) + quarter
         x = layer(x, "layer4", 32, 2) + half
         x = leaky_relu(self.norm(name="bn1")(self.conv_transpose(32, name="conv1")(x))) + full
-        return Conv(1, kernel_init=xavier, dtype=self.dtype, name="conv2")(x)
+        return Conv(1, kernel_init=xavier_uniform, dtype=self.dtype, name="conv2")(x)
 
 
 class GCA(nn.Module):

@@ -23,7 +23,7 @@ from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import BasicBlock, ResNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.initialisers import torch_uniform
+from matting_jax.models.layers.initialisers import uniform_of_fan_in
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.models.modnet import SEBlock
 from matting_jax.models.network import Network, TrimapRule
@@ -78,7 +78,7 @@ class ConvBlock(nn.Module):
 
 def conv3(features: int, x: Array, dtype: Any, dilation: int = 1, *, name: str) -> Array:
     """3x3 convolution of x with bias, drawn as PyTorch draws it by default."""
-    init = torch_uniform(9 * x.shape[-1])
+    init = uniform_of_fan_in(9 * x.shape[-1])
     return Conv(
         features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init, name=name
     )(x)
@@ -99,11 +99,11 @@ class PyramidPooling(nn.Module):
                 1,
                 use_bias=False,
                 dtype=self.dtype,
-                kernel_init=torch_uniform(channels),
+                kernel_init=uniform_of_fan_in(channels),
                 name=f"stages_{i}_1",
             )(resize_area(x, size, size))
             scales.append(resize_aligned(prior, height, width))
-        init = torch_uniform(4 * channels)
+        init = uniform_of_fan_in(4 * channels)
         fuse = Conv(
             channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init, name="bottleneck"
         )
@@ -119,6 +119,7 @@ class Encoder(nn.Module):
     backbone: str
     norm: Any
     dtype: Any = None
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, taps: list[Array]) -> list[Array]:
@@ -129,7 +130,8 @@ class Encoder(nn.Module):
         for layer in (5, 6):
             x = halve(taps[-1])
             for i in (1, 2, 3):
-                x = BasicBlock(512, 1, self.norm, self.dtype, name=f"encoder{layer}_{i}")(x)
+                name = f"encoder{layer}_{i}"
+                x = BasicBlock(512, 1, self.norm, self.dtype, self.form, name=name)(x)
             taps = [*taps, x]
         return taps
 
@@ -246,9 +248,13 @@ class Integration(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = Conv(16, 1, kernel_init=torch_uniform(3), bias_init=torch_uniform(3), name="0")(x)
+        x = Conv(16, 1, kernel_init=uniform_of_fan_in(3), bias_init=uniform_of_fan_in(3), name="0")(
+            x
+        )
         x = SEBlock(name="1")(x)
-        return Conv(1, 1, kernel_init=torch_uniform(16), bias_init=torch_uniform(16), name="2")(x)
+        return Conv(
+            1, 1, kernel_init=uniform_of_fan_in(16), bias_init=uniform_of_fan_in(16), name="2"
+        )(x)
 
 
 class GFM(nn.Module):
@@ -318,10 +324,11 @@ class GFM(nn.Module):
             taps = DenseNet121(norm, self.dtype, name="backbone")(x)
         elif self.backbone == "resnet34_2b":
             x = Stem(norm, self.dtype, name="encoder0")(x)
-            taps = [x, *ResNet("resnet34", norm, self.dtype, stem=False, name="backbone")(x)]
+            backbone = ResNet("resnet34", norm, self.dtype, False, self.form, name="backbone")
+            taps = [x, *backbone(x)]
         else:
             return ResNet(self.backbone, norm, self.dtype, form=self.form, name="backbone")(x)
-        return Encoder(self.backbone, norm, self.dtype, name="encoder")(taps)
+        return Encoder(self.backbone, norm, self.dtype, self.form, name="encoder")(taps)
 
 
 STRATEGIES = ("hybrid", "resize")

@@ -21,7 +21,7 @@ from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv, UpsampledConv
 from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.initialisers import he_uniform
+from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform
 from matting_jax.models.layers.norms import BatchNorm, InstanceNorm, instance_norm
 from matting_jax.models.network import Network, TrimapRule
 
@@ -86,9 +86,7 @@ class SEBlock(nn.Module):
         if self.flavour == "paddle":
             layer, name = partial(Conv, kernel_size=1), "conv"
         else:
-            # PyTorch's default for a linear layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-            init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-            layer, name = partial(nn.Dense, kernel_init=init), "fc"
+            layer, name = partial(nn.Dense, kernel_init=fan_in_uniform), "fc"
         layer = partial(layer, use_bias=False, dtype=self.dtype)
         weight = jnp.mean(x, (1, 2), keepdims=True)
         weight = nn.relu(layer(channels // self.reduction, name=f"{name}_0")(weight))

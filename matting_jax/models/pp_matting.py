@@ -21,7 +21,7 @@ from matting_jax.image.geometry import resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import rematerialised
+from matting_jax.models.layers.forms import rematerialise
 from matting_jax.models.layers.initialisers import he_normal
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.models.network import Network, TrimapRule
@@ -110,7 +110,7 @@ class SemanticBranch(nn.Module):
         layer = partial(ConvNorm, norm=self.norm, conv=conv)
         pyramid = PyramidPooling(layer, self.pyramid_pooling, name="psp_module")(x)
         maps, context = [], pyramid
-        stage = rematerialised(SemanticStage, self.rematerialise)
+        stage = rematerialise(SemanticStage, self.rematerialise)
         for k, (within, features) in enumerate(STAGES):
             if k > 0:
                 context = layer(PYRAMID[k - 1], 3, name=f"psps_{k - 1}_0")(pyramid)
@@ -118,7 +118,7 @@ class SemanticBranch(nn.Module):
             dilation = 2 if k == 0 else 1
             x = stage(within, features, layer, conv, dilation, name=f"scb_stages_{k}")(context, x)
             maps.append(x)
-        head = rematerialised(SemanticHead, self.rematerialise)
+        head = rematerialise(SemanticHead, self.rematerialise)
         return head(layer, conv, name="scb_stages_5")(x), [maps[k] for k in GUIDES]
 
 
@@ -168,8 +168,8 @@ class DetailBranch(nn.Module):
     def __call__(self, half: Array, quarter: Array, guides: list[Array]) -> Array:
         conv = partial(Conv, kernel_init=he_normal, dtype=self.dtype)
         layer = partial(ConvNorm, norm=self.norm, conv=partial(conv, use_bias=False))
-        block = rematerialised(ResidualBlock, self.rematerialise)
-        gate = rematerialised(Gate, self.rematerialise)
+        block = rematerialise(ResidualBlock, self.rematerialise)
+        gate = rematerialise(Gate, self.rematerialise)
         x = jnp.concatenate([upsample(half), upsample(quarter, 4)], axis=-1)
         for i, features in enumerate(DETAIL[:-1]):
             x = block(features, layer, name=f"res_list_{i}")(x)

@@ -15,7 +15,7 @@ from matting_jax.models import bisenet_v2
 from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.initialisers import he_normal_out
+from matting_jax.models.layers.initialisers import he_normal_fan_out
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
@@ -221,8 +221,8 @@ def test_initialisation_is_the_official_one():
 
 def official_layers():
     return bisenet_v2.Layers(
-        partial(Conv, use_bias=False, kernel_init=he_normal_out),
-        partial(DepthwiseConv, kernel_init=he_normal_out),
+        partial(Conv, use_bias=False, kernel_init=he_normal_fan_out),
+        partial(DepthwiseConv, kernel_init=he_normal_fan_out),
         partial(BatchNorm, use_running_average=True),
     )
 

@@ -8,7 +8,7 @@ import pytest
 import matting_jax as mj
 from matting_jax.config import load_config
 from matting_jax.models import dim
-from matting_jax.models.layers.pooling import max_pool
+from matting_jax.models.layers.pooling import max_pool_with_indices
 from matting_jax.tasks import dim as task
 from tests.goldens import synth
 from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
@@ -73,7 +73,7 @@ def test_pooled_values_and_their_places_equal_official(case, block, last, stride
     golden, _, _, _, captured = case
     encoder = captured["backbone"]["encoder"]
     before = jnp.maximum(encoder[f"layer{block}_{last}"]["__call__"][0], 0)
-    pooled, place = max_pool(before)
+    pooled, place = max_pool_with_indices(before)
     np.testing.assert_array_equal(place, encoder["__call__"][0][1][block - 1])
     _, height, width, _ = pooled.shape
     row = 2 * np.arange(height)[:, None, None] + place // 2

@@ -1,4 +1,4 @@
-"""DenseNet-121 (Huang et al., 2017) without its classifier, names as torchvision has them."""
+"""DenseNet-121 (Huang et al., 2017) without its classifier, with the names of torchvision."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.initialisers import he_normal
 
 Array = jax.Array
 
 GROWTH = 32
 DEPTHS = (6, 12, 24, 16)  # layers of each block
 
-he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-
 
 class DenseLayer(nn.Module):
-    """x [B, H, W, C] -> the new features [B, H, W, 32]: a 1x1 and a 3x3 convolution, each after
-    normalisation and ReLU."""
+    """A 1x1 and a 3x3 convolution, each after normalisation and ReLU.
+
+    x [B, H, W, C] -> new features [B, H, W, 32].
+    """
 
     norm: Any
     dtype: Any = None
@@ -41,7 +42,10 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers that each take the features of all before: [B, H, W, C] to C + 32 * depth."""
+    """Layers that each take the features of all previous ones.
+
+    x [B, H, W, C] -> [B, H, W, C + 32 * depth].
+    """
 
     depth: int
     norm: Any
@@ -56,10 +60,10 @@ class DenseBlock(nn.Module):
 
 
 class Transition(nn.Module):
-    """Half the features at half the size: [B, H, W, C] -> [B, H/2, W/2, C/2].
+    """Halves features and size: [B, H, W, C] -> [B, H/2, W/2, C/2].
 
-    The mean of 2x2 places is taken before the 1x1 convolution, with which it commutes, at a quarter
-    of the multiply-adds.
+    The average pooling comes before the 1x1 convolution, with which it commutes: this takes a
+    quarter of the multiply-adds.
     """
 
     norm: Any
@@ -79,12 +83,11 @@ class Transition(nn.Module):
 
 
 class DenseNet121(nn.Module):
-    """image [B, H, W, 3] -> a list of features at 1/2 of its size (64 channels), 1/4 (128),
-    1/8 (256), 1/16 (512) and once more 1/16 (1024).
+    """Features of an image at 1/2, 1/4, 1/8, 1/16 and again 1/16 of its size.
 
-    As GFM uses it: without the max pooling after the first convolution, which halves the size once
-    more, and without the last normalisation. Source: pytorch/vision,
-    torchvision/models/densenet.py.
+    image [B, H, W, 3] -> a list of features with 64, 128, 256, 512 and 1024 channels. As GFM uses
+    it, without the max pooling after the first convolution and without the last normalisation.
+    Source: pytorch/vision, torchvision/models/densenet.py.
     """
 
     norm: Any
@@ -94,10 +97,10 @@ class DenseNet121(nn.Module):
     def __call__(self, x: Array) -> list[Array]:
         x = Conv(64, 7, 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal, name="conv0")(x)
         x = nn.relu(self.norm(name="norm0")(x))
-        taps = [x]
+        features = [x]
         for i, depth in enumerate(DEPTHS, 1):
             x = DenseBlock(depth, self.norm, self.dtype, name=f"denseblock{i}")(x)
             if i < len(DEPTHS):
                 x = Transition(self.norm, self.dtype, name=f"transition{i}")(x)
-            taps.append(x)
-        return taps
+            features.append(x)
+        return features

@@ -1,8 +1,8 @@
 """HRNet (Wang et al., 2020) without its classifier, as PP-Matting uses it.
 
-Up to four branches, each at half the size of the one before, run side by side and exchange what
-they have found. Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/backbone/hrnet.py, whose
-names the modules have. Convolutions pad as TensorFlow does.
+Up to four parallel branches, each at half the size of the previous one, exchange their features.
+The modules are named as in the source, and convolutions are padded as in TensorFlow.
+Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/backbone/hrnet.py.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from flax import linen as nn
 
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import computed_once, rematerialised
+from matting_jax.models.layers.forms import compute_once, rematerialise
 
 Array = jax.Array
 
-# Channels of the first branch; each further one has twice those of the one before.
+# Channels of the first branch; each further branch has twice as many as the previous one.
 WIDTHS = {"hrnet_w18": 18, "hrnet_w48": 48}
-BLOCKS = 4  # of the first layer, and of each branch in a module
-MODULES = {2: 1, 3: 4, 4: 3}  # by stage, which has as many branches as its number
+BLOCKS = 4  # in the first layer, and in each branch of a module
+MODULES = {2: 1, 3: 4, 4: 3}  # number of modules by stage; stage n has n branches
 
 
 class ConvNorm(nn.Module):
-    """`conv` of `features` and a `kernel_size`, `norm`, and ReLU unless `relu` is False."""
+    """Convolution, normalisation and, if `relu`, ReLU."""
 
     features: int
     kernel_size: int
@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions to 256 channels, plus the input, itself convolved by the first block."""
+    """Three convolutions to 256 channels plus the input, which the `first` block convolves too."""
 
     layer: Any
     first: bool
@@ -56,11 +56,11 @@ class Bottleneck(nn.Module):
         y = self.layer(256, 1, relu=False, name="conv3")(y)
         if self.first:
             x = self.layer(256, 1, relu=False, name="conv_down")(x)
-        return computed_once(nn.relu(x + y), self.form)
+        return compute_once(nn.relu(x + y), self.form)
 
 
 class FirstLayer(nn.Module):
-    """The bottlenecks before there are branches."""
+    """The bottlenecks before the first branches."""
 
     layer: Any
     form: str = "auto"
@@ -68,14 +68,14 @@ class FirstLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        bottleneck = rematerialised(Bottleneck, self.rematerialise)
+        bottleneck = rematerialise(Bottleneck, self.rematerialise)
         for block in range(1, BLOCKS + 1):
             x = bottleneck(self.layer, block == 1, self.form, name=f"bb_layer2_{block}")(x)
         return x
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions plus the input; the channels stay."""
+    """Two convolutions plus the input, with the same channels."""
 
     layer: Any
     form: str = "auto"
@@ -84,11 +84,11 @@ class BasicBlock(nn.Module):
     def __call__(self, x: Array) -> Array:
         y = self.layer(x.shape[-1], 3, name="conv1")(x)
         y = self.layer(x.shape[-1], 3, relu=False, name="conv2")(y)
-        return computed_once(nn.relu(x + y), self.form)
+        return compute_once(nn.relu(x + y), self.form)
 
 
 class Branches(nn.Module):
-    """Each branch by itself. `label`: the module's part in the names."""
+    """The blocks of each branch. `label` is the module's part of the names."""
 
     layer: Any
     label: str
@@ -106,7 +106,7 @@ class Branches(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Each branch plus what all others found, brought to its size and channels."""
+    """Adds to each branch all others, resized to its size and channels."""
 
     layer: Any
     label: str
@@ -123,19 +123,22 @@ class Exchange(nn.Module):
                     x = self.layer(own.shape[-1], 1, relu=False, name=name)(x)
                     total += upsample(x, 2 ** (source - to))
                 elif source < to:
-                    total += self.reduced(x, own.shape[-1], to - source, name)
-            results.append(computed_once(nn.relu(total), self.form))
+                    total += self.reduce(x, own.shape[-1], to - source, name)
+            results.append(compute_once(nn.relu(total), self.form))
         return results
 
-    def reduced(self, x: Array, features: int, times: int, name: str) -> Array:
-        """x halved `times` times; the last convolution alone changes the channels, without ReLU."""
+    def reduce(self, x: Array, features: int, times: int, name: str) -> Array:
+        """Halves x `times` times by convolutions.
+
+        Only the last one changes the channels to `features`, without ReLU.
+        """
         for step in range(1, times):
             x = self.layer(x.shape[-1], 3, stride=2, name=f"{name}_{step}")(x)
         return self.layer(features, 3, stride=2, relu=False, name=f"{name}_{times}")(x)
 
 
 class ExchangeModule(nn.Module):
-    """The branches by themselves, then their exchange."""
+    """The blocks of each branch, then the exchange between branches."""
 
     layer: Any
     label: str
@@ -157,7 +160,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, maps: list[Array]) -> list[Array]:
-        exchange = rematerialised(ExchangeModule, self.rematerialise)
+        exchange = rematerialise(ExchangeModule, self.rematerialise)
         for module in range(1, MODULES[self.number] + 1):
             label = f"st{self.number}_{module}"
             maps = exchange(self.layer, label, self.form, name=f"stage_{label}")(maps)
@@ -165,7 +168,7 @@ class Stage(nn.Module):
 
 
 class FirstTransition(nn.Module):
-    """The first two branches: x with `width` channels, and half its size with twice as many."""
+    """Makes the first two branches: `width` channels, and 2 * `width` at half the size."""
 
     layer: Any
     width: int
@@ -178,7 +181,7 @@ class FirstTransition(nn.Module):
 
 
 class Transition(nn.Module):
-    """One more branch, of half the last one's size and twice its channels."""
+    """Adds a branch with half the size and twice the channels of the last one."""
 
     layer: Any
     label: str
@@ -191,10 +194,11 @@ class Transition(nn.Module):
 
 
 class HRNet(nn.Module):
-    """image [B, H, W, 3] in [-1, 1] -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
+    """Features of an image at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
-    They have 64, `width`, 2, 4 and 8 times `width` channels. What is inside bottlenecks and
-    modules is computed again in the backward pass if `rematerialise`.
+    image [B, H, W, 3] in [-1, 1] -> a list of features with 64, `width`, 2, 4 and 8 times `width`
+    channels. `rematerialise` recomputes the activations of bottlenecks and modules in the backward
+    pass.
     """
 
     width: int

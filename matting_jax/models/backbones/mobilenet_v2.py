@@ -12,7 +12,7 @@ from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.initialisers import Init, he_uniform
 
-# expansion, output channels, blocks, stride of the first: table 2 of the paper
+# expansion, output channels, number of blocks, stride of the first block: table 2 of the paper
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -22,16 +22,16 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-TAPS = {1: "enc2x", 3: "enc4x", 6: "enc8x", 13: "enc16x", 18: "enc32x"}
-# With output stride 16 the last stages stay at 1/16, and end the network.
-DILATED_TAPS = {1: "enc2x", 3: "enc4x", 6: "enc8x", 17: "enc16x"}
+# Blocks, counted from 1, whose outputs are returned, for output stride 32 and 16.
+FEATURES = {1: "enc2x", 3: "enc4x", 6: "enc8x", 13: "enc16x"}
+DILATED_FEATURES = {1: "enc2x", 3: "enc4x", 6: "enc8x", 17: "enc16x"}
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter by depth-wise 3x3, project by 1x1; plus the input where shapes allow.
+    """A 1x1 expansion, a depth-wise 3x3 and a 1x1 projection, plus the input if shapes agree.
 
-    x [B, H, W, C] -> [B, H / stride, W / stride, features]. The parts are numbered as in the
-    official `nn.Sequential`: without `expand` the first is missing and the numbers start there.
+    x [B, H, W, C] -> [B, H / stride, W / stride, features]. Layers are numbered as in the official
+    `nn.Sequential`, which without `expand` starts with the depth-wise convolution.
     """
 
     features: int
@@ -63,15 +63,19 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """image [B, H, W, 3] in [-1, 1] -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
+    """Features of an image at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
-    Returns a dict with `enc2x` (16 channels), `enc4x` (24), `enc8x` (32), `enc16x` (96) and
-    `enc32x` (1280). `expand_first` gives the first block an expansion to as many channels as it
-    has, as in Paddle's. With `output_stride` 16, as in DeepLabV3, nothing is smaller than 1/16:
-    what follows sees twice as far instead, `enc16x` are the last block's 320 channels, and `enc32x`
-    is left out. `kernel_init` draws the kernels, `stem_init` the first.
+    image [B, H, W, 3] in [-1, 1] -> a dict of `enc2x` (16 channels), `enc4x` (24), `enc8x` (32),
+    `enc16x` (96) and `enc32x` (1280).
     Sources: ZHKKKe/MODNet, src/models/backbones/mobilenetv2.py; PeterL1n/BackgroundMattingV2,
     model/mobilenet.py; PaddlePaddle/PaddleSeg, Matting/ppmatting/models/backbone/mobilenet_v2.py.
+
+    Attributes:
+        expand_first: adds an expansion with factor 1 to the first block, as in Paddle.
+        output_stride: 16 dilates the last stages instead of reducing them below 1/16, as in
+            DeepLabV3; `enc16x` is then the last block (320 channels), and `enc32x` is omitted.
+        kernel_init: initialiser of all kernels but the first.
+        stem_init: initialiser of the first kernel.
     """
 
     norm: Any
@@ -96,29 +100,35 @@ class MobileNetV2(nn.Module):
             )(x)
             return relu6(self.norm(name=f"features_{index}_1")(x))
 
-        names = TAPS if self.output_stride == 32 else DILATED_TAPS
+        names = FEATURES if self.output_stride == 32 else DILATED_FEATURES
+        blocks = [
+            (expansion, features, stride if block == 0 else 1)
+            for expansion, features, count, stride in STAGES
+            for block in range(count)
+        ]
         x = conv_norm(image, 0, 32, 3, 2, self.stem_init)
-        taps, index, reduced, dilation = {}, 0, 2, 1
-        for expansion, features, blocks, stride in STAGES:
-            for block in range(blocks):
-                index += 1
-                first = stride if block == 0 else 1
-                # The block that would have made the features smaller still sees as far as before.
-                kept = reduced * first > self.output_stride
-                x = InvertedResidual(
-                    features,
-                    1 if kept else first,
-                    expansion,
-                    expansion != 1 or self.expand_first,
-                    self.norm,
-                    self.dtype,
-                    self.form,
-                    dilation,
-                    self.kernel_init,
-                    name=f"features_{index}",
-                )(x)
-                reduced, dilation = (reduced, first) if kept else (reduced * first, dilation)
-                taps[names.get(index)] = x
+        outputs, reduction, dilation = {}, 2, 1
+        for index, (expansion, features, stride) in enumerate(blocks, 1):
+            dilate = reduction * stride > self.output_stride
+            x = InvertedResidual(
+                features,
+                1 if dilate else stride,
+                expansion,
+                expansion != 1 or self.expand_first,
+                self.norm,
+                self.dtype,
+                self.form,
+                dilation,
+                self.kernel_init,
+                name=f"features_{index}",
+            )(x)
+            # The dilation that replaces a stride starts with the next block.
+            if dilate:
+                dilation = stride
+            else:
+                reduction *= stride
+            if index in names:
+                outputs[names[index]] = x
         if self.output_stride == 32:
-            taps["enc32x"] = conv_norm(x, 18, 1280, 1, 1, self.kernel_init)
-        return {name: taps[name] for name in names.values()}
+            outputs["enc32x"] = conv_norm(x, len(blocks) + 1, 1280, 1, 1, self.kernel_init)
+        return outputs

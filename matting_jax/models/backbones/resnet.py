@@ -1,4 +1,4 @@
-"""ResNet (He et al., 2016) without its classifier, names and layers as torchvision has them."""
+"""ResNet (He et al., 2016) without its classifier, with the names and layers of torchvision."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import jax
 from flax import linen as nn
 
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import computed_once
-from matting_jax.models.layers.initialisers import Init
-from matting_jax.models.layers.pooling import max_pool3
+from matting_jax.models.layers.forms import compute_once
+from matting_jax.models.layers.initialisers import Init, he_normal_fan_out
+from matting_jax.models.layers.pooling import max_pool_3x3
 
 Array = jax.Array
 
-he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions plus the input, which a 1x1 convolution follows where shapes differ.
+    """Two 3x3 convolutions plus the input, through a 1x1 convolution if shapes differ.
 
     x [B, H, W, C] -> [B, H / stride, W / stride, features].
     """
@@ -27,6 +25,7 @@ class BasicBlock(nn.Module):
     stride: int
     norm: Any
     dtype: Any = None
+    form: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -37,15 +36,16 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution between two of 1x1, to four times `features`, plus the input.
+    """A 1x1, a 3x3 and a 1x1 convolution plus the input, through a 1x1 one if shapes differ.
 
-    x [B, H, W, C] -> [B, H / stride, W / stride, 4 * features]; `dilation` is that of the 3x3.
+    x [B, H, W, C] -> [B, H / stride, W / stride, 4 * features]; `dilation` of the 3x3 convolution.
     """
 
     features: int
     stride: int
     norm: Any
     dtype: Any = None
+    form: str = "auto"
     dilation: int = 1
 
     @nn.compact
@@ -63,11 +63,11 @@ def conv(
     size: int,
     stride: int = 1,
     dilation: int = 1,
-    kernel_init: Init = he_fan_out,
+    kernel_init: Init = he_normal_fan_out,
     *,
     name: str,
 ) -> Conv:
-    """A convolution of a ResNet, in the types of `block`."""
+    """Builds a convolution without bias in the dtype of `block`."""
     return Conv(
         features,
         size,
@@ -81,15 +81,15 @@ def conv(
 
 
 def shortcut(block: Any, x: Array, features: int) -> Array:
-    """The input of `block` as it is added to its output of so many features."""
-    x = computed_once(x)
+    """Returns the input x of `block` with the size and number of features of its output."""
+    x = compute_once(x, block.form)
     if block.stride == 1 and x.shape[-1] == features:
         return x
     x = conv(block, features, 1, block.stride, name="downsample_0")(x)
     return block.norm(name="downsample_1")(x)
 
 
-# name: block, and how many of them in each of the four layers
+# kind: the block, and the number of blocks in each of the four layers
 DEPTHS = {
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -98,13 +98,17 @@ DEPTHS = {
 
 
 class ResNet(nn.Module):
-    """image [B, H, W, 3] -> a list of the stem's features at 1/2 of its size and those of the four
-    layers at 1/4 to 1/32.
+    """Features of an image at 1/2, 1/4, 1/8, 1/16 and 1/32 of its size.
 
-    Without `stem` it takes the features of another stem, and the first layer is of their size. With
-    `output_stride` 16 the last layer stays at 1/16, and its blocks after the first see twice as far
-    instead, as in DeepLabV3: for bottlenecks alone. `stem_init` draws the first kernel.
+    image [B, H, W, 3] -> a list of the features of the stem and of the four layers.
     Source: pytorch/vision, torchvision/models/resnet.py.
+
+    Attributes:
+        kind: "resnet34", "resnet50" or "resnet101".
+        stem: False takes the features of another stem; the first layer keeps their size.
+        output_stride: 16 keeps the last layer at 1/16 and dilates its blocks after the first, as in
+            DeepLabV3; only with bottlenecks.
+        stem_init: initialiser of the first kernel.
     """
 
     kind: str
@@ -113,29 +117,30 @@ class ResNet(nn.Module):
     stem: bool = True
     form: str = "auto"
     output_stride: int = 32
-    stem_init: Init = he_fan_out
+    stem_init: Init = he_normal_fan_out
 
     @nn.compact
     def __call__(self, x: Array) -> list[Array]:
         block, depths = DEPTHS[self.kind]
-        taps = []
+        features = []
         if self.stem:
             x = conv(self, 64, 7, 2, kernel_init=self.stem_init, name="conv1")(x)
             x = nn.relu(self.norm(name="bn1")(x))
-            taps.append(x)
-            x = max_pool3(x, self.form)
+            features.append(x)
+            x = max_pool_3x3(x, self.form)
         for layer, depth in enumerate(depths):
-            kept = self.output_stride == 16 and layer == 3
+            dilate = self.output_stride == 16 and layer == 3
             for i in range(depth):
-                stride = 2 if layer > 0 and i == 0 and not kept else 1
-                dilated = {"dilation": 2} if kept and i > 0 else {}
+                stride = 2 if layer > 0 and i == 0 and not dilate else 1
+                options = {"dilation": 2} if dilate and i > 0 else {}
                 x = block(
                     64 * 2**layer,
                     stride,
                     self.norm,
                     self.dtype,
-                    **dilated,
+                    self.form,
+                    **options,
                     name=f"layer{layer + 1}_{i}",
                 )(x)
-            taps.append(x)
-        return taps
+            features.append(x)
+        return features

@@ -9,17 +9,18 @@ from flax import linen as nn
 
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import xavier_normal
-from matting_jax.models.layers.pooling import max_pool
+from matting_jax.models.layers.pooling import max_pool_with_indices
 
 # channels and number of convolutions of each block: configuration D of the paper
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 class VGG16(nn.Module):
-    """image [B, H, W, C] -> features [B, H/32, W/32, 512] and where each pooling found its maxima.
+    """Features of an image at 1/32 of its size, and the indices of its poolings.
 
-    The places, one int8 array [B, H / 2^i, W / 2^i, channels] a block, are as of `max_pool`. A 1x1
-    convolution stands for the classifier. Source: open-mmlab/mmagic, models/archs/vgg.py.
+    image [B, H, W, C] -> features [B, H/32, W/32, 512] and, for each block, the indices of
+    `max_pool_with_indices`, int8 [B, H / 2^i, W / 2^i, channels]. A 1x1 convolution replaces the
+    classifier. Source: open-mmlab/mmagic, models/archs/vgg.py.
     """
 
     dtype: Any = None
@@ -27,11 +28,11 @@ class VGG16(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         options = {"dtype": self.dtype, "kernel_init": xavier_normal}
-        places = []
+        indices = []
         for block, (features, convolutions) in enumerate(BLOCKS, 1):
             for i in range(convolutions):
-                # Each convolution and each ReLU has a number in the official block.
+                # The official blocks number convolutions and ReLUs.
                 x = nn.relu(Conv(features, 3, name=f"layer{block}_{2 * i}", **options)(x))
-            x, place = max_pool(x)
-            places.append(place)
-        return nn.relu(Conv(512, 1, name="conv6", **options)(x)), places
+            x, selected = max_pool_with_indices(x)
+            indices.append(selected)
+        return nn.relu(Conv(512, 1, name="conv6", **options)(x)), indices

@@ -1,10 +1,10 @@
-"""Guided contextual attention (Li and Lu, AAAI 2020), exact, in memory linear in the image.
+"""Guided contextual attention (Li and Lu, AAAI 2020), exact, with memory linear in the image.
 
-Every place of a map is rebuilt from patches of the whole map, weighted by how alike the patches of
-a guide are. The paper's convolutions by patches multiply each pixel of two maps once for each pair
-of patches that overlaps it. Here each pair of pixels is multiplied once, and the overlap is summed
-on the products, or on the weights: 576 multiply-adds for each pair of places in place of 2624.
-Source: Yaoyi-Li/GCA-Matting, networks/ops.py.
+Each position of a map is rebuilt from patches of the whole map, weighted by the similarity of the
+patches of a guide. The paper convolves with patches, which multiplies a pair of pixels once for
+each pair of patches that contains it. Here each pair of pixels is multiplied once, and overlapping
+patches are summed over the products, or over the weights: 576 multiply-adds instead of 2624 for
+each pair of positions. Source: Yaoyi-Li/GCA-Matting, networks/ops.py.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from flax import linen as nn
 from jax import lax
 
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.initialisers import xavier_uniform
 
 Array = jax.Array
 
 SELF_PENALTY = 1e4
-LEAST_NORM = 1e-4
-NEVER = -1e30  # the score of keys that are none
+MIN_NORM = 1e-4
+PADDING_SCORE = -1e30  # gives keys in the padding weight 0
 CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
-NINE = [(i, j) for i in range(3) for j in range(3)]
-
-xavier = nn.initializers.xavier_uniform()
+OFFSETS = [(i, j) for i in range(3) for j in range(3)]
 
 
 class GuidedContextualAttention(nn.Module):
-    """Features of unknown places replenished by those of places that look alike.
+    """Adds to the features of each position those of similar positions.
 
-    x [B, H, W, C], features of the alpha; guide [B, H, W, G], those of the image, or None to
-    compare places by x; unknown [B, H, W] with 1 where alpha is sought -> [B, H, W, C]. H and W are
-    even. Begins training as nearly the identity.
+    x [B, H, W, C], features of the alpha; guide [B, H, W, G], features of the image, or None to
+    compare positions by x; unknown [B, H, W], 1 where alpha is unknown -> [B, H, W, C]. H and W are
+    even. At initialisation it is nearly the identity.
     """
 
     norm: Any
@@ -46,7 +45,7 @@ class GuidedContextualAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Array, guide: Array | None, unknown: Array) -> Array:
         features = x.shape[-1]
-        conv = partial(Conv, kernel_size=1, kernel_init=xavier, dtype=self.dtype)
+        conv = partial(Conv, kernel_size=1, kernel_init=xavier_uniform, dtype=self.dtype)
         guide = conv(features // 2, name="guidance_conv")(x if guide is None else guide)
         y = contextual_attention(guide[:, ::2, ::2], x, unknown[:, ::2, ::2], self.tile)
         y = conv(features, use_bias=False, name="W_0")(y)
@@ -54,12 +53,19 @@ class GuidedContextualAttention(nn.Module):
 
 
 def contextual_attention(guide: Array, values: Array, unknown: Array, tile: int = 17) -> Array:
-    """`values` [B, 2h, 2w, D] rebuilt from their own 4x4 patches: [B, 2h, 2w, D].
+    """Rebuilds `values` from their own 4x4 patches, in at least float32.
 
-    The weights are a softmax over the similarity of 3x3 patches of `guide` [B, h, w, C], which
-    `unknown` [B, h, w], 1 or 0, scales by whether the patch read from has an unknown pixel; no such
-    patch reads itself. Computed in float32 or more, in tiles of about `tile` x `tile` places that
-    the gradient computes again: the memory is tile^2 h w numbers.
+    The weights are a softmax over the similarity of 3x3 patches of `guide`. It is scaled by whether
+    the patch that is read has an unknown pixel; such a patch does not read itself.
+
+    Args:
+        guide: [B, h, w, C].
+        values: [B, 2h, 2w, D].
+        unknown: [B, h, w], 1 or 0.
+        tile: about the side of a tile, which the gradient recomputes; memory is tile^2 h w numbers.
+
+    Returns:
+        [B, 2h, 2w, D] in the dtype of `values`.
     """
     wide = jnp.promote_types(values.dtype, jnp.float32)
     inputs = (x.astype(wide) for x in (guide, values, unknown))
@@ -67,16 +73,16 @@ def contextual_attention(guide: Array, values: Array, unknown: Array, tile: int 
 
 
 def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
-    """`contextual_attention` of one sample, [h, w, C], [2h, 2w, D] and [h, w].
+    """Computes `contextual_attention` of one sample: [h, w, C], [2h, 2w, D] and [h, w].
 
-    A patch of the guide begins at its place k in the padded guide, so that the product of patches
-    k and q is the sum over the nine shifts d of the products of pixels k + d and q + d. Padded
-    values are seen as (h + 1) x (w + 1) cells of 2x2 pixels. The patch of k is the cells k + e for
-    the four corners e, and q writes to the cells q + e: cell p of the result takes cell m with the
-    sum over e of the weights between m - e and q = p - e.
+    Patch k of the guide starts at position k of the padded guide. The product of patches k and q is
+    therefore the sum over the nine offsets d of the products of pixels k + d and q + d. The padded
+    values are (h + 1) x (w + 1) cells of 2x2 pixels. Key k reads the cells k + e for the four
+    corners e, and query q writes to the cells q + e. The weight of cell m in cell p of the result
+    is therefore the sum over e of the weights between key m - e and query p - e.
 
-    Keys are flattened with rows of w + 2, whose last two are none; a shift is then an offset.
-    They begin one row and one key early, and end one row late, for the shifts to stay inside.
+    Keys are flattened in rows of w + 2, whose last two are padding, so that a shift is an offset.
+    One row and one key of padding before them, and one row after, keep all shifts inside.
     """
     height, width, _ = guide.shape
     row = width + 2
@@ -87,45 +93,45 @@ def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
     guide = reflect(guide)
     pixels = jnp.pad(guide.reshape(-1, guide.shape[-1]), ((early, early + 1), (0, 0)))
     squares = jnp.sum(guide * guide, -1)
-    near_unknown = box(reflect(unknown)) > 0
+    near_unknown = sum_3x3(reflect(unknown)) > 0
     scale = jnp.where(near_unknown, *mask_scales(unknown))
-    scale = scale * lax.rsqrt(jnp.maximum(box(squares), LEAST_NORM**2))
+    scale = scale * lax.rsqrt(jnp.maximum(sum_3x3(squares), MIN_NORM**2))
     penalty = jnp.where(near_unknown, -jnp.asarray(SELF_PENALTY, guide.dtype), 0)
 
-    def flat(x, fill):
+    def flatten_keys(x, fill):
         return jnp.pad(
             jnp.pad(x, ((1, 1), (0, 2)), constant_values=fill).ravel(), (1, 0), constant_values=fill
         )
 
-    key_scale, key_bias = flat(scale, 0), flat(jnp.zeros_like(scale), NEVER)
+    key_scale, key_bias = flatten_keys(scale, 0), flatten_keys(jnp.zeros_like(scale), PADDING_SCORE)
 
     cells = reflect(values).reshape(height + 1, 2, width + 1, 2, -1).swapaxes(1, 2)
     cells = cells.reshape(height + 1, width + 1, -1) / 4
     cells = jnp.pad(cells, ((0, 0), (0, 1), (0, 0))).reshape(cell_count, -1)
 
-    (rows, tile_y), (columns, tile_x) = tiles(height + 1, tile), tiles(width + 1, tile)
+    (rows, tile_y), (columns, tile_x) = split_axis(height + 1, tile), split_axis(width + 1, tile)
     size = tile_y + 1, tile_x + 1
 
-    def from_before(x, after):
-        """x [h, w] from place -1 on, as far as the tiles reach and `after` further, with zeros."""
-        more = rows * tile_y + after - x.shape[0], columns * tile_x + after - x.shape[1]
-        return jnp.pad(x, ((1, more[0]), (1, more[1]), *[(0, 0)] * (x.ndim - 2)))
+    def pad_to_tiles(x, extra):
+        """Pads x [h, w] with zeros: one before, and after it up to `extra` beyond the tiles."""
+        after = rows * tile_y + extra - x.shape[0], columns * tile_x + extra - x.shape[1]
+        return jnp.pad(x, ((1, after[0]), (1, after[1]), *[(0, 0)] * (x.ndim - 2)))
 
-    queries = from_before(guide, 2)
-    penalty = from_before(penalty, 0)
-    is_query = from_before(jnp.ones((height, width), bool), 0)
+    queries = pad_to_tiles(guide, 2)
+    penalty = pad_to_tiles(penalty, 0)
+    is_query = pad_to_tiles(jnp.ones((height, width), bool), 0)
 
     @jax.checkpoint
-    def tile_of_cells(corner):
+    def attend_tile(corner):
         y, x = corner
-        near = lax.dynamic_slice(queries, (y, x, 0), (tile_y + 3, tile_x + 3, queries.shape[-1]))
-        products = jnp.einsum("yxc,kc->yxk", near, pixels, precision="highest")
+        window = lax.dynamic_slice(queries, (y, x, 0), (tile_y + 3, tile_x + 3, queries.shape[-1]))
+        products = jnp.einsum("yxc,kc->yxk", window, pixels, precision="highest")
         scores = sum(
             products[i : i + size[0], j : j + size[1], i * row + j : i * row + j + count]
-            for i, j in NINE
+            for i, j in OFFSETS
         )
         scores = scores * key_scale + key_bias
-        # Element by element: a comparison of all keys with all queries costs more than the sum.
+        # Scattered, because comparing all keys with all queries costs more than the sum.
         i, j = jnp.arange(size[0])[:, None], jnp.arange(size[1])
         own = early + (y - 1 + i) * row + x - 1 + j
         scores = scores.at[i, j, own].add(lax.dynamic_slice(penalty, corner, size), mode="drop")
@@ -146,16 +152,16 @@ def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
 
     corners = jnp.arange(rows)[:, None] * tile_y, jnp.arange(columns) * tile_x
     corners = [x.ravel() for x in jnp.broadcast_arrays(*corners)]
-    result = lax.map(tile_of_cells, tuple(corners))
+    result = lax.map(attend_tile, tuple(corners))
     result = result.reshape(rows, columns, tile_y, tile_x, 2, 2, -1).transpose(0, 2, 4, 1, 3, 5, 6)
     result = result.reshape(2 * rows * tile_y, 2 * columns * tile_x, -1)
     return result[1 : 2 * height + 1, 1 : 2 * width + 1]
 
 
 def mask_scales(unknown: Array) -> tuple[Array, Array]:
-    """What the scores of unknown and of known keys are multiplied by: the commoner kind's by more.
+    """Returns the factors of the scores of unknown and of known keys, larger for the more frequent.
 
-    unknown [h, w], 1 or 0; both scales lie in [0.1, 10].
+    unknown [h, w], 1 or 0; both factors are in [0.1, 10].
     """
     share = jnp.mean(unknown)
     scale = jnp.sqrt(jnp.clip(share / jnp.maximum(1 - share, 1e-9), 0.01, 100))
@@ -163,20 +169,20 @@ def mask_scales(unknown: Array) -> tuple[Array, Array]:
 
 
 def reflect(x: Array) -> Array:
-    """x [H, W, ...] with one row and column more on each side, the edge not repeated."""
+    """Pads x [H, W, ...] by reflection with one row and column on each side."""
     return jnp.pad(x, ((1, 1), (1, 1), *[(0, 0)] * (x.ndim - 2)), mode="reflect")
 
 
-def box(padded: Array) -> Array:
-    """Sums of the 3x3 windows of padded [h + 2, w + 2]: [h, w]."""
+def sum_3x3(padded: Array) -> Array:
+    """Sums the 3x3 windows of padded [h + 2, w + 2]: [h, w]."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    return sum(padded[i : i + height, j : j + width] for i, j in NINE)
+    return sum(padded[i : i + height, j : j + width] for i, j in OFFSETS)
 
 
-def tiles(places: int, tile: int) -> tuple[int, int]:
-    """Into how many tiles of which size, about `tile`, the places of an axis are divided.
+def split_axis(length: int, tile: int) -> tuple[int, int]:
+    """Splits an axis into tiles of about size `tile` and returns their number and size.
 
-    Equal ones, so that 2^n + 1 places do not leave a tile almost empty.
+    They have equal sizes, so that a length of 2^n + 1 does not leave a tile almost empty.
     """
-    number = math.ceil(places / tile)
-    return number, math.ceil(places / number)
+    number = math.ceil(length / tile)
+    return number, math.ceil(length / number)

@@ -13,23 +13,28 @@ from jax import lax
 
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.forms import is_cpu_form
-from matting_jax.models.layers.initialisers import Init, he_uniform
+from matting_jax.models.layers.initialisers import Init, he_uniform, zeros
 
 Array = jax.Array
-
 Dtype = Any
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-AT_ONCE = 256
+# Images whose products `convolve_products_first` keeps in memory at a time.
+PRODUCTS_BATCH = 256
 
 
 class Conv(nn.Module):
-    """Convolution with the same padding on all four sides, as PyTorch pads.
+    """Convolution with the same padding on all four sides, as in PyTorch.
 
-    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: as many as keep the size at
-    stride 1, "SAME": as TensorFlow pads, which differs at stride 2. Taps are `dilation` apart.
-    `products_first` computes it as `convolve_products_first` does, which is for stride and dilation
-    1 and no padding alone.
-    Parameters `kernel` [k, k, C, features] and `bias` [features].
+    x [B, H, W, C] -> [B, H', W', features]. Parameters `kernel` [k, k, C, features] and `bias`
+    [features].
+
+    Attributes:
+        padding: in pixels; None keeps the size at stride 1; "SAME" pads as TensorFlow, which
+            differs at stride 2.
+        dilation: the distance between taps, the atrous rate.
+        products_first: computes it by `convolve_products_first`, which has no stride, dilation or
+            padding.
     """
 
     features: int
@@ -40,7 +45,7 @@ class Conv(nn.Module):
     dtype: Dtype = None
     kernel_init: Init = he_uniform
     dilation: int = 1
-    bias_init: Init = nn.initializers.zeros
+    bias_init: Init = zeros
     products_first: bool = False
 
     @nn.compact
@@ -65,7 +70,7 @@ def convolve(
     padding: int | str | None = None,
     dilation: int = 1,
 ) -> Array:
-    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], padded as by `Conv`."""
+    """Convolves x [B, H, W, C] with kernel [k, k, C, D]; the other arguments as in `Conv`."""
     size = kernel.shape[0]
     if size == stride == 1:
         return pointwise(x, kernel[0, 0])
@@ -81,46 +86,46 @@ def convolve(
 
 
 def convolve_products_first(x: Array, kernel: Array) -> Array:
-    """Convolution of x [B, H, W, C] by kernel [k, k, C, D], without padding, for small images.
+    """Convolves x [B, H, W, C] with kernel [k, k, C, D], without padding; fast for small images.
 
-    The products of a pixel with all taps are one matrix product; their sums are taken after that,
-    of `AT_ONCE` images at a time. Of many small images with few features this is twice as fast on
-    CPU, though it multiplies at the edges what no sum takes.
+    One matrix product multiplies each pixel by all taps; the products are summed afterwards, for
+    `PRODUCTS_BATCH` images at a time. For many small images with few features this is twice as fast
+    on CPU, although it also computes products at the edges that no sum needs.
     """
     size, _, channels, features = kernel.shape
     height, width = (side - size + 1 for side in x.shape[1:3])
     taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
 
-    def one(image: Array) -> Array:
+    def convolve_image(image: Array) -> Array:
         products = pointwise(image, taps).reshape(*image.shape[:2], size, size, features)
         return sum(
             products[i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
         )
 
-    return lax.map(one, x, batch_size=AT_ONCE)
+    return lax.map(convolve_image, x, batch_size=PRODUCTS_BATCH)
 
 
 def pointwise(x: Array, kernel: Array) -> Array:
-    """1x1 convolution of x [B, H, W, C] by kernel [C, D] as one matrix product.
+    """Computes the 1x1 convolution of x [B, H, W, C] with kernel [C, D] as one matrix product.
 
-    Reshaped to two dimensions first: the kernel's gradient is then several times faster on CPU.
+    x is reshaped to two dimensions because the kernel's gradient is then several times faster on
+    CPU.
     """
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def pad_sides(x: Array, sides: tuple[int, int], interior: int = 0) -> Array:
-    """x [B, H, W, C] with `sides` = (H and W low, high) rows and columns of zeros around it."""
-    low, high = sides
-    edge = (low, high, interior)
+def pad_sides(x: Array, padding: int) -> Array:
+    """Pads all four sides of x [B, H, W, C] with `padding` zeros."""
+    edge = (padding, padding, 0)
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), edge, edge, (0, 0, 0)))
 
 
 class UpsampledConv(nn.Module):
-    """Convolution of the twice enlarged input, padded by kernel_size // 2.
+    """Convolution of the input upsampled by 2, with padding kernel_size // 2.
 
-    x [B, H, W, C] -> [B, 2H, 2W, features]; parameters as of `Conv`. On CPU the products of each
-    tap are taken before the enlargement, with which they commute: a quarter of the multiply-adds,
-    worth it where there are many more channels than features.
+    x [B, H, W, C] -> [B, 2H, 2W, features]; parameters as in `Conv`. The CPU form multiplies by
+    each tap before upsampling, which commutes with it. This takes a quarter of the multiply-adds
+    and pays off if there are many more channels than features.
     """
 
     features: int
@@ -133,7 +138,7 @@ class UpsampledConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         size, channels = self.kernel_size, x.shape[-1]
         kernel = self.param("kernel", self.kernel_init, (size, size, channels, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", zeros, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if is_cpu_form(self.form):
             taps = pointwise(x, kernel.transpose(2, 0, 1, 3).reshape(channels, -1))
@@ -145,11 +150,13 @@ class UpsampledConv(nn.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def sum_taps(taps: Array, size: int) -> Array:
-    """Sum over the size * size taps, each a share of the channels of [B, H, W, size * size * D] and
-    shifted to its place under zero padding: [B, H, W, D]."""
+    """Shifts each tap to its position under zero padding and sums them: [B, H, W, D].
+
+    `taps` [B, H, W, size * size * D] holds D channels for each tap.
+    """
     _, height, width, channels = taps.shape
     features = channels // size**2
-    padded = pad_sides(taps, (size // 2, size // 2))
+    padded = pad_sides(taps, size // 2)
     total = None
     for tap in range(size**2):
         i, j = divmod(tap, size)
@@ -165,7 +172,7 @@ def sum_taps_forward(taps: Array, size: int):
 
 def sum_taps_backward(size: int, _, g: Array):
     height, width = g.shape[1:3]
-    padded = pad_sides(g, (size // 2, size // 2))
+    padded = pad_sides(g, size // 2)
     offsets = [divmod(tap, size) for tap in reversed(range(size**2))]
     shifted = [padded[:, i : i + height, j : j + width] for i, j in offsets]
     return (jnp.concatenate(shifted, axis=-1),)

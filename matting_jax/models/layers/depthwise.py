@@ -1,6 +1,6 @@
-"""Depth-wise convolution, on CPU as a sum of shifted images.
+"""Depth-wise convolution, whose CPU form is a sum of shifted images.
 
-The grouped convolution of XLA for CPU is ten to twenty times slower.
+XLA's grouped convolution is ten to twenty times slower on CPU.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Array = jax.Array
 
 
 class DepthwiseConv(nn.Module):
-    """Depth-wise 3x3 convolution without bias, padded by its dilation, the atrous rate.
+    """Depth-wise 3x3 convolution without bias, padded by `dilation`, the atrous rate.
 
-    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), multiplier * C]; parameter `kernel`
-    [3, 3, 1, multiplier * C], as of `nn.Conv(feature_group_count=C)`: each channel is read by
-    `multiplier` neighbouring features. On CPU a sum of shifted images.
+    x [B, H, W, C] -> [B, ceil(H / stride), ceil(W / stride), multiplier * C]. Parameter `kernel`
+    [3, 3, 1, multiplier * C], as in `nn.Conv(feature_group_count=C)`: `multiplier` consecutive
+    features read the same channel.
     """
 
     stride: int = 1
@@ -42,7 +42,7 @@ class DepthwiseConv(nn.Module):
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if is_cpu_form(self.form):
             x = jnp.repeat(x, self.multiplier, axis=-1) if self.multiplier > 1 else x
-            return depthwise_shift(x, kernel[:, :, 0], self.stride, self.dilation)
+            return convolve_depthwise(x, kernel[:, :, 0], self.stride, self.dilation)
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -54,11 +54,13 @@ class DepthwiseConv(nn.Module):
         )
 
 
-def shifted_sum(
+def sum_shifted(
     padded: Array, kernel: Array, height: int, width: int, stride: int, dilation: int
 ) -> Array:
-    """Sum over the taps of kernel [k, k, C], `dilation` apart, of `padded` [B, H, W, C] shifted to
-    that tap."""
+    """Convolves `padded` [B, H, W, C] depth-wise with kernel [k, k, C] as a sum of shifted images.
+
+    Returns [B, height, width, C]; the taps are `dilation` apart.
+    """
     batch, _, _, channels = padded.shape
     span_y, span_x = (height - 1) * stride + 1, (width - 1) * stride + 1
     total = None
@@ -72,31 +74,32 @@ def shifted_sum(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise_shift(x: Array, kernel: Array, stride: int, dilation: int) -> Array:
-    """Depth-wise 3x3 convolution, padded by `dilation`, of x [B, H, W, C] by kernel [3, 3, C]."""
+def convolve_depthwise(x: Array, kernel: Array, stride: int, dilation: int) -> Array:
+    """Convolves x [B, H, W, C], padded by `dilation`, depth-wise with kernel [3, 3, C]."""
     height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
-    padded = pad_sides(x, (dilation, dilation))
-    return shifted_sum(padded, kernel, height, width, stride, dilation)
+    padded = pad_sides(x, dilation)
+    return sum_shifted(padded, kernel, height, width, stride, dilation)
 
 
-def depthwise_shift_forward(x: Array, kernel: Array, stride: int, dilation: int):
-    return depthwise_shift(x, kernel, stride, dilation), (x, kernel)
+def convolve_depthwise_forward(x: Array, kernel: Array, stride: int, dilation: int):
+    return convolve_depthwise(x, kernel, stride, dilation), (x, kernel)
 
 
-def depthwise_shift_backward(stride: int, dilation: int, saved, g: Array):
+def convolve_depthwise_backward(stride: int, dilation: int, saved, g: Array):
     x, kernel = saved
     batch, height, width, channels = x.shape
     rows, columns = g.shape[1:3]
-    # The input's gradient: the same sum, over the cotangent spread by the stride, kernel flipped.
+    # The input's gradient is the same sum over the cotangent, spread by the stride, with the kernel
+    # flipped.
     zero = jnp.zeros((), g.dtype)
     span_y, span_x = (rows - 1) * stride + 1, (columns - 1) * stride + 1
     sides_y = (dilation, height - span_y + dilation, stride - 1)
     sides_x = (dilation, width - span_x + dilation, stride - 1)
     spread = lax.pad(g, zero, ((0, 0, 0), sides_y, sides_x, (0, 0, 0)))
-    dx = shifted_sum(spread, kernel[::-1, ::-1], height, width, 1, dilation)
+    dx = sum_shifted(spread, kernel[::-1, ::-1], height, width, 1, dilation)
 
-    # The kernel's gradient row by row: nine sums that read one row of the cotangent once.
-    padded = pad_sides(x, (dilation, dilation))
+    # The kernel's gradient is computed row by row, so that each row of the cotangent is read once.
+    padded = pad_sides(x, dilation)
     offsets = [i * dilation for i in range(3)]
 
     def add_row(row, sums):
@@ -109,10 +112,10 @@ def depthwise_shift_backward(stride: int, dilation: int, saved, g: Array):
         ]
         return sums + jnp.stack(taps)
 
-    # Zero times the cotangent: under shard_map the sums must vary over devices as it does.
+    # Adding 0 * g marks the sums as varying over devices under shard_map, as g does.
     start = jnp.zeros((9, channels), g.dtype) + 0 * g[0, 0, 0]
     dkernel = lax.fori_loop(0, rows, add_row, start).reshape(3, 3, channels)
     return dx, dkernel
 
 
-depthwise_shift.defvjp(depthwise_shift_forward, depthwise_shift_backward)
+convolve_depthwise.defvjp(convolve_depthwise_forward, convolve_depthwise_backward)

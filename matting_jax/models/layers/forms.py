@@ -1,7 +1,7 @@
-"""Two forms of a layer, and what XLA computes once, keeps or computes again.
+"""The two forms of a layer, and what XLA recomputes.
 
-`form` is "cpu", "lax" (operations as written, for accelerators and export) or "auto", which asks
-the platform.
+`form` is "cpu" (fast on CPU), "lax" (operations as papers write them, for accelerators and export)
+or "auto", which selects by the platform.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ Array = jax.Array
 
 
 def is_cpu_form(form: str) -> bool:
-    """Whether `form` asks for the forms that are fast on CPU; ValueError for an unknown one."""
+    """Returns whether `form` selects the CPU form; raises ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
     return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
 
 
 def use_lax_form(model: nn.Module) -> nn.Module:
-    """Returns `model` with all its layers in the form "lax", as papers count and exports need them.
+    """Returns `model` with all layers in the form "lax".
 
-    Networks whose layers have no other form have no field `form`.
+    Networks whose layers have only one form have no field `form`.
     """
     has_forms = any(field.name == "form" for field in dataclasses.fields(model))
     return model.clone(form="lax") if has_forms else model
 
 
-def rematerialised(module: type[nn.Module], again: bool) -> type[nn.Module]:
-    """`module`; if `again`, what it has inside is computed again in the backward pass, not kept."""
-    return nn.remat(module) if again else module
+def rematerialise(module: type[nn.Module], enabled: bool) -> type[nn.Module]:
+    """Returns `module`; if `enabled`, its activations are recomputed in the backward pass."""
+    return nn.remat(module) if enabled else module
 
 
-def computed_once(x: Array, form: str = "auto") -> Array:
-    """x, which XLA may not compute again for each of its uses.
+def compute_once(x: Array, form: str = "auto") -> Array:
+    """Prevents XLA from recomputing x for each use.
 
-    On CPU it would along a chain of residual blocks: each block would sum up all blocks before it,
-    and backward all blocks after it.
+    On CPU it would recompute it along a chain of residual blocks: each block would add up all
+    blocks before it, and in the backward pass all blocks after it.
     """
-    return behind_condition(x) if is_cpu_form(form) else x
+    return pass_conditional(x) if is_cpu_form(form) else x
 
 
 @jax.custom_vjp
-def behind_condition(x: Array) -> Array:
-    """x, behind a conditional, which XLA does not look through; all NaN where its first is NaN."""
+def pass_conditional(x: Array) -> Array:
+    """Returns x from a conditional, across which XLA does not fuse; all NaN if its first is NaN."""
     first = x[(0,) * x.ndim]
     return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
 
 
-def behind_condition_forward(x: Array):
-    return behind_condition(x), None
+def pass_conditional_forward(x: Array):
+    return pass_conditional(x), None
 
 
-def behind_condition_backward(_, g: Array):
-    return (behind_condition(g),)
+def pass_conditional_backward(_, g: Array):
+    return (pass_conditional(g),)
 
 
-behind_condition.defvjp(behind_condition_forward, behind_condition_backward)
+pass_conditional.defvjp(pass_conditional_forward, pass_conditional_backward)

@@ -10,20 +10,24 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from matting_jax.models.layers.initialisers import Init
+from matting_jax.models.layers.dtypes import at_least_float32
+from matting_jax.models.layers.initialisers import Init, ones, zeros
 from matting_jax.parallel import sum_devices
 
 Array = jax.Array
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation as PyTorch and Paddle train it.
+    """Batch normalisation of x [B, H, W, C] as PyTorch and Paddle train it.
 
-    x [B, H, W, C]. Statistics are float32 in `batch_stats` (`mean`, `var`), parameters `scale` and
-    `bias`. In training they are taken over the batch, over all devices of `axis_name` where it is
-    given, and the running variance takes the `unbiased` one, as PyTorch's, or the biased one, as
-    Paddle's and Flax's. `use_running_average` keeps and uses the running ones, scale and bias still
-    train. `valid` [B], 0 or 1, says which of x count in the statistics; where none does, they stay.
+    Parameters `scale` and `bias`; statistics `mean` and `var` in `batch_stats`, float32. `valid`
+    [B], 0 or 1, selects the samples that count in the statistics; without any they stay unchanged.
+
+    Attributes:
+        use_running_average: uses and keeps the running statistics; scale and bias still train.
+        axis_name: computes the batch's statistics over all devices of this axis.
+        unbiased: updates the running variance with the unbiased one, as PyTorch; otherwise with the
+            biased one, as Paddle and Flax.
     """
 
     use_running_average: bool
@@ -31,13 +35,13 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     unbiased: bool = True
-    scale_init: Init = nn.initializers.ones
+    scale_init: Init = ones
 
     @nn.compact
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
         channels = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
+        bias = self.param("bias", zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if self.use_running_average:
@@ -56,9 +60,9 @@ class BatchNorm(nn.Module):
 
 
 def batch_norm(model: nn.Module, train: bool, **options: Any) -> partial[BatchNorm]:
-    """Returns the `BatchNorm` of a network, which lacks only its name.
+    """Returns a partial `BatchNorm` configured from the fields of a network.
 
-    It uses batch statistics in training, over the devices of `model.axis_name`, unless
+    It uses batch statistics in training, over all devices of `model.axis_name`, unless
     `model.frozen_statistics`. `options` are further fields of `BatchNorm`.
     """
     frozen = not train or model.frozen_statistics
@@ -75,19 +79,21 @@ def normalise(
     epsilon: float,
     axis_name: str | None,
 ):
-    """(x - mean) / sqrt(var + epsilon) * scale + bias, with the batch's mean and biased variance,
-    taken where `valid` [B] is 1.
+    """Computes (x - mean) / sqrt(var + epsilon) * scale + bias for x [B, H, W, C].
 
-    Sums are taken about `origin` [C], the running mean: about zero they would cancel where the mean
-    is far above the deviation. Returns y like x [B, H, W, C] and, without gradient, mean [C],
-    var [C] and the number of values in each. The own gradient reads x and its cotangent twice,
-    where automatic differentiation reads them four times.
+    mean and var, biased, are those of the batch's samples with `valid` [B] 1. Values are summed
+    relative to `origin` [C], the running mean, because sums of a mean far above the deviation would
+    cancel. The custom gradient reads x and its cotangent twice, automatic differentiation four
+    times.
+
+    Returns:
+        y, and without gradient mean [C], var [C] and the number of values in each.
     """
     return normalise_forward(x, scale, bias, origin, valid, epsilon, axis_name)[0]
 
 
 def normalise_forward(x, scale, bias, origin, valid, epsilon: float, axis_name: str | None):
-    centred = x.astype(jnp.promote_types(x.dtype, jnp.float32)) - origin
+    centred = at_least_float32(x) - origin
     counted, local = centred, x.size // x.shape[-1]
     if valid is not None:
         counted = jnp.where(valid[:, None, None, None] > 0, centred, 0)
@@ -95,7 +101,7 @@ def normalise_forward(x, scale, bias, origin, valid, epsilon: float, axis_name: 
     sums = jnp.sum(counted, (0, 1, 2)), jnp.sum(counted * counted, (0, 1, 2))
     total, squares = sum_devices(sums, axis_name)
     count = jnp.full((), sum_devices(local, axis_name), centred.dtype)
-    # One value at least, or nothing at all would be not a number.
+    # At least 1, so that the statistics of no values are not NaN.
     some = count if valid is None else jnp.maximum(count, 1)
     offset = total / some
     var = jnp.maximum(squares / some - offset * offset, 0)
@@ -111,7 +117,7 @@ def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents)
     g = cotangents[0].astype(offset.dtype)
     dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * centred, (0, 1, 2))
     dscale = (moment - offset * dbias) * inverse
-    # dx depends on all devices' sums; the parameters' own gradients are summed by their owner.
+    # dx depends on the sums over all devices; the caller sums the gradients of the parameters.
     all_bias, all_scale = sum_devices((dbias, dscale), axis_name)
     a = scale * inverse
     b = -a * inverse * all_scale / count
@@ -128,18 +134,18 @@ normalise.defvjp(normalise_forward, normalise_backward)
 
 
 def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
-    """x [B, H, W, C] to mean 0 and variance 1 for each sample and channel, without parameters."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """Normalises each sample and channel of x [B, H, W, C] to mean 0 and variance 1."""
+    wide = at_least_float32(x)
     mean = jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
     return ((wide - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype)
 
 
 class InstanceNorm(nn.Module):
-    """`instance_norm` of x [B, H, W, C] with a `scale` and a `bias` [C] for each channel."""
+    """`instance_norm` of x [B, H, W, C] with parameters `scale` and `bias` [C]."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        scale = self.param("scale", ones, (x.shape[-1],))
+        bias = self.param("bias", zeros, (x.shape[-1],))
         return (instance_norm(x) * scale + bias).astype(x.dtype)

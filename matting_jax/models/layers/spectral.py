@@ -1,9 +1,9 @@
-"""Convolutions under spectral normalisation (Miyato et al., 2018), as GCA's official code has it.
+"""Convolutions with spectral normalisation (Miyato et al., 2018), as in GCA's official code.
 
 The kernel is divided by u . W v, where W is the kernel as a matrix, and u and v approach its first
-singular vectors by one power iteration in each training step. The rows are the output's channels,
-those of the input in a transposed convolution. The vectors lie in the collection `spectral`, in the
-order of the official files. Source: Yaoyi-Li/GCA-Matting, networks/ops.py.
+singular vectors by one power iteration in each training step. The rows of W are the output
+channels, in a transposed convolution the input channels. The vectors are stored in the collection
+`spectral`, in the order of the official files. Source: Yaoyi-Li/GCA-Matting, networks/ops.py.
 """
 
 from __future__ import annotations
@@ -18,56 +18,53 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from matting_jax.models.layers.convolutions import DIMENSIONS, convolve
-from matting_jax.models.layers.initialisers import Init
+from matting_jax.models.layers.initialisers import Init, fan_in_uniform
 
 Array = jax.Array
 
-# PyTorch's default for convolutions: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
-
-def unit(x: Array) -> Array:
-    """Vector x at length 1, without gradient; zero stays zero."""
+def unit_vector(x: Array) -> Array:
+    """Scales vector x to length 1, without gradient; zero stays zero."""
     return lax.stop_gradient(x / (jnp.linalg.norm(x) + 1e-12))
 
 
 def spectral_norm(module: nn.Module, kernel: Array, update: bool) -> Array:
-    """`kernel` [kh, kw, C, rows] divided by u . W v, with its sign.
+    """Divides `kernel` [kh, kw, C, rows] by u . W v, which may be negative.
 
-    `module` keeps u [rows] and v [C * kh * kw]; with `update` both take one power iteration first.
-    The gradient sees them as constants.
+    `module` stores u [rows] and v [C * kh * kw]; `update` first applies one power iteration to
+    them. Both are constants to the gradient.
     """
-
     height, width, channels, rows = kernel.shape
 
-    @cache  # each draw more takes long to compile
-    def drawn() -> tuple[Array, Array]:
+    @cache  # a second draw would take long to compile
+    def initial_vectors() -> tuple[Array, Array]:
         size = rows + kernel.size // rows
         both = jax.random.normal(module.make_rng("params"), (size,), kernel.dtype)
-        return unit(both[:rows]), unit(both[rows:])
+        return unit_vector(both[:rows]), unit_vector(both[rows:])
 
-    stored_u = module.variable("spectral", "u", lambda: drawn()[0])
-    stored_v = module.variable("spectral", "v", lambda: drawn()[1])
-    matrix = kernel.reshape(-1, rows)  # W transposed, its columns by (kh, kw, C) as they lie
+    stored_u = module.variable("spectral", "u", lambda: initial_vectors()[0])
+    stored_v = module.variable("spectral", "v", lambda: initial_vectors()[1])
+    matrix = kernel.reshape(-1, rows)  # W transposed, with v's elements by (kh, kw, C)
     u = stored_u.value
     update = update and not module.is_initializing()
     if update:
-        v = unit(jnp.matmul(matrix, u, precision="highest"))
+        v = unit_vector(jnp.matmul(matrix, u, precision="highest"))
     else:
         v = stored_v.value.reshape(channels, height, width).transpose(1, 2, 0).ravel()
     product = jnp.matmul(v, matrix, precision="highest")
     if update:
-        u = unit(product)
+        u = unit_vector(product)
         stored_u.value = u
         stored_v.value = v.reshape(height, width, channels).transpose(2, 0, 1).ravel()
     return kernel / jnp.sum(product * u)
 
 
 class SpectralConv(nn.Module):
-    """Convolution without bias, its kernel spectrally normalised.
+    """Convolution with a spectrally normalised kernel, without bias.
 
-    x [B, H, W, C] -> [B, H', W', features]; `padding` in pixels, None: kernel_size // 2. Parameter
-    `kernel` [k, k, C, features]. `update` takes one power iteration, as each training step does.
+    x [B, H, W, C] -> [B, H', W', features]. `padding` in pixels; None is kernel_size // 2.
+    Parameter `kernel` [k, k, C, features]. `update` applies one power iteration, for a training
+    step.
     """
 
     features: int
@@ -76,7 +73,7 @@ class SpectralConv(nn.Module):
     padding: int | None = None
     update: bool = False
     dtype: Any = None
-    kernel_init: Init = torch_uniform
+    kernel_init: Init = fan_in_uniform
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -89,34 +86,34 @@ class SpectralConv(nn.Module):
 
 
 class SpectralConvTranspose(nn.Module):
-    """Transposed 4x4 convolution with stride 2 and padding 1, without bias, its kernel normalised.
+    """Transposed 4x4 convolution, stride 2, padding 1, with a spectrally normalised kernel.
 
-    x [B, H, W, C] -> [B, 2H, 2W, features]. Parameter `kernel` [4, 4, features, C], as
-    `jax.lax.conv_transpose(transpose_kernel=True)` reads it. `update` as of `SpectralConv`.
+    x [B, H, W, C] -> [B, 2H, 2W, features], without bias. Parameter `kernel` [4, 4, features, C],
+    as in `jax.lax.conv_transpose(transpose_kernel=True)`. `update` as in `SpectralConv`.
     """
 
     features: int
     update: bool = False
     dtype: Any = None
-    kernel_init: Init = torch_uniform
+    kernel_init: Init = fan_in_uniform
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (4, 4, self.features, x.shape[-1]))
         kernel = spectral_norm(self, kernel, self.update)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        return double(x, kernel)
+        return conv_transpose(x, kernel)
 
 
-def double(x: Array, kernel: Array) -> Array:
-    """Transposed convolution of x [B, H, W, C] by kernel [4, 4, D, C]: [B, 2H, 2W, D].
+def conv_transpose(x: Array, kernel: Array) -> Array:
+    """Convolves x [B, H, W, C] transposed with kernel [4, 4, D, C]: [B, 2H, 2W, D].
 
-    Output pixels 2i - 1 and 2i read the inputs i - 1 and i alone, so that a convolution of 2x2 taps
-    gives all four pixels of a cell: it multiplies by none of the zeros between spread inputs.
+    Output pixels 2i - 1 and 2i read only inputs i - 1 and i, so a convolution with 2x2 taps
+    computes all four pixels of a cell. It avoids products with the zeros between spread inputs.
     """
     batch, height, width, channels = x.shape
     features = kernel.shape[2]
-    # Tap 2a + r of each axis carries an input to pixel r of the cell a further on.
+    # Along each axis, tap 2a + r maps input i to pixel r of cell i + a.
     taps = kernel.reshape(2, 2, 2, 2, features, channels)[::-1, :, ::-1]
     taps = taps.transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, channels, 4 * features)
     cells = lax.conv_general_dilated(

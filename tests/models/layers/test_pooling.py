@@ -1,5 +1,7 @@
 """Pooling with places and unpooling, also where values are equal."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matting_jax.models.layers.pooling import max_pool, unpool
+from matting_jax.models.layers.pooling import max_pool_3x3, max_pool_with_indices, max_unpool
+from tests.models.layers.helpers import random
 
 
 def drawn(seed, levels, height, width):
@@ -29,7 +32,7 @@ sizes = st.integers(1, 4)
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 3, 100]), sizes, sizes)
 def test_first_of_equal_maxima_is_taken(seed, levels, height, width):
     x = drawn(seed, levels, height, width)
-    pooled, place = max_pool(x)
+    pooled, place = max_pool_with_indices(x)
     windows = windows_of(x)
     np.testing.assert_array_equal(pooled, windows.max(-1))
     np.testing.assert_array_equal(place, windows.argmax(-1))
@@ -40,20 +43,20 @@ def test_first_of_equal_maxima_is_taken(seed, levels, height, width):
 @given(st.integers(0, 1000), st.sampled_from([1, 3]), sizes, sizes)
 def test_unpooled_values_lie_where_the_maxima_were(seed, levels, height, width):
     x = drawn(seed, levels, height, width) + 1
-    pooled, place = max_pool(x)
-    spread = np.asarray(unpool(pooled, place))
+    pooled, place = max_pool_with_indices(x)
+    spread = np.asarray(max_unpool(pooled, place))
     first = np.arange(4) == windows_of(x).argmax(-1)[..., None]
     np.testing.assert_array_equal(windows_of(spread), windows_of(x) * first)
 
 
 def test_gradients_pass_through_the_chosen_place_alone():
     x = drawn(0, 2, 3, 4)
-    pooled, place = max_pool(x)
+    pooled, place = max_pool_with_indices(x)
     g = np.random.default_rng(1).standard_normal(pooled.shape).astype(np.float32)
-    (dx,) = jax.vjp(lambda x: max_pool(x)[0], x)[1](jnp.asarray(g))
-    np.testing.assert_array_equal(dx, unpool(g, place))
+    (dx,) = jax.vjp(lambda x: max_pool_with_indices(x)[0], x)[1](jnp.asarray(g))
+    np.testing.assert_array_equal(dx, max_unpool(g, place))
     spread = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
-    (dpooled,) = jax.vjp(lambda pooled: unpool(pooled, place), pooled)[1](jnp.asarray(spread))
+    (dpooled,) = jax.vjp(lambda pooled: max_unpool(pooled, place), pooled)[1](jnp.asarray(spread))
     chosen = np.take_along_axis(windows_of(spread), np.asarray(place)[..., None], -1)
     np.testing.assert_array_equal(dpooled, chosen[..., 0])
 
@@ -66,10 +69,32 @@ def test_pooling_and_unpooling_equal_pytorch_with_ties():
     torch.nn.functional.max_unpool2d(pooled.square(), index, 2).cos().sum().backward()
 
     def both(x):
-        pooled, place = max_pool(x)
-        return unpool(pooled**2, place)
+        pooled, place = max_pool_with_indices(x)
+        return max_unpool(pooled**2, place)
 
     spread = torch.nn.functional.max_unpool2d(pooled.square(), index, 2).detach().numpy()
     np.testing.assert_array_equal(np.asarray(both(x)).transpose(0, 3, 1, 2), spread)
     gradient = jax.grad(lambda x: jnp.sum(jnp.cos(both(x))))(x)
     np.testing.assert_allclose(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1), atol=1e-6)
+
+
+def test_max_pooling_forms_agree_with_gradients():
+    x, cotangent = random((2, 8, 12, 5), 0), random((2, 4, 6, 5), 1)
+    results = []
+    for form in ("cpu", "lax"):
+        y, gradient = jax.vjp(lambda x, form=form: max_pool_3x3(x, form), x)
+        results.append((y, *gradient(cotangent)))
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 9), (5, 8)])
+def test_forms_of_the_largest_of_nine_agree_with_gradients(size):
+    x = random((2, *size, 3), 0)
+    cotangent = random((2, -(-size[0] // 2), -(-size[1] // 2), 3), 1)
+    results = []
+    for form in ("cpu", "lax"):
+        y, gradient = jax.vjp(partial(max_pool_3x3, form=form), x)
+        results.append((y, *gradient(cotangent)))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)

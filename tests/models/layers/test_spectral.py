@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose, double
+from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose, conv_transpose
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 LAYERS = {"conv": SpectralConv(5), "transposed": SpectralConvTranspose(5)}
@@ -115,4 +115,4 @@ def test_transposed_convolution_adds_each_input_to_the_sixteen_pixels_it_reaches
     for i in range(4):
         for j in range(4):
             expected[:, i : i + 10 : 2, j : j + 6 : 2] += x @ kernel[i, j].T
-    np.testing.assert_allclose(double(x, kernel), expected[:, 1:-1, 1:-1], atol=1e-5)
+    np.testing.assert_allclose(conv_transpose(x, kernel), expected[:, 1:-1, 1:-1], atol=1e-5)

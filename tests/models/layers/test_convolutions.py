@@ -1,0 +1,100 @@
+"""Convolutions against plain ones and their definition, forward and backward."""
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from matting_jax.image.geometry import upsample
+from matting_jax.models.layers.convolutions import (
+    DIMENSIONS,
+    PRODUCTS_BATCH,
+    Conv,
+    UpsampledConv,
+    convolve,
+    convolve_products_first,
+    pointwise,
+)
+from tests.models.layers.helpers import random, relative_error
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_forms_of_the_upsampled_convolution_agree_with_gradients(size):
+    """And equal the convolution of the enlarged image, at its borders too."""
+    x, cotangent = random((2, 3, 4, 6), 0), random((2, 6, 8, 5), 1)
+    variables = {"params": {"kernel": random((size, size, 6, 5), 2), "bias": random((5,), 3)}}
+    plain = Conv(5, size)
+    applications = [UpsampledConv(5, size, form=form).apply for form in ("cpu", "lax")]
+    applications.append(lambda variables, x: plain.apply(variables, upsample(x)))
+    results = []
+    for apply in applications:
+        y, gradient = jax.vjp(apply, variables, x)
+        results.append((y, *jax.tree.leaves(gradient(cotangent))))
+    for others in results[1:]:
+        for ours, theirs in zip(results[0], others, strict=True):
+            assert relative_error(ours, theirs) < 2e-6
+
+
+def test_pointwise_product_is_the_convolution():
+    x, kernel = random((2, 6, 7, 5), 0), random((5, 4), 1)
+    plain = lax.conv_general_dilated(
+        x, kernel[None, None], (1, 1), "VALID", dimension_numbers=DIMENSIONS
+    )
+    assert relative_error(pointwise(x, kernel), plain) < 2e-6
+
+
+def test_strided_convolution_pads_all_sides_alike():
+    """On an even side `SAME` would pad the end alone, and the first sample would be another."""
+    x = random((1, 8, 8, 2), 0)
+    conv = Conv(3, 3, stride=2)
+    variables = {"params": {"kernel": random((3, 3, 2, 3), 1), "bias": random((3,), 2)}}
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    kernel, bias = variables["params"].values()
+    first = np.einsum("ijc,ijcd->d", padded[0, :3, :3], kernel) + bias
+    last = np.einsum("ijc,ijcd->d", padded[0, 6:9, 6:9], kernel) + bias
+    y = conv.apply(variables, x)
+    assert y.shape == (1, 4, 4, 3)
+    np.testing.assert_allclose(y[0, 0, 0], first, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y[0, 3, 3], last, rtol=1e-5, atol=1e-5)
+
+
+def test_dilated_convolution_keeps_the_size_and_its_taps_are_apart():
+    x, kernel = random((1, 9, 8, 2), 0), random((3, 3, 2, 4), 1)
+    padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = sum(
+        padded[:, 2 * i : 2 * i + 9, 2 * j : 2 * j + 8] @ kernel[i, j]
+        for i in range(3)
+        for j in range(3)
+    )
+    conv = Conv(4, 3, use_bias=False, dilation=2)
+    np.testing.assert_allclose(conv.apply({"params": {"kernel": kernel}}, x), expected, atol=1e-5)
+
+
+def test_convolution_that_pads_as_tensorflow_pads_the_end_of_an_even_side_alone():
+    x, kernel = random((1, 8, 7, 2), 0), random((3, 3, 2, 4), 1)
+    padded = np.pad(x, ((0, 0), (0, 1), (1, 1), (0, 0)))
+    expected = sum(
+        padded[:, i : i + 7 : 2, j : j + 7 : 2] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
+    conv = Conv(4, 3, 2, "SAME", use_bias=False)
+    np.testing.assert_allclose(conv.apply({"params": {"kernel": kernel}}, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
+    impulse = np.zeros((1, 9, 9, 1), np.float32)
+    impulse[0, 4, 4] = 1
+    kernel = random((3, 3, 1, 1), 0)
+    conv = Conv(1, 3, use_bias=False, dilation=dilation)
+    y = conv.apply({"params": {"kernel": kernel}}, impulse)[0, ..., 0]
+    places = slice(4 - dilation, 5 + dilation, dilation)
+    np.testing.assert_allclose(y[places, places], kernel[::-1, ::-1, 0, 0], atol=1e-6)
+    assert np.count_nonzero(y) == 9
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_products_first_are_the_same_convolution(size):
+    x = np.random.default_rng(0).random((PRODUCTS_BATCH + 5, 8, 7, 6)).astype(np.float32)
+    kernel = np.random.default_rng(1).standard_normal((size, size, 6, 4)).astype(np.float32)
+    expected = convolve(x, kernel, padding=0)
+    np.testing.assert_allclose(convolve_products_first(x, kernel), expected, atol=2e-5)
