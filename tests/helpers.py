@@ -1,4 +1,4 @@
-"""What several tests use: comparisons, runs, small images and files."""
+"""Shared code of the tests: comparisons, runs, small images and files."""
 
 import json
 import math
@@ -17,13 +17,10 @@ from matting_jax import parallel
 from matting_jax.convert.dim import TORCHVISION
 from matting_jax.data import train_batches, train_source
 from matting_jax.tasks import find_task
+from matting_jax.tasks.task import mad
 from matting_jax.training.optimizer import create_optimizer
-from matting_jax.training.train import (
-    initial_state,
-    initial_variables,
-    train_step,
-    training_model,
-)
+from matting_jax.training.state import initial_state, initial_variables, training_model
+from matting_jax.training.step import train_step
 from matting_jax.workdir import checkpoint
 from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
@@ -37,7 +34,7 @@ MODNET_SOC = CONFIGS / "modnet_soc.py"
 
 @contextmanager
 def compiled_quickly():
-    """XLA compiles in half the time, to slower programs."""
+    """Lets XLA compile in half the time, to slower programs."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
@@ -45,14 +42,14 @@ def compiled_quickly():
 
 
 def soft_disc(height, width):
-    """uint8 [H, W] alpha of a disc with a soft edge."""
+    """Returns the alpha uint8 [H, W] of a disc with a soft edge."""
     y, x = np.mgrid[:height, :width]
     radius = np.hypot(y - height / 2, x - width / 2)
     return np.rint(255 * np.clip((0.35 * min(height, width) - radius) / 6 + 0.5, 0, 1)).astype("u1")
 
 
 def draw_images(folder):
-    """Folders `foregrounds` (RGBA), `backgrounds`, and `test` with image/ and alpha/."""
+    """Writes folders `foregrounds` (RGBA), `backgrounds`, and `test` with image/ and alpha/."""
     rng = np.random.default_rng(0)
 
     def save(array, *place):
@@ -91,7 +88,7 @@ def on_folders(config, folders, cache):
 
 
 def assert_same(tree, other):
-    """Every leaf of the two trees is bit-equal."""
+    """Asserts that all leaves of two trees are bit-equal."""
     assert jax.tree.structure(tree) == jax.tree.structure(other)
     jax.tree.map(np.testing.assert_array_equal, tree, other)
 
@@ -112,7 +109,7 @@ def scores_of(workdir):
 
 
 def saved(workdir, step, like):
-    manager = checkpoint.open_checkpoints(workdir)
+    manager = checkpoint.open_checkpoints(workdir, mad)
     abstract = jax.tree.map(np.asarray, like)
     state = manager.restore(step, args=checkpoint.ocp.args.StandardRestore(abstract))
     manager.close()
@@ -120,7 +117,7 @@ def saved(workdir, step, like):
 
 
 def one_step(config, steps=1):
-    """(first state, last state, terms of each step) on one batch, always the same."""
+    """Returns the first state, the last state and the terms of each step on one repeated batch."""
     mesh, model = parallel.device_mesh(config.batch_size), training_model(config)
     variables = initial_variables(config, model)
     optimizer = create_optimizer(config, variables["params"])
@@ -136,7 +133,7 @@ def one_step(config, steps=1):
 
 
 def one_equals_eight(config, model, drawn, batch, steps=3):
-    """The state and terms of a few steps on one device, which those on eight must equal."""
+    """Returns state and terms of some steps on one device, and asserts that eight give the same."""
     task, optimizer = find_task(config.task.name), create_optimizer(config, drawn["params"])
     results = []
     for count in (1, 8):
@@ -175,12 +172,12 @@ def photographs(seed=0, size=64):
 
 
 def as_float(codes):
-    """A trimap of bytes as 0, 0.5 and 1, with a channel."""
+    """Returns a uint8 trimap [H, W] as 0, 0.5 and 1, [H, W, 1]."""
     return np.where(codes == 128, 0.5, codes / 255).astype(np.float32)[..., None]
 
 
 def windows(height, width, size, stride):
-    """Rows and columns of the window of each place in a map padded by one, [h * w, size, size]."""
+    """Returns rows and columns of the windows of a map padded by one, [h * w, size, size]."""
     y, x = (stride * i.ravel()[:, None, None] for i in np.mgrid[:height, :width])
     return y + np.arange(size)[:, None], x + np.arange(size)
 
@@ -190,7 +187,7 @@ def reflected(x):
 
 
 def patch_weights(guide, unknown):
-    """Weights [keys, queries] of one sample, [h, w, C] and [h, w], as the paper defines them."""
+    """Returns weights [keys, queries] of one sample, [h, w, C] and [h, w], as the paper does."""
     height, width, _ = guide.shape
     near = windows(height, width, 3, 1)
     patches = reflected(guide)[near].reshape(height * width, -1)
@@ -206,7 +203,7 @@ def patch_weights(guide, unknown):
 
 
 def dilated(x, element, times=1):
-    """The set x [H, W] and all that the element, placed there, meets it from, `times` times."""
+    """Dilates the set x [H, W] by a structuring element, `times` times."""
     size, (height, width) = len(element), x.shape
     for _ in range(times):
         padded = np.pad(x, size)
@@ -216,7 +213,7 @@ def dilated(x, element, times=1):
 
 
 def bgmv2_backbone_file(kind, backbone):
-    """{name: array} of another network's file, and the tensors of ours that it holds."""
+    """Returns {name: array} of another network's file, and the tensors of BGMv2 in it."""
     source = synth.state_dict(bgmv2_checkpoints.manifest(backbone, refine=False), 7)
     first = "backbone.conv1.weight" if "resnet" in backbone else "backbone.features.0.0.weight"
     parts = ("backbone.",) if kind == "torchvision" else ("backbone.", "aspp.")
@@ -243,7 +240,7 @@ def bgmv2_backbone_file(kind, backbone):
 
 
 def vgg16_file(tensors):
-    """VGG-16 as torchvision names it, its first convolution of colours alone, with classifier."""
+    """Returns DIM's encoder as torchvision's VGG-16: RGB input only, with a classifier."""
     renamed = {"classifier.0.weight": np.zeros((4096, 8), np.float32)}
     for name, tensor in tensors.items():
         layer, leaf = name.removeprefix("backbone.encoder.").rsplit(".", 1)
@@ -254,7 +251,7 @@ def vgg16_file(tensors):
 
 
 def resnet34_file(state_dict):
-    """The backbone of `state_dict` as the ResNet-34's own file: of photos, with a classifier."""
+    """Returns GCA's backbone as a ResNet-34 file: RGB input only, with a classifier."""
     encoder = "module.encoder."
     tensors = {
         name.replace(encoder, "module."): x
@@ -272,7 +269,7 @@ def png_chunk(name, body):
 
 
 def png(header, *chunks):
-    """A PNG of width, height, depth and colour type `header`, with (name, body) after it."""
+    """Returns a PNG of `header` (width, height, depth, colour type) and chunks (name, body)."""
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
     body = b"".join(png_chunk(*chunk) for chunk in (*chunks, (b"IEND", b"")))
     return b"\x89PNG\r\n\x1a\n" + head + body
@@ -329,7 +326,7 @@ def noise(seed, *shape):
 
 
 def merged_by_hand(foreground, alpha, background):
-    """Pixel by pixel, in Python's numbers."""
+    """Composites pixel by pixel, with Python's numbers."""
     height, width = alpha.shape
     ratio = max(width / background.width, height / background.height)
     if ratio > 1:

@@ -1,12 +1,13 @@
-"""Kills a training run again and again, and compares its end with that of an uninterrupted run.
+"""Kills a training run repeatedly and compares its result with that of an uninterrupted run.
 
 python -m tests.kills --kills 20 --seed 0
 
-The tiny network is trained in a process of its own, which saves after each step and is killed with
+The tiny network is trained in a separate process, which saves after each step and is killed with
 SIGKILL: at random moments, as soon as a checkpoint is half written or an old one half deleted, or
-while it starts. Each kill is a line of the table, and counts if the run had saved a step since its
-start. In the end both runs must hold the same parameters, statistics, optimizer state, test scores
-and kept checkpoints, bit for bit; if not, it says so and exits with 1.
+while it starts. Each kill prints a line of a table, and counts if the run had saved a step since
+its start. In the end the parameters, statistics, optimizer state, test scores and kept checkpoints
+of both runs must be equal bit for bit; otherwise the differences are printed, and the exit code is
+1.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from tests.tiny import tiny_config
 
 MOMENTS = ("any", "saving", "deleting", "starting")
 STEPS_A_KILL = 20
-PARTS = (  # of a whole checkpoint
+PARTS = (  # files and folders of a complete checkpoint
     "_CHECKPOINT_METADATA",
     "default/_METADATA",
     "default/manifest.ocdbt",
@@ -38,6 +39,7 @@ PARTS = (  # of a whole checkpoint
 
 
 def start(workdir: Path) -> subprocess.Popen:
+    """Starts or resumes the training of `workdir`."""
     variables = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.launch_tiny", f"--workdir={workdir}"],
@@ -49,31 +51,33 @@ def start(workdir: Path) -> subprocess.Popen:
 
 
 def finish(program: subprocess.Popen) -> None:
+    """Waits for a program; raises RuntimeError with its error output if it failed."""
     _, errors = program.communicate()
     if program.returncode:
         raise RuntimeError(errors.decode()[-4000:])
 
 
 def steps(workdir: Path) -> list[int]:
-    """The steps that have a checkpoint, half deleted ones among them."""
+    """Returns the steps that have a checkpoint, including half deleted ones."""
     folder = workdir / "checkpoints"
     return sorted(int(x) for x in os.listdir(folder) if x.isdigit()) if folder.exists() else []
 
 
 def half_written(workdir: Path) -> list[str]:
+    """Returns the folders of checkpoints that are being written."""
     folder = workdir / "checkpoints"
     return [x for x in os.listdir(folder) if "orbax-checkpoint-tmp" in x] if folder.exists() else []
 
 
 def half_deleted(workdir: Path) -> list[int]:
-    """The steps of which a part is gone."""
+    """Returns the steps whose checkpoints are incomplete."""
     folders = [workdir / "checkpoints" / str(step) for step in steps(workdir)]
     found = [x for x in folders if not all((x / part).exists() for part in PARTS)]
     return [int(x.name) for x in found if x.exists()]
 
 
-def kill(workdir: Path, moment: str, chance: random.Random) -> bool:
-    """Start a run, kill it at the moment, print a line; whether it had made progress."""
+def kill(workdir: Path, moment: str, rng: random.Random) -> bool:
+    """Starts a run, kills it at `moment` and prints a line; returns whether it made progress."""
     before = max(steps(workdir), default=0)
     program, begun = start(workdir), time.monotonic()
 
@@ -84,11 +88,11 @@ def kill(workdir: Path, moment: str, chance: random.Random) -> bool:
         return max(steps(workdir), default=0) > before
 
     if moment == "starting":
-        time.sleep(chance.uniform(0, 10))
+        time.sleep(rng.uniform(0, 10))
     else:
         while running() and not progress():
             time.sleep(0.01)
-        time.sleep(chance.uniform(0, 1))
+        time.sleep(rng.uniform(0, 1))
     seen = {"saving": half_written, "deleting": half_deleted}.get(moment, lambda workdir: True)
     while running() and not seen(workdir):
         pass
@@ -103,7 +107,7 @@ def kill(workdir: Path, moment: str, chance: random.Random) -> bool:
 
 
 def compare(workdir: Path, other: Path) -> dict[str, bool]:
-    """What of two finished runs is bit-equal."""
+    """Returns for each part of two finished runs whether it is bit-equal."""
     last = max(steps(other))
     reader = ocp.StandardCheckpointer()
     one, two = (reader.restore(x / "checkpoints" / str(last) / "default") for x in (workdir, other))
@@ -119,7 +123,7 @@ def compare(workdir: Path, other: Path) -> dict[str, bool]:
 
 
 def run(kills: int, seed: int, folder: Path) -> dict[str, bool]:
-    """Kill a run so many times in `folder`; what it has in common with one that was not killed."""
+    """Kills a run `kills` times in `folder` and compares it with an uninterrupted run."""
     config = on_folders(tiny_config(), draw_images(folder / "images"), folder / "xla")
     config.steps = STEPS_A_KILL * kills
     config.save_every, config.evaluate_every, config.log_every = 1, 7, 5
@@ -129,10 +133,10 @@ def run(kills: int, seed: int, folder: Path) -> dict[str, bool]:
     for path in (workdir, other):
         claim(path, config)
     finish(start(other))
-    chance, counted = random.Random(seed), 0
+    rng, counted = random.Random(seed), 0
     print("    moment  seconds  last step half written half deleted", flush=True)
     while counted < kills:
-        counted += kill(workdir, chance.choice(MOMENTS), chance)
+        counted += kill(workdir, rng.choice(MOMENTS), rng)
     finish(start(workdir))
     return compare(workdir, other)
 

@@ -1,4 +1,4 @@
-"""launch.py with the tiny network beside those of the library."""
+"""launch.py with the tiny networks in addition to those of the library."""
 
 import sys
 

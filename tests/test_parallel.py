@@ -18,13 +18,9 @@ from matting_jax.models.bgmv2 import Refiner
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
-from matting_jax.training.train import (
-    initial_state,
-    initial_variables,
-    train,
-    train_step,
-    training_model,
-)
+from matting_jax.training.state import initial_state, initial_variables, training_model
+from matting_jax.training.step import train_step
+from matting_jax.training.train import train
 from tests.helpers import ROOT, on_folders, one_equals_eight
 from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_config
 

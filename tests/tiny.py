@@ -35,7 +35,7 @@ class Part(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A quarter of the image's size, through a depth-wise convolution."""
+    """Features at a quarter of the image's size, with a depth-wise convolution."""
 
     norm: Any
     dtype: Any = None
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
 
 
 class Tiny(nn.Module):
-    """A network with MODNet's face and the names of its parts, which compiles in a second."""
+    """A network with MODNet's interface and module names, which compiles in a second."""
 
     flavour: str = "official"
     dtype: Any = None
@@ -82,7 +82,7 @@ class Tiny(nn.Module):
 
 
 class TinyTrimap(nn.Module):
-    """A network that takes a trimap, with statistics of two other names: the vectors of a spectral
+    """A network that takes a trimap. Its statistics have other names: the vectors of a spectral
     normalisation, and the number of steps."""
 
     refine: bool = True
@@ -171,7 +171,7 @@ def tiny_trimap_config(folders, cache):
 
 
 def shrunk(config):
-    """A config of the tiny network at a constant rate, with few and small samples."""
+    """Changes a config to the tiny network, a constant rate, and few small samples."""
     config.name = "tiny"
     config.model = {}
     config.steps = 4

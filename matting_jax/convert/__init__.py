@@ -17,7 +17,6 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from matting_jax.config import read_config
 from matting_jax.convert.files import read_state_dict
 from matting_jax.convert.names import LeafPath, Names, StateDict
 from matting_jax.models import create_model, example_inputs, name_of
@@ -59,25 +58,10 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """
     model = create_model(name, **keywords)
     if Path(path).is_dir():
-        return load_workdir(model, Path(path))
+        from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
+
+        return load_variables(Path(path), model)
     return to_variables(model, read_state_dict(Path(path)))
-
-
-def load_workdir(model: nn.Module, workdir: Path) -> Variables:
-    """Returns the best variables of a run; raises ValueError if it trained another network."""
-    from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
-
-    saved, name = read_config(workdir), name_of(model)
-    if saved.name != name:
-        raise ValueError(f"{workdir} holds {saved.name}, not {name}")
-    # Compared as modules, since the config of an older run may lack newer keywords.
-    there = create_model(name, **saved.model)
-    if there != model:
-        raise ValueError(
-            f"{workdir} holds {name} with {difference(there, model)}, "
-            f"not with {difference(model, there)}"
-        )
-    return load_variables(workdir)
 
 
 def load_backbone(model: nn.Module, path: str | Path, variables: Variables) -> Variables:
@@ -205,9 +189,3 @@ def describe(model: nn.Module) -> str:
         if isinstance(value, str) or value != default
     ]
     return f"{name_of(model)} ({', '.join(variant)})" if variant else name_of(model)
-
-
-def difference(model: nn.Module, other: nn.Module) -> str:
-    """Returns the keywords of `model` whose values differ from `other`, as one would type them."""
-    values = {x.name: getattr(model, x.name) for x in dataclasses.fields(model)}
-    return ", ".join(f"{k}={x!r}" for k, x in values.items() if x != getattr(other, k))

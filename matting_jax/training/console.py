@@ -1,12 +1,16 @@
-"""What a training run says on the terminal."""
+"""Terminal output of a training run, and the losses and timing of its log lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -14,11 +18,54 @@ from tqdm import tqdm
 
 from matting_jax.data.crops import sides
 from matting_jax.models import example_inputs
-from matting_jax.models.cost import forward_cost
+from matting_jax.models.cost import multiply_adds
+
+
+class LogInterval:
+    """Losses and timing of the steps since the last log line."""
+
+    def __init__(self):
+        self._start()
+
+    def _start(self) -> None:
+        self._terms: list[dict[str, jax.Array]] = []
+        self._waited = 0.0
+        self._started = time.perf_counter()
+
+    def next_batch(self, batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Returns the next batch and records how long it took to arrive."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        return batch
+
+    def add(self, terms: dict[str, jax.Array]) -> None:
+        """Records the losses of one step."""
+        self._terms.append(terms)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Excludes the time of the block, such as an evaluation."""
+        before = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - before
+
+    def finish(self, batch_size: int) -> dict[str, float]:
+        """Returns mean losses, samples per second and the fraction of time waited for data.
+
+        The next interval starts afterwards.
+        """
+        terms = jax.device_get(self._terms)
+        elapsed = time.perf_counter() - self._started
+        values = {name: float(np.mean([t[name] for t in terms])) for name in terms[0]}
+        values["samples_per_second"] = batch_size * len(terms) / elapsed
+        values["data_wait"] = self._waited / elapsed
+        self._start()
+        return values
 
 
 def progress(first_step: int, steps: int) -> tqdm:
-    """The numbers of the steps to do, from `first_step` + 1 on, as one line of progress."""
+    """Returns the numbers of the steps after `first_step`, shown as a progress bar."""
     return tqdm(
         range(first_step + 1, steps + 1),
         initial=first_step,
@@ -31,7 +78,7 @@ def progress(first_step: int, steps: int) -> tqdm:
 
 
 def say(bar: tqdm, text: str) -> None:
-    """`text` behind the line of progress; as a line of its own where the output is no terminal."""
+    """Shows `text` after the progress bar, or prints a line if the output is no terminal."""
     if not bar.disable:
         bar.set_postfix_str(text)
     elif jax.process_index() == 0:
@@ -47,14 +94,27 @@ def print_start(
     workdir: Path,
     first_step: int,
 ) -> None:
-    """Devices, network, data and recipe, a line each; `images` are those of the test."""
+    """Prints devices, network, data and recipe, one line each.
+
+    Args:
+        config: config of the run.
+        model: network in training.
+        mesh: devices of the run.
+        source: training data.
+        images: number of scored test images.
+        workdir: folder of the run.
+        first_step: step from which the run resumes, or 0.
+    """
     if jax.process_index():
         return
     height, width = sides(config.data.crop)
     inputs = example_inputs(model, height, width)
     shapes = jax.eval_shape(model.init, jax.random.key(0), **inputs)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    products = forward_cost(model, shapes, inputs)
+    # Papers count convolutions as they are written, not in the form that is fast on CPU.
+    has_forms = "form" in {field.name for field in dataclasses.fields(model)}
+    plain = model.clone(form="lax") if has_forms else model
+    products = multiply_adds(lambda v, x: plain.apply(v, **x), shapes, inputs)
     optimizer, schedule = config.optimizer, config.optimizer.schedule
     lines = {
         "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",
@@ -71,26 +131,34 @@ def print_start(
 
 
 def print_finished(workdir: Path, steps: int) -> None:
-    """That the run is finished, and which field makes it go on."""
+    """Prints that the run is finished, and which field extends it."""
     if jax.process_index() == 0:
-        print(f"{workdir} is finished after {steps} steps; to go on: --config.steps={2 * steps}")
+        print(
+            f"{workdir} is finished after {steps} steps; to extend it: --config.steps={2 * steps}"
+        )
 
 
-def print_end(workdir: Path, needs: Sequence[str], labels: str = "") -> None:
-    """Where everything lies and what to type next; `needs` is what goes with each photo. Of a
-    network that makes no alpha `labels` says what it learns, "trimap" or "given" classes."""
+def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
+    """Prints where everything is and what to run next.
+
+    `needs` are the inputs of the network in addition to the image, `result` is what it predicts:
+    "alpha", "trimap" or "classes".
+    """
     if jax.process_index():
         return
-    beside = "".join(f" --{name} {name.upper()}" for name in needs)
-    network = f"--workdir RUN --trimap_from {workdir}" if labels else f"--workdir {workdir}"
-    prediction = (
-        f"\n             python launch.py --mode predict {network} "
-        f"--input PHOTO{beside} --output DIR"
-    )
+    inputs = "".join(f" --{name} {name.upper()}" for name in needs)
+    network = {
+        "alpha": f"--workdir {workdir}",
+        "trimap": f"--workdir RUN --trimap_from {workdir}",
+    }
     print(
         f"checkpoints  {workdir}/checkpoints\n"
         f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
         f"previews     {workdir}/previews\n"
         f"next         python launch.py --mode evaluate --workdir {workdir}"
-        + ("" if labels == "given" else prediction)
     )
+    if result in network:
+        print(
+            f"             python launch.py --mode predict {network[result]} "
+            f"--input PHOTO{inputs} --output DIR"
+        )

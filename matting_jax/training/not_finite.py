@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not a finite number: found, kept to be looked into, reported."""
+"""Steps whose losses or gradients are not finite: found, saved for inspection, and reported."""
 
 from __future__ import annotations
 
@@ -13,46 +13,52 @@ from matting_jax.files import written_whole
 Arrays = dict[str, np.ndarray]
 
 
-class LastStep:
-    """The last step of a run, whose terms are still to be looked at.
+class FiniteCheck:
+    """Checks each step's losses one step late, so that the host never waits for the device.
 
-    They are looked at once the next step is under way, so that the device is never waited for, or
-    before anything is made of the state.
+    Before anything is made of a state, `check` checks its step at once.
     """
 
     def __init__(self, workdir: Path, checkpoints: ocp.CheckpointManager):
         self.workdir, self.checkpoints = workdir, checkpoints
         self.step, self.batch, self.terms = 0, {}, {}
 
-    def follow(self, step: int, batch: Arrays, terms: dict[str, jax.Array]) -> None:
-        """Look at the step before `step`, which has begun.
+    def add(self, step: int, batch: Arrays, terms: dict[str, jax.Array]) -> None:
+        """Checks the step before `step`, which has been started, and remembers `step`.
 
-        This waits for that one, so that no more than one step is ever under way.
+        This waits for the earlier step, so that at most one step is in progress.
         """
-        self.look()
+        self.check()
         self.step, self.batch, self.terms = step, batch, terms
 
-    def look(self) -> None:
-        """Raise FloatingPointError where a term of the last step is not finite."""
+    def check(self) -> None:
+        """Raises FloatingPointError if a term of the last added step is not finite."""
         terms = {name: float(value) for name, value in jax.device_get(self.terms).items()}
         if np.isfinite(list(terms.values())).all():
             return
         path = write_step(self.workdir, self.step, self.batch, terms)
         self.checkpoints.wait_until_finished()
-        kept = self.checkpoints.latest_step()
+        last = self.checkpoints.latest_step()
         found = ", ".join(f"{name} {value:g}" for name, value in terms.items())
         raise FloatingPointError(
             f"step {self.step} is not finite: {found}; its batch is in {path}; the last checkpoint "
-            f"kept is {'none' if kept is None else f'of step {kept}'}; try, in another workdir, a "
-            "lower --config.optimizer.learning_rate, --config.optimizer.clip_norm=1 or, where the "
-            "network normalises, --config.freeze_statistics"
+            f"kept is {'none' if last is None else f'of step {last}'}; try, in another workdir, a "
+            "lower --config.optimizer.learning_rate, --config.optimizer.clip_norm=1 or, if the "
+            "network has batch normalisation, --config.freeze_statistics"
         )
 
 
 def write_step(workdir: Path, step: int, batch: Arrays, terms: dict[str, float]) -> Path:
-    """This process's batch of a step and its terms as `not_finite/step_NNNNNN.npz`.
+    """Writes this process's batch of a step and its terms to `not_finite/step_NNNNNN.npz`.
 
-    Holds `batch/NAME` and `terms/NAME`; of several processes each writes a file of its own.
+    Args:
+        workdir: folder of the run.
+        step: number of the step.
+        batch: arrays of the batch, saved as `batch/NAME`.
+        terms: losses and gradient norm, saved as `terms/NAME`.
+
+    Returns:
+        The path of the file, which names the process if there are several.
     """
     part = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
     path = workdir / "not_finite" / f"step_{step:06d}{part}.npz"

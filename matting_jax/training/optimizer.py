@@ -11,18 +11,18 @@ import optax
 
 from matting_jax.choices import one_of
 
-# What a moving norm of gradients keeps of its last value.
+# Decay of the moving mean of gradient norms.
 NORM_DECAY = 0.999
 
 
 def learning_rate(config: Any) -> optax.Schedule:
-    """The learning rate at each step, `config.optimizer.schedule` over `config.steps`.
+    """Returns the learning rate at each step, as `config.optimizer.schedule` describes it.
 
-    constant; step: times `step_factor` every `step_every` steps; poly: (1 - step / steps)^power;
-    cosine: to zero at the end. `warmup_steps` come first, linear from zero, or with `warmup_from`
-    above 0 exponential from that share of the rate, and are part of `config.steps`. With
-    `first_step` 1 all this is one step ahead: the first step's rate is that of the warm-up's
-    second, and the last step's that of the end.
+    Schedules are "constant", "step" (times `step_factor` every `step_every` steps), "poly"
+    ((1 - step / steps)^power) and "cosine" (to zero at the end). `warmup_steps` come first and are
+    part of `config.steps`. Warm-up is linear from zero, or exponential from the fraction
+    `warmup_from` of the rate if that is above 0. With `first_step` 1 everything happens one step
+    earlier: the first step has the rate of the second, and the last step that of the end.
     """
     options = config.optimizer.schedule
     peak, warmup = config.optimizer.learning_rate, options.warmup_steps
@@ -41,21 +41,21 @@ def learning_rate(config: Any) -> optax.Schedule:
     }
     schedule = schedules[one_of(options.name, schedules, "schedule")]()
     if warmup:
-        share = options.get("warmup_from", 0.0)
-        begin = (
-            optax.exponential_decay(share * peak, warmup, 1 / share)
-            if share
+        fraction = options.warmup_from
+        warmup_schedule = (
+            optax.exponential_decay(fraction * peak, warmup, 1 / fraction)
+            if fraction
             else optax.linear_schedule(0.0, peak, warmup)
         )
-        schedule = optax.join_schedules([begin, schedule], [warmup])
+        schedule = optax.join_schedules([warmup_schedule, schedule], [warmup])
     return lambda step: schedule(step + options.first_step)
 
 
 def clip_by_moving_norm(factor: float) -> optax.GradientTransformation:
-    """Gradients clipped to `factor` times the moving mean of their own global norm.
+    """Clips gradients to `factor` times the moving mean of their global norm.
 
-    The mean is that of the steps before, of norms as they were before clipping; the first step is
-    clipped to 1e6. Source: Yaoyi-Li/GCA-Matting, trainer.py.
+    The mean is that of all earlier steps, of norms before clipping. The first step is clipped to
+    1e6. Source: Yaoyi-Li/GCA-Matting, trainer.py.
     """
 
     def init(params: Any) -> jax.Array:
@@ -64,7 +64,7 @@ def clip_by_moving_norm(factor: float) -> optax.GradientTransformation:
     def update(updates: Any, moving: jax.Array, params: Any = None) -> tuple[Any, jax.Array]:
         norm, first = optax.tree.norm(updates), moving == 0
         limit = jnp.where(first, 1e6, factor * moving)
-        # A norm of 0 has nothing to clip, and no nan comes of it.
+        # A norm of 0 is not clipped, which would give NaN.
         scale = jnp.where(norm > limit, limit / norm, 1.0)
         mean = NORM_DECAY * moving + (1 - NORM_DECAY) * norm
         return optax.tree.scale(scale, updates), jnp.where(first, norm, mean)
@@ -73,7 +73,7 @@ def clip_by_moving_norm(factor: float) -> optax.GradientTransformation:
 
 
 def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.GradientTransformation:
-    """Updates times a factor for each top-level module of the network; 0 freezes it."""
+    """Multiplies updates by a factor for each top-level module of the network; 0 freezes it."""
     modules = list(modules)
     for name in rates:
         one_of(name, modules, "module in optimizer.module_rates")
@@ -86,18 +86,18 @@ def module_rates(rates: dict[str, float], modules: Iterable[str]) -> optax.Gradi
 
 
 def is_kernel(params: Any) -> Any:
-    """True for the kernels of `params`: neither biases nor scales of normalisations."""
+    """Returns True for the kernels of `params`, False for biases and scales of normalisations."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def create_optimizer(config: Any, modules: Iterable[str]) -> optax.GradientTransformation:
-    """The optimizer of `config.optimizer`, for a network with these top-level modules.
+    """Returns the optimizer of `config.optimizer` for a network with these top-level modules.
 
-    First gradients are clipped to the global norm `clip_norm`, where it is above 0, or to
-    `clip_moving` times the moving mean of that norm, where that is. `weight_decay`
-    times the parameters (`decay`: all of them, or kernels alone) is then added to the gradients of
-    sgd and adam, as PyTorch and Paddle do, and to the updates of adamw (Loshchilov & Hutter 2019).
-    `module_rates` multiply the learning rate, so the decay as well.
+    Gradients are first clipped to the global norm `clip_norm`, and to `clip_moving` times the
+    moving mean of that norm, if these are above 0. `weight_decay` times the parameters (`decay`:
+    "all" or only "kernels") is then added to the gradients for sgd and adam, as in PyTorch and
+    Paddle, and to the updates for adamw (Loshchilov & Hutter 2019). `module_rates` multiply the
+    learning rate, and therefore the decay too.
     """
     options, rate = config.optimizer, learning_rate(config)
     mask = {"all": None, "kernels": is_kernel}[

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in a training run: finish the step, save, leave."""
+"""Graceful stop of a training run by SIGTERM or Ctrl-C: finish the step, save, exit."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int, step: int, steps: int):
         self.exit_code = 128 + number
         name = signal.Signals(number).name
-        super().__init__(f"{name}: saved at step {step} of {steps}; the same command goes on")
+        super().__init__(f"{name}: saved at step {step} of {steps}; the same command resumes it")
 
 
 @contextmanager
-def listening(job: Callable[[int], bool] | None = None) -> Iterator[Callable[[int], int]]:
-    """Gives `asked(step)`: the number of the signal that asks to stop after `step`, or 0.
+def stop_signal(job: Callable[[int], bool] | None = None) -> Iterator[Callable[[int], int]]:
+    """Catches the first SIGTERM or Ctrl-C within the block, then restores the previous handlers.
 
-    The first SIGTERM or Ctrl-C inside the block is noted; from then on, and after the block, both
-    do what they did before. In a job of several processes `job(step)` says whether SIGTERM reached
-    one of them and all are to stop after this step; no handler is installed then.
+    A second signal therefore kills the run. Yields a function that returns the number of the signal
+    that asks to stop after a step, or 0. In a job of several processes `job(step)` returns whether
+    SIGTERM reached one of them and all are to stop after this step; no handler is installed then.
     """
     if job:
         yield lambda step: signal.SIGTERM if job(step) else 0
         return
-    noted, before = [], {}
+    received, previous = [], {}
 
-    def note(number: int, frame: object) -> None:
-        noted.append(number)
+    def receive(number: int, frame: object) -> None:
+        received.append(number)
         restore()
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
-    if threading.current_thread() is threading.main_thread():  # in others Python allows no handlers
+    # Python allows handlers in the main thread only.
+    if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as behind `&` in a script
-                before[number] = signal.signal(number, note)
+            # A signal may be ignored on purpose, as by `&` in a script.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                previous[number] = signal.signal(number, receive)
     try:
-        yield lambda step: noted[0] if noted else 0
+        yield lambda step: received[0] if received else 0
     finally:
         restore()

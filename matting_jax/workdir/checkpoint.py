@@ -1,128 +1,166 @@
-"""Checkpoints of a workdir, by Orbax: asynchronous, whole or absent, the last ones and the best."""
+"""Checkpoints of a workdir by Orbax: asynchronous, atomic, the last two and the best are kept."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import linen as nn
 from orbax.checkpoint import checkpoint_managers as managers
 
-from matting_jax.workdir.damaged import in_short, none_readable, set_aside
+from matting_jax.config import read_config
+from matting_jax.models import create_model, name_of
+from matting_jax.tasks import find_task
+from matting_jax.workdir.damaged import all_damaged_message, rename_damaged, shorten
 
-# What says nothing about the files.
+# The score that the best checkpoint minimises, computed from all scores of an evaluation.
+Score = Callable[[Mapping[str, float]], float]
+
+# Errors that do not mean that a file is damaged.
 NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
 logger = logging.getLogger("matting_jax")
 
 
-def shortfall(metrics: dict[str, float]) -> float:
-    """What the best checkpoint has least of: MAD, or for classes what the mean IoU lacks of 1."""
-    return metrics["mad"] if "mad" in metrics else 1 - metrics["miou"]
+def open_checkpoints(
+    workdir: Path, score: Score, *, reading: bool = False
+) -> ocp.CheckpointManager:
+    """Opens the checkpoints of `workdir`; the last two and the one of the lowest `score` are kept.
 
-
-def open_checkpoints(workdir: Path, *, reading: bool = False) -> ocp.CheckpointManager:
-    """The checkpoints of `workdir`; keeps the last two, and the best of those evaluated.
-
-    Those whose score cannot be read are set aside. For `reading` nothing is changed there, so that
-    a run that writes is not disturbed.
+    Checkpoints whose scores cannot be read are renamed. With `reading` nothing in the folder is
+    changed, so that a running training is not disturbed.
     """
     best = managers.BestN(
-        get_metric_fn=shortfall,
+        get_metric_fn=score,
         reverse=True,
         n=1,
         keep_checkpoints_without_metrics=False,
     )
     options = ocp.CheckpointManagerOptions(
         preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(2), best]),
-        # Without best_fn Orbax writes no metrics, and the next process knows of no best.
-        best_fn=shortfall,
+        # Without best_fn Orbax writes no metrics, and a resumed run would not find the best.
+        best_fn=score,
         best_mode="min",
         read_only=reading,
         cleanup_tmp_directories=not reading,
-        lightweight_initialize=True,  # reads no scores, of which one that is damaged would raise
+        lightweight_initialize=True,  # reads no metrics, since damaged ones would raise
     )
     folder = Path(workdir).absolute() / "checkpoints"
     checkpoints = ocp.CheckpointManager(folder, options=options)
     if not reading:
-        _, damaged = scores(checkpoints)
-        set_aside(checkpoints, damaged)
+        _, damaged = read_scores(checkpoints, score)
+        rename_damaged(checkpoints, damaged)
     return checkpoints
 
 
 def save(
     checkpoints: ocp.CheckpointManager, step: int, state: Any, metrics: dict[str, float] | None
 ) -> None:
-    """Start writing `state` of `step`; `metrics` of an evaluation at this step, or None."""
+    """Starts writing `state` of `step`; `metrics` are the scores of this step, if evaluated."""
     if step not in checkpoints.all_steps():
         checkpoints.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
 
 
 def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
-    """The newest checkpoint in the shape and placement of `state`; None where there is none.
+    """Returns the newest checkpoint in the shape and placement of `state`, None if there is none.
 
-    Those that cannot be read are set aside in favour of one before them. Raises ValueError where
-    none can be read.
+    Corrupt checkpoints are renamed and the previous one is used. Raises ValueError if all are
+    corrupt.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
-    damaged = {}
-    for step in sorted(checkpoints.all_steps(), reverse=True):
-        try:
-            restored = reader.restore(
-                item(checkpoints, step), args=ocp.args.StandardRestore(abstract)
-            )
-        except NOT_DAMAGE:
-            raise
-        except Exception as error:  # Orbax, TensorStore and JSON have no error in common
-            damaged[step] = in_short(error)
-            continue
-        set_aside(checkpoints, damaged, f"; training goes on from step {step}")
-        return restored
-    if sentence := none_readable(checkpoints, damaged):
-        raise ValueError(f"{sentence}: move that folder away to begin anew")
-    return None
+    arguments = ocp.args.StandardRestore(abstract)
+    step, restored, damaged = first_readable(
+        sorted(checkpoints.all_steps(), reverse=True),
+        lambda step: reader.restore(arrays_folder(checkpoints, step), args=arguments),
+    )
+    if restored is not None:
+        rename_damaged(checkpoints, damaged, f"; training resumes from step {step}")
+    elif message := all_damaged_message(checkpoints, damaged):
+        raise ValueError(f"{message}: move that folder away to restart")
+    return restored
 
 
-def load_variables(workdir: Path) -> dict[str, Any]:
-    """Flax variables of the best checkpoint of `workdir`, the moving average where one was kept.
+def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, Any]:
+    """Returns the Flax variables of the best checkpoint of `workdir`, the moving average if kept.
 
-    Where it cannot be read, those of the newest that can, with a warning. Raises FileNotFoundError
-    where the folder holds no checkpoint, ValueError where none can be read.
+    If it is corrupt, the newest readable checkpoint is used, with a warning. Raises
+    FileNotFoundError if the folder holds no checkpoint, ValueError if none can be read or if the
+    run trained another network than `model`.
     """
-    if not (workdir / "config.json").is_file():
-        raise FileNotFoundError(f"{workdir} is no workdir: it has no config.json")
+    config = read_config(workdir)
+    if model is not None:
+        check_model(workdir, config, model)
     if not (workdir / "checkpoints").is_dir():
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
-    checkpoints = open_checkpoints(workdir, reading=True)
-    found, damaged = scores(checkpoints)
-    for step in best_first(checkpoints.all_steps(), found):
-        try:
-            variables = read_variables(item(checkpoints, step))
-        except NOT_DAMAGE:
-            raise
-        except Exception as error:
-            damaged[step] = in_short(error)
-            continue
-        damaged.pop(step, None)  # only its score cannot be read
+    score = find_task(config.task.name).score
+    checkpoints = open_checkpoints(workdir, score, reading=True)
+    found, unscored = read_scores(checkpoints, score)
+    step, variables, damaged = first_readable(
+        best_first(checkpoints.all_steps(), found),
+        lambda step: read_variables(arrays_folder(checkpoints, step)),
+    )
+    damaged = unscored | damaged
+    if variables is not None:
         for other, reason in damaged.items():
-            logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is taken")
+            if other != step:  # of the step itself only the scores are damaged
+                logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is used")
         return variables
-    if sentence := none_readable(checkpoints, damaged):
-        raise ValueError(sentence)
+    if message := all_damaged_message(checkpoints, damaged):
+        raise ValueError(message)
     raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
 
 
+def check_model(workdir: Path, config: Any, model: nn.Module) -> None:
+    """Raises ValueError if the run of `config` in `workdir` trains another network than `model`."""
+    name = name_of(model)
+    if config.name != name:
+        raise ValueError(f"{workdir} holds {config.name}, not {name}")
+    # As a module, since an older run did not save keywords that were added later.
+    saved = create_model(name, **config.model)
+    if saved != model:
+        raise ValueError(
+            f"{workdir} holds {name} with {differing_keywords(saved, model)}, "
+            f"not with {differing_keywords(model, saved)}"
+        )
+
+
+def differing_keywords(model: nn.Module, other: nn.Module) -> str:
+    """Returns the keywords of `model` that differ from those of `other`, as one types them."""
+    values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    return ", ".join(f"{k}={x!r}" for k, x in values.items() if x != getattr(other, k))
+
+
+def first_readable(
+    steps: Iterable[int], read: Callable[[int], Any]
+) -> tuple[int | None, Any, dict[int, str]]:
+    """Returns the first of `steps` that can be read, its content, and {step: reason} of the others.
+
+    Both are None if none can be read.
+    """
+    damaged = {}
+    for step in steps:
+        try:
+            return step, read(step), damaged
+        except NOT_DAMAGE:
+            raise
+        except Exception as error:  # Orbax, TensorStore and JSON have no common base class
+            damaged[step] = shorten(error)
+    return None, None, damaged
+
+
 def read_variables(folder: Path) -> dict[str, Any]:
-    """The network's variables in one checkpoint, its parameters from the moving average if kept."""
+    """Reads the variables of one checkpoint, the moving average of the parameters if kept."""
     reader = ocp.PyTreeCheckpointer()
     tree = reader.metadata(folder).item_metadata.tree
     wanted = {name: x for name, x in tree.items() if name not in ("step", "opt_state", "memory")}
-    # As NumPy arrays: the devices that saved them need not exist here.
+    # As NumPy arrays, because the devices that saved them need not exist here.
     as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     state = reader.restore(
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
@@ -131,25 +169,28 @@ def read_variables(folder: Path) -> dict[str, Any]:
     return state | {"params": average or state["params"]}
 
 
-def best_first(steps: Iterable[int], found: dict[int, float]) -> list[int]:
-    """All steps: the one with the least shortfall of those in `found`, then from the newest on."""
-    best = min(reversed(found), key=found.get, default=None)  # of equals the newest, as Orbax keeps
+def best_first(steps: Iterable[int], scores: Mapping[int, float]) -> list[int]:
+    """Sorts steps: the one of the lowest score first, then from the newest to the oldest."""
+    # Of equal scores the newest, which Orbax keeps.
+    best = min(reversed(scores), key=scores.get, default=None)
     return sorted(steps, key=lambda step: (step != best, -step))
 
 
-def scores(checkpoints: ocp.CheckpointManager) -> tuple[dict[int, float], dict[int, str]]:
-    """{step: shortfall} of those evaluated, {step: reason} of those whose score cannot be read."""
+def read_scores(
+    checkpoints: ocp.CheckpointManager, score: Score
+) -> tuple[dict[int, float], dict[int, str]]:
+    """Returns {step: score} of evaluated checkpoints, {step: reason} of unreadable scores."""
     found, damaged = {}, {}
     for step in checkpoints.all_steps():
         try:
             metrics = checkpoints.metrics(step)
             if metrics is not None:
-                found[step] = float(shortfall(metrics))
+                found[step] = float(score(metrics))
         except Exception as error:
-            damaged[step] = in_short(error)
+            damaged[step] = shorten(error)
     return found, damaged
 
 
-def item(checkpoints: ocp.CheckpointManager, step: int) -> Path:
-    """The folder of the arrays of one step."""
+def arrays_folder(checkpoints: ocp.CheckpointManager, step: int) -> Path:
+    """Returns the folder that holds the arrays of one step."""
     return checkpoints.directory / str(step) / "default"

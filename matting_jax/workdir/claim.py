@@ -1,4 +1,4 @@
-"""The folder of one run: its config, and that no other run mixes with it."""
+"""Claims a folder for the run of one config."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from matting_jax.config import flatten, read_config
 from matting_jax.files import written_whole
 
-# Fields that change what a run costs, what it shows, and how long it goes on; the schedules that
-# end at `steps` then take the new end.
+# Fields that may change when a run resumes: its cost, its output, and its number of steps.
+# Schedules that end at `steps` then follow the new end.
 FREE = (
     "steps",
     "log_every",
@@ -27,10 +27,10 @@ FREE = (
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
-    """Make `workdir` the folder of this config, or check that it is.
+    """Makes `workdir` the folder of this config, or checks that it is.
 
-    Raises ValueError that lists each field in which the run in the folder differs; those in FREE
-    may, and the new ones are kept.
+    Raises ValueError that lists all fields in which the run in the folder differs. Fields in FREE
+    may differ; their new values are saved.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -40,13 +40,13 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             for field in sorted(old.keys() | new.keys())
             if field not in FREE and old.get(field) != new.get(field)
         ]
-        # A first try that ended before its first checkpoint leaves nothing that could be mixed.
+        # A run that ended before its first checkpoint left nothing that could be mixed up.
         if differing and any((workdir / "checkpoints").glob("*[0-9]*")):
             raise ValueError(
-                f"{workdir} holds a run of another config; choose another --workdir, or undo:\n  "
+                f"{workdir} holds a run of another config: choose another --workdir, or undo:\n  "
                 + "\n  ".join(differing)
             )
-    # What begins with a dot is left of a config that was being written when the program was killed.
+    # A hidden file is a config that was being written when the program was killed.
     elif workdir.exists() and any(
         x.name != "evaluation" and not x.name.startswith(".") for x in workdir.iterdir()
     ):

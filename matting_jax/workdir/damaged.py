@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be read: put into words, and out of the way."""
+"""Damaged checkpoints: their error messages, and how they are renamed."""
 
 from __future__ import annotations
 
@@ -11,39 +11,44 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-PREFIX = "damaged_"  # Orbax takes no folder of such a name for a checkpoint
+PREFIX = "damaged_"  # Orbax ignores folders with such a name
 
 logger = logging.getLogger("matting_jax")
 
 
-def in_short(error: Exception) -> str:
-    """The beginning of an error's text: TensorStore's holds whole specifications."""
+def shorten(error: Exception) -> str:
+    """Returns the start of an error message, since TensorStore's hold whole specifications."""
     return textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" ...")
 
 
-def set_aside(checkpoints: ocp.CheckpointManager, damaged: dict[int, str], then: str = "") -> None:
-    """Rename the folders of {step: reason}, so that their steps can be saved again, and say so.
+def rename_damaged(
+    checkpoints: ocp.CheckpointManager, damaged: dict[int, str], consequence: str = ""
+) -> None:
+    """Renames the folders of {step: reason}, so that their steps can be saved again, and warns.
 
-    All processes must call it; they see the same files, so they found the same damage.
+    All processes must call it with the same `damaged`. `consequence` ends the warnings.
     """
     if jax.process_index() == 0:
         for step, reason in damaged.items():
-            aside = free_name(checkpoints.directory, step)
-            (checkpoints.directory / str(step)).rename(aside)
-            logger.warning(f"checkpoint {step} is damaged ({reason}): now {aside.name}{then}")
-    multihost_utils.sync_global_devices("damaged checkpoints are set aside")
+            new = unused_path(checkpoints.directory, step)
+            (checkpoints.directory / str(step)).rename(new)
+            logger.warning(f"checkpoint {step} is damaged ({reason}): now {new.name}{consequence}")
+    multihost_utils.sync_global_devices("damaged checkpoints are renamed")
     checkpoints.reload()
 
 
-def free_name(folder: Path, step: int) -> Path:
-    """Where a damaged checkpoint of `step` may lie; the same step can be damaged again."""
+def unused_path(folder: Path, step: int) -> Path:
+    """Returns a new name for the damaged checkpoint of `step`, which may be damaged repeatedly."""
     more = (f"{PREFIX}{step}_{number}" for number in itertools.count(2))
     names = itertools.chain([f"{PREFIX}{step}"], more)
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def none_readable(checkpoints: ocp.CheckpointManager, damaged: dict[int, str]) -> str:
-    """The sentence for a folder whose checkpoints are all damaged, now or before; "" for others."""
+def all_damaged_message(checkpoints: ocp.CheckpointManager, damaged: dict[int, str]) -> str:
+    """Returns the error message for a folder with only damaged checkpoints, "" if it has none.
+
+    Lists {step: reason} of `damaged`, and those renamed earlier.
+    """
     found = [f"{step}: {reason}" for step, reason in damaged.items()]
     found += sorted(path.name for path in checkpoints.directory.glob(f"{PREFIX}*"))
     if not found:

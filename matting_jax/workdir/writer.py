@@ -1,4 +1,4 @@
-"""What a run leaves to read: metrics.jsonl, TensorBoard events, previews."""
+"""The logs of a run: metrics.jsonl, TensorBoard events, previews."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from matting_jax.files import written_whole
 
 
 class Writer:
-    """Scalars and pictures of one run, in its workdir.
+    """Writes scalars and pictures of one run into its workdir.
 
-    `first_step`: where a run goes on, or -1 for a new one; lines of later steps, left by a run that
-    ended after its last checkpoint, are taken away.
+    `first_step` is the step from which the run resumes, or -1 for a new run. Lines of later steps,
+    logged by a run that ended after its last checkpoint, are removed.
     """
 
     def __init__(self, workdir: Path, first_step: int):
@@ -30,7 +30,7 @@ class Writer:
         self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of metrics.jsonl, and a TensorBoard scalar for each value."""
+        """Writes one line of metrics.jsonl, and a TensorBoard scalar for each value."""
         values = {name: float(value) for name, value in values.items()}
         with self.lines.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
@@ -38,7 +38,7 @@ class Writer:
             self.events.add_scalar(name, value, step)
 
     def preview(self, step: int, picture: np.ndarray) -> Path:
-        """A picture [H, W, 3] uint8 as previews/step_NNNNNN.png; returns where it lies."""
+        """Writes a picture [H, W, 3] uint8 as previews/step_NNNNNN.png and returns its path."""
         path = self.workdir / "previews" / f"step_{step:06d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)
@@ -46,11 +46,12 @@ class Writer:
         return path
 
     def close(self) -> None:
+        """Flushes and closes the TensorBoard events."""
         self.events.close()
 
 
 def step_of(line: str) -> int:
-    """The step of a line of metrics.jsonl; a line cut short counts as too late to keep."""
+    """Returns the step of a line of metrics.jsonl, the largest integer for a truncated line."""
     try:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):

@@ -15,6 +15,7 @@ import matting_jax as mj
 from matting_jax.commandline import main
 from matting_jax.config import load_config
 from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
+from matting_jax.tasks.task import mad
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET
@@ -43,7 +44,7 @@ def workdir(variables, compiled_once, tmp_path_factory):
 def workdir_of(config, variables, folder):
     config.allocator = False
     claim(folder, config)
-    manager = checkpoint.open_checkpoints(folder)
+    manager = checkpoint.open_checkpoints(folder, mad)
     state = variables | {"step": np.int32(1), "opt_state": (), "ema": {}}
     checkpoint.save(manager, 1, state, {"mad": 0.5})
     manager.wait_until_finished()

@@ -15,7 +15,7 @@ from matting_jax.evaluation.evaluate import evaluate
 from matting_jax.evaluation.scores import mean_scores, score
 from matting_jax.models import NETWORKS
 from matting_jax.models.network import TrimapRule
-from matting_jax.training.train import initial_variables, training_model
+from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth

@@ -14,7 +14,7 @@ from matting_jax.image.geometry import resize_bilinear
 from matting_jax.models import NETWORKS, gfm, modnet
 from matting_jax.models.network import TrimapRule
 from matting_jax.prediction import trimap_from
-from matting_jax.training.train import initial_variables, training_model
+from matting_jax.training.state import initial_variables, training_model
 from tests.goldens import synth
 from tests.helpers import GOLDENS, run_rule
 

@@ -19,7 +19,7 @@ from matting_jax.convert.files import write_state_dict
 from matting_jax.models import NETWORKS
 from matting_jax.models.network import TrimapRule
 from matting_jax.prediction import predict as program
-from matting_jax.training.train import initial_variables, training_model
+from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.helpers import ROOT, on_folders, write_png16, write_tiff16
 from tests.tiny import tiny_config

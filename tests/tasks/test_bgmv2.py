@@ -11,9 +11,11 @@ from PIL import Image
 import matting_jax as mj
 from matting_jax.config import load_config
 from matting_jax.tasks import bgmv2 as task
+from matting_jax.tasks.task import mad
 from matting_jax.training.optimizer import create_optimizer
-from matting_jax.training.train import initial_variables, train, training_model
-from matting_jax.workdir.checkpoint import item, open_checkpoints, read_variables
+from matting_jax.training.state import initial_variables, training_model
+from matting_jax.training.train import train
+from matting_jax.workdir.checkpoint import arrays_folder, open_checkpoints, read_variables
 from tests.goldens import synth
 from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, on_folders
 
@@ -246,7 +248,7 @@ def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tm
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     first, second = (line for line in lines if "loss" in line)
     assert "coarse_alpha" not in first and "coarse_alpha" in second
-    saved = read_variables(item(open_checkpoints(tmp_path / "run"), 1))
+    saved = read_variables(arrays_folder(open_checkpoints(tmp_path / "run", mad), 1))
     for collection in ("params", "batch_stats"):
         for part, leaves in saved[collection].items():
             same = jax.tree.map(np.array_equal, leaves, drawn[collection][part])

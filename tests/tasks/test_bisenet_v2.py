@@ -24,7 +24,8 @@ from matting_jax.models import bisenet_v2
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.prediction.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
-from matting_jax.training.train import initial_variables, train, training_model
+from matting_jax.training.state import initial_variables, training_model
+from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from tests.helpers import CONFIGS, compiled_quickly, on_folders, one_equals_eight
 from tests.tiny import register
@@ -258,7 +259,9 @@ def test_run_keeps_the_checkpoint_of_the_largest_mean_iou(run):
     workdir, _ = run
     scores = scores_of(workdir)
     assert [*scores] == [0, 2, 4, 6] and len(set(scores.values())) > 1
-    found, damaged = checkpoint.scores(checkpoint.open_checkpoints(workdir, reading=True))
+    found, damaged = checkpoint.read_scores(
+        checkpoint.open_checkpoints(workdir, task.TASK.score, reading=True), task.TASK.score
+    )
     assert not damaged
     assert min(found.values()) == pytest.approx(1 - max(list(scores.values())[1:]))
 

@@ -5,26 +5,21 @@ import pytest
 
 from matting_jax import parallel
 from matting_jax.tasks import find_task
-from matting_jax.training.accumulate import check_parts, in_parts
 from matting_jax.training.optimizer import create_optimizer
-from matting_jax.training.train import (
-    initial_state,
-    initial_variables,
-    train,
-    train_step,
-    training_model,
-)
+from matting_jax.training.state import initial_state, initial_variables, training_model
+from matting_jax.training.step import accumulate, check_micro_batches, train_step
+from matting_jax.training.train import train
 from tests.helpers import one_step
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])
-def test_parts_are_strided_and_follow_each_other(parts):
+def test_micro_batches_are_strided_and_run_in_sequence(parts):
     batch = {"x": jnp.arange(12.0).reshape(6, 2)}
 
     def function(carry, part):
         return carry * 3 + part["x"].sum(), {"mean": part["x"].mean(0), "carry": carry}
 
-    carry, means = jax.jit(lambda batch: in_parts(function, jnp.zeros(()), batch, parts))(batch)
+    carry, means = jax.jit(lambda batch: accumulate(function, jnp.zeros(()), batch, parts))(batch)
     expected, results = 0.0, []
     for first in range(parts):
         part = {"x": np.asarray(batch["x"])[first::parts]}
@@ -35,7 +30,7 @@ def test_parts_are_strided_and_follow_each_other(parts):
         np.testing.assert_allclose(means[name], np.mean([r[name] for r in results], 0))
 
 
-def test_gradients_of_parts_are_those_of_the_whole_batch(config):
+def test_accumulated_gradients_equal_those_of_the_whole_batch(config):
     """Where statistics are frozen and losses are plain means."""
     config.freeze_statistics = True
     config.batch_size = 4
@@ -49,7 +44,7 @@ def test_gradients_of_parts_are_those_of_the_whole_batch(config):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), terms_of_parts, terms)
 
 
-def test_statistics_move_once_a_part(config, tmp_path):
+def test_statistics_are_updated_once_per_micro_batch(config, tmp_path):
     """As they do in as many steps of a part each, while the parameters stay."""
     config.optimizer.learning_rate = 0.0
     config.evaluate_every = 0
@@ -60,7 +55,7 @@ def test_statistics_move_once_a_part(config, tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), parts, steps)
 
 
-def test_memory_falls_with_the_parts(config):
+def test_memory_falls_with_the_number_of_micro_batches(config):
     config.batch_size, config.data.crop.size = 8, 64
 
     def bytes_of_step(parts):
@@ -81,9 +76,9 @@ def test_memory_falls_with_the_parts(config):
 
 
 @pytest.mark.parametrize("parts, divisor", [(3, 4), (8, 4), (0, 4), (-2, 4)])
-def test_parts_that_do_not_divide_a_devices_samples_are_refused_with_the_numbers(parts, divisor):
+def test_micro_batches_that_do_not_divide_the_samples_of_a_device_raise(parts, divisor):
     with pytest.raises(ValueError) as error:
-        check_parts(16, 4, parts)
+        check_micro_batches(16, 4, parts)
     for words in (f"accumulate={parts} ", "4 samples", "batch_size=16", f"divisor of {divisor}"):
         assert words in str(error.value)
-    check_parts(16, 4, 2)
+    check_micro_batches(16, 4, 2)

@@ -8,6 +8,7 @@ import pytest
 
 from matting_jax.commandline import main
 from matting_jax.data import train_batches, train_source
+from matting_jax.tasks.task import mad
 from matting_jax.training import not_finite
 from matting_jax.training import train as training
 from matting_jax.training.train import train
@@ -44,7 +45,7 @@ def break_step(monkeypatch, number, term, value):
 
 
 @pytest.mark.parametrize("term, value", [("matte", np.nan), ("gradient_norm", np.inf)])
-def test_step_that_is_not_finite_ends_the_run_with_all_that_is_known_of_it(
+def test_step_that_is_not_finite_ends_the_run_with_a_full_report(
     config, tmp_path, monkeypatch, term, value
 ):
     workdir = tmp_path / "run"
@@ -65,7 +66,7 @@ def test_step_that_is_not_finite_ends_the_run_with_all_that_is_known_of_it(
     ):
         assert words in str(error.value)
     assert [x.name for x in path.parent.iterdir()] == [path.name]
-    assert sorted(checkpoint.open_checkpoints(workdir).all_steps()) == [1, 2]
+    assert sorted(checkpoint.open_checkpoints(workdir, mad).all_steps()) == [1, 2]
     assert max(line["step"] for line in lines_of(workdir)) == 2
 
     (expected,) = train_batches(train_source(config), config, 2, 3)
@@ -79,7 +80,7 @@ def test_step_that_is_not_finite_ends_the_run_with_all_that_is_known_of_it(
 
 
 @pytest.mark.parametrize("number, begun", [(2, [1, 2, 3]), (4, [1, 2, 3, 4])])
-def test_it_is_found_while_the_next_step_runs_and_before_anything_is_saved(
+def test_it_is_found_during_the_next_step_and_before_anything_is_saved(
     config, tmp_path, monkeypatch, number, begun
 ):
     steps = break_step(monkeypatch, number, "loss", np.nan)
@@ -87,19 +88,19 @@ def test_it_is_found_while_the_next_step_runs_and_before_anything_is_saved(
     with pytest.raises(FloatingPointError, match=f"step {number} .* checkpoint kept is none"):
         train(config, tmp_path / "run")
     assert steps == begun
-    assert checkpoint.open_checkpoints(tmp_path / "run").all_steps() == []
+    assert checkpoint.open_checkpoints(tmp_path / "run", mad).all_steps() == []
 
 
-def test_steps_are_looked_at_with_a_delay_of_one(tmp_path):
+def test_steps_are_checked_one_step_late(tmp_path):
     none = SimpleNamespace(wait_until_finished=lambda: None, latest_step=lambda: None)
-    last = not_finite.LastStep(tmp_path, none)
-    last.follow(1, {}, {"loss": jnp.ones(())})
-    last.follow(2, {}, {"loss": jnp.full((), jnp.nan)})
+    finite = not_finite.FiniteCheck(tmp_path, none)
+    finite.add(1, {}, {"loss": jnp.ones(())})
+    finite.add(2, {}, {"loss": jnp.full((), jnp.nan)})
     with pytest.raises(FloatingPointError, match="step 2 is not finite"):
-        last.follow(3, {}, {"loss": jnp.ones(())})
+        finite.add(3, {}, {"loss": jnp.ones(())})
 
 
-def test_rate_that_is_far_too_high_exits_with_one_line(config, tmp_path, capsys):
+def test_excessive_learning_rate_exits_with_one_line(config, tmp_path, capsys):
     config.optimizer.learning_rate = 1e30
     claim(tmp_path / "run", config)
     assert main(["launch.py", f"--workdir={tmp_path / 'run'}"], "") == 1
@@ -107,7 +108,7 @@ def test_rate_that_is_far_too_high_exits_with_one_line(config, tmp_path, capsys)
     assert len(said) == 1 and "is not finite" in said[0] and "learning_rate" in said[0]
 
 
-def test_each_process_writes_a_file_of_its_own(tmp_path, monkeypatch):
+def test_each_process_writes_its_own_file(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     paths = []
     for index in range(2):
@@ -119,7 +120,7 @@ def test_each_process_writes_a_file_of_its_own(tmp_path, monkeypatch):
         assert (np.load(path)["batch/index"] == index).all()
 
 
-def test_gradient_norm_is_that_of_all_gradients_before_they_are_clipped(config):
+def test_gradient_norm_is_measured_over_all_gradients_before_clipping(config):
     config.optimizer.module_rates.lr_branch = 1.0
     first, last, (terms,) = one_step(config)
     update = jax.tree.map(lambda a, b: (a - b) / config.optimizer.learning_rate, first, last)

@@ -65,7 +65,7 @@ def test_schedule_follows_its_formula_after_a_linear_warm_up(name, data):
 
 @pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("warmup", [0, 5])
-def test_schedule_may_begin_one_step_ahead(name, warmup):
+def test_schedule_may_start_one_step_ahead(name, warmup):
     ahead = learning_rate(config_of(name, steps=20, warmup=warmup, first=1))
     plain = learning_rate(config_of(name, steps=20, warmup=warmup))
     for step in range(20):
@@ -74,7 +74,7 @@ def test_schedule_may_begin_one_step_ahead(name, warmup):
         assert float(ahead(0)) == pytest.approx(0.2 / warmup)
 
 
-def test_exponential_warm_up_and_poly_are_bisenets():
+def test_exponential_warm_up_and_poly_equal_those_of_bisenet():
     """The rates of the published 150,000 iterations, 1000 of them warm-up from a tenth."""
     config = config_of("poly", steps=150_000, rate=1.0, warmup=1000)
     config.optimizer.schedule.warmup_from = 0.1
@@ -95,18 +95,18 @@ def test_exponential_warm_up_and_poly_are_bisenets():
 
 
 @pytest.mark.parametrize("name, end", [("poly", 0), ("cosine", 0), ("constant", 0.2)])
-def test_schedule_begins_at_the_peak_and_ends_where_its_name_says(name, end):
+def test_schedule_starts_at_the_peak_and_ends_at_its_final_rate(name, end):
     rate = learning_rate(config_of(name, steps=40))
     assert float(rate(0)) == pytest.approx(0.2)
     assert float(rate(40)) == pytest.approx(end, abs=1e-7)
 
 
-def test_warm_up_that_leaves_no_steps_is_refused():
+def test_warm_up_without_remaining_steps_raises():
     with pytest.raises(ValueError, match=r"warmup_steps \(10\) must be fewer than steps \(10\)"):
         learning_rate(config_of(steps=10, warmup=10))
 
 
-def test_step_schedule_without_an_interval_is_refused():
+def test_step_schedule_without_an_interval_raises():
     config = config_of("step")
     config.optimizer.schedule.step_every = 0
     with pytest.raises(ValueError, match="step_every"):
@@ -163,14 +163,14 @@ def test_adam_follows_its_formula():
         np.testing.assert_allclose(params[name], adam(name, [0.2] * 3), rtol=1e-5)
 
 
-def test_each_step_takes_its_own_learning_rate():
+def test_each_step_uses_its_own_learning_rate():
     params = run(config_of("poly", steps=3, warmup=1), GRADIENTS, START)
     rates = [0.0, 0.2, 0.2 * 0.5**0.9]
     np.testing.assert_allclose(params["a"], sgd("a", 0.9, rates), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name, formula", [("sgd", lambda n, r: sgd(n, 0.9, r)), ("adam", adam)])
-def test_module_rates_multiply_the_learning_rate_of_their_module_alone(name, formula):
+def test_module_rates_multiply_the_learning_rate_of_their_module_only(name, formula):
     params = run(config_of(name=name, rates={"b": 0.25}), GRADIENTS, START)
     np.testing.assert_allclose(params["a"], formula("a", [0.2] * 3), rtol=1e-5)
     np.testing.assert_allclose(params["b"], formula("b", [0.05] * 3), rtol=1e-5)
@@ -192,7 +192,7 @@ def test_module_of_rate_zero_stays_bit_equal():
         (dict(decay="kernel"), "kernels"),
     ],
 )
-def test_wrong_name_is_answered_with_the_nearest(change, nearest):
+def test_wrong_name_raises_with_the_closest_valid_one(change, nearest):
     with pytest.raises(ValueError, match=f"did you mean '{nearest}'"):
         create_optimizer(config_of(**change), ["backbone", "head"])
 
@@ -254,7 +254,7 @@ def torch_run(torch, config, start, gradients):
     ],
     ids=str,
 )
-def test_decay_rates_and_clipping_are_those_of_pytorch(name, options):
+def test_decay_rates_and_clipping_equal_those_of_pytorch(name, options):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     start, gradients = drawn(rng), [drawn(rng, scale) for scale in (2.0, 0.5, 1.0, 3.0, 0.1)]
@@ -316,7 +316,7 @@ def test_first_step_of_a_moving_norm_is_clipped_to_a_million():
     np.testing.assert_allclose(updates["a"], [-6e5, -8e5], rtol=1e-6)
 
 
-def test_gradient_of_zero_stays_zero_under_a_moving_norm():
+def test_zero_gradient_stays_zero_with_a_moving_norm():
     config = config_of(clip_moving=2.0)
     zero = {"a": jnp.zeros(2)}
     optimizer = create_optimizer(config, zero)
@@ -326,7 +326,7 @@ def test_gradient_of_zero_stays_zero_under_a_moving_norm():
         np.testing.assert_array_equal(updates["a"], 0)
 
 
-def test_without_decay_and_clipping_a_checkpoint_holds_the_state_of_the_optimizer_alone():
+def test_without_decay_and_clipping_a_checkpoint_holds_only_the_state_of_the_optimizer():
     params = jax.tree.map(jnp.asarray, drawn(np.random.default_rng(0)))
     plain = optax.chain(optax.adam(lambda step: 0.1), optax.identity())
     state = create_optimizer(config_of(name="adam"), params).init(params)

@@ -9,8 +9,9 @@ import time
 import jax
 import pytest
 
+from matting_jax.tasks.task import mad
 from matting_jax.training import train as training
-from matting_jax.training.stopping import Stopped, listening
+from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
@@ -21,7 +22,7 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 def steps_of(workdir):
-    return sorted(checkpoint.open_checkpoints(workdir, reading=True).all_steps())
+    return sorted(checkpoint.open_checkpoints(workdir, mad, reading=True).all_steps())
 
 
 def batches_that_raise(monkeypatch, numbers, step):
@@ -39,7 +40,7 @@ def batches_that_raise(monkeypatch, numbers, step):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_signal_ends_a_run_after_its_step_which_is_saved_and_from_which_it_goes_on(
+def test_signal_ends_a_run_after_its_step_which_is_saved_and_resumed_from(
     finished, config, tmp_path, monkeypatch, number
 ):
     whole, _, expected = finished
@@ -56,7 +57,7 @@ def test_signal_ends_a_run_after_its_step_which_is_saved_and_from_which_it_goes_
     assert scores_of(tmp_path / "run") == scores_of(whole)
 
 
-def test_second_signal_stops_at_once(config, tmp_path, monkeypatch):
+def test_second_signal_stops_immediately(config, tmp_path, monkeypatch):
     batches_that_raise(monkeypatch, [signal.SIGINT, signal.SIGINT], step=2)
     with pytest.raises(KeyboardInterrupt) as stopped:
         train(config, tmp_path / "run")
@@ -64,7 +65,7 @@ def test_second_signal_stops_at_once(config, tmp_path, monkeypatch):
     assert 2 not in steps_of(tmp_path / "run")
 
 
-def test_run_that_a_signal_reaches_in_its_last_step_ends_as_any_other(
+def test_signal_in_the_last_step_does_not_change_how_a_run_ends(
     config, tmp_path, monkeypatch, finished
 ):
     batches_that_raise(monkeypatch, [signal.SIGTERM], step=4)
@@ -82,10 +83,10 @@ def heard():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_only_the_first_signal_inside_the_block_is_kept_from_the_handlers(heard, number):
+def test_only_the_first_signal_within_the_block_is_caught(heard, number):
     signal.raise_signal(number)
     assert heard == [number]
-    with listening() as asked:
+    with stop_signal() as asked:
         assert asked(1) == 0
         signal.raise_signal(number)
         assert asked(1) == asked(2) == number and heard == [number]
@@ -95,8 +96,8 @@ def test_only_the_first_signal_inside_the_block_is_kept_from_the_handlers(heard,
     assert heard == [number] * 3
 
 
-def test_handlers_return_after_an_error(heard):
-    with pytest.raises(ValueError), listening():
+def test_handlers_are_restored_after_an_error(heard):
+    with pytest.raises(ValueError), stop_signal():
         raise ValueError
     signal.raise_signal(signal.SIGTERM)
     assert heard == [signal.SIGTERM]
@@ -104,16 +105,16 @@ def test_handlers_return_after_an_error(heard):
 
 def test_signal_that_was_ignored_stays_ignored(heard):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with listening() as asked:
+    with stop_signal() as asked:
         signal.raise_signal(signal.SIGINT)
         assert asked(1) == 0
         signal.raise_signal(signal.SIGTERM)
         assert asked(1) == signal.SIGTERM
 
 
-def test_thread_and_job_leave_the_handlers_alone(heard):
+def test_thread_and_job_do_not_change_the_handlers(heard):
     def in_thread():
-        with listening() as asked:
+        with stop_signal() as asked:
             signal.raise_signal(signal.SIGTERM)
             answers.append(asked(1))
 
@@ -121,7 +122,7 @@ def test_thread_and_job_leave_the_handlers_alone(heard):
     thread = threading.Thread(target=in_thread)
     thread.start()
     thread.join()
-    with listening(lambda step: step == 3) as asked:
+    with stop_signal(lambda step: step == 3) as asked:
         signal.raise_signal(signal.SIGINT)
         answers += [asked(2), asked(3)]
     assert answers == [0, 0, signal.SIGTERM] and heard == [signal.SIGTERM, signal.SIGINT]
@@ -155,7 +156,7 @@ def wait_for_lines(workdir, count, program):
         time.sleep(0.05)
 
 
-def test_program_says_in_one_line_where_it_stopped_and_goes_on_there(config, tmp_path):
+def test_program_reports_in_one_line_where_it_stopped_and_resumes_there(config, tmp_path):
     workdir = tmp_path / "run"
     endless(config, workdir)
     last = 0
@@ -167,7 +168,7 @@ def test_program_says_in_one_line_where_it_stopped_and_goes_on_there(config, tmp
         assert program.returncode == CODES[number], errors
         first, last = last, max(steps_of(workdir))
         assert last > first
-        said = f"{number.name}: saved at step {last} of 1000000; the same command goes on"
+        said = f"{number.name}: saved at step {last} of 1000000; the same command resumes it"
         assert errors.splitlines()[-1] == f"launch.py: {said}" and "Traceback" not in errors
 
 

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from matting_jax import parallel
 from matting_jax.config import load_config, read_config
 from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.data import Unlabelled, shown_images
 from matting_jax.data.evaluation import names_test_data
 from matting_jax.tasks import find_task
+from matting_jax.tasks.task import mad
 from matting_jax.training.optimizer import create_optimizer
-from matting_jax.training.train import (
-    initial_state,
-    initial_variables,
-    train,
-    training_model,
-)
+from matting_jax.training.state import initial_state, initial_variables, training_model
+from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET, assert_same, differs, lines_of, one_step, saved, scores_of
@@ -44,12 +43,12 @@ def test_resumed_run_equals_uninterrupted_one(finished, config, tmp_path):
     assert [line["step"] for line in scores_of(whole)] == [0, 2, 4]
 
 
-def test_run_stopped_between_saves_goes_on_from_the_last_one(finished, config, tmp_path):
+def test_run_stopped_between_saves_resumes_from_the_last_one(finished, config, tmp_path):
     whole, _, expected = finished
     config.save_every = config.evaluate_every = 2
     config.steps = 3
     train(config, tmp_path / "run")
-    manager = checkpoint.open_checkpoints(tmp_path / "run")
+    manager = checkpoint.open_checkpoints(tmp_path / "run", mad)
     manager.delete(3)  # as if it had been stopped in step 3
     manager.close()
     config.steps = 4
@@ -57,7 +56,7 @@ def test_run_stopped_between_saves_goes_on_from_the_last_one(finished, config, t
     assert scores_of(tmp_path / "run") == scores_of(whole)
 
 
-def test_run_whose_newest_checkpoint_is_damaged_ends_as_an_uninterrupted_one(
+def test_run_whose_newest_checkpoint_is_damaged_equals_an_uninterrupted_one(
     finished, config, tmp_path, capsys
 ):
     whole, _, expected = finished
@@ -70,14 +69,28 @@ def test_run_whose_newest_checkpoint_is_damaged_ends_as_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("field", ["images", "dataset", "list"])
-def test_a_folder_a_data_set_or_a_list_is_scored(config, field):
+def test_a_folder_a_data_set_or_a_list_is_scored(config, folders, tmp_path, field):
+    """In place of the training photos, which have no alpha and are only shown."""
+    shutil.copytree(folders / "test" / "image", tmp_path / "fg")
+    shutil.copytree(folders / "test" / "alpha", tmp_path / "alpha")
+    (tmp_path / "list.txt").write_text("fg/a.png\nfg/b.png\n")
+    value = {"images": folders / "test", "list": tmp_path / "list.txt", "dataset": "no_such_set"}
     config.data.test.update(images="", dataset="", list="")
+    photos = Unlabelled(["first", "second"], "photos without alpha")
     assert not names_test_data(config)
-    config.data.test[field] = "some"
+    assert [image.alpha for image in shown_images(config, photos)] == [None, None]
+
+    config.data.test[field] = str(value[field])
     assert names_test_data(config)
+    if field == "dataset":
+        with pytest.raises(Exception, match="no_such_set"):
+            shown_images(config, photos)
+    else:
+        alphas = [image.alpha for image in shown_images(config, photos)]
+        assert len(alphas) >= 2 and all(np.ptp(alpha) == 255 for alpha in alphas)
 
 
-def test_finished_run_says_so_and_changes_nothing(finished, capsys):
+def test_finished_run_reports_it_and_changes_nothing(finished, capsys):
     workdir, config, expected = finished
     before = contents(workdir)
     assert_same(jax.device_get(train(config, workdir)), expected)
@@ -86,7 +99,7 @@ def test_finished_run_says_so_and_changes_nothing(finished, capsys):
     assert "is finished" in text and "--config.steps=" in text and str(workdir) in text
 
 
-def test_workdir_of_another_config_is_refused_with_each_difference(finished, config):
+def test_workdir_of_another_config_raises_with_each_difference(finished, config):
     workdir = finished[0]
     before = contents(workdir)
     config.seed = 8
@@ -102,23 +115,23 @@ def test_workdir_of_another_config_is_refused_with_each_difference(finished, con
 
 
 @pytest.mark.parametrize(
-    "field, value",
+    "field, value, words",
     [
-        ("data.crop.size", 50),
-        ("data.crop.around", "nowhere"),
-        ("data.crop.rescale", (9, 3)),
-        ("task.name", "modnt"),
-        ("compute_dtype", "float8"),
+        ("data.crop.size", 50, "multiples of 32.*50"),
+        ("data.crop.around", "nowhere", "nowhere"),
+        ("data.crop.rescale", (9, 3), r"rescale.*9, 3"),
+        ("task.name", "modnt", "did you mean 'modnet'"),
+        ("compute_dtype", "float8", "float8.*compute_dtype|compute_dtype.*float8"),
     ],
 )
-def test_config_that_cannot_train_leaves_the_workdir_to_its_correction(
-    config, tmp_path, field, value
-):
-    right = config.copy_and_resolve_references()
+def test_config_that_cannot_train_does_not_claim_the_workdir(config, tmp_path, field, value, words):
+    valid = config.copy_and_resolve_references()
     config.update_from_flattened_dict({field: value})
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=words):
         train(config, tmp_path / "run")
-    claim(tmp_path / "run", right)
+    assert not (tmp_path / "run").exists()
+    claim(tmp_path / "run", valid)
+    assert read_config(tmp_path / "run") == valid
 
 
 def test_moving_average_follows_its_formula(finished):
@@ -137,7 +150,7 @@ def test_moving_average_follows_its_formula(finished):
     assert differs(third["ema"], fourth["ema"]) and differs(fourth["ema"], fourth["params"])
 
 
-def test_moving_average_starts_at_the_first_parameters_and_is_left_away_without_decay(config):
+def test_moving_average_starts_at_the_initial_parameters_and_is_omitted_without_decay(config):
     first, _, _ = one_step(config)
     assert_same(first["ema"], first["params"])
     config.ema_decay = 0.0
@@ -161,7 +174,7 @@ def test_module_of_rate_zero_keeps_its_parameters(finished):
         assert differs(last["params"][module], jax.device_get(params[module]))
 
 
-def test_module_of_rate_zero_counts_in_no_norm_of_gradients(config):
+def test_module_of_rate_zero_is_not_part_of_the_gradient_norm(config):
     config.optimizer.module_rates.update(dict(backbone=1.0, lr_branch=1.0))
     _, _, (all_move,) = one_step(config)
     config.optimizer.module_rates.update(dict(backbone=0.0, lr_branch=0.0))
@@ -170,7 +183,7 @@ def test_module_of_rate_zero_counts_in_no_norm_of_gradients(config):
     np.testing.assert_array_equal(two_rest["loss"], all_move["loss"])
 
 
-def test_frozen_statistics_stay_while_scale_and_bias_train(config):
+def test_frozen_statistics_do_not_change_while_scale_and_bias_train(config):
     config.freeze_statistics = True
     config.optimizer.module_rates.lr_branch = 1.0
     first, last, _ = one_step(config)
@@ -210,7 +223,7 @@ def test_loss_is_the_sum_of_its_terms_and_falls_on_a_repeated_batch(config):
     assert int(last["step"]) == 25
 
 
-def test_seed_draws_the_first_weights(config):
+def test_seed_determines_the_initial_weights(config):
     model = training_model(config)
     one, same = (initial_variables(config, model) for _ in range(2))
     assert_same(one, same)
@@ -231,7 +244,7 @@ def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_pa
     assert_same(first["batch_stats"], variables["batch_stats"])
 
 
-def test_smaller_network_starts_the_part_of_a_larger_one_that_they_share(config, tmp_path):
+def test_smaller_network_initialises_the_modules_that_a_larger_one_shares_with_it(config, tmp_path):
     config.name, config.model = "tiny_trimap", {"refine": False}
     config.seed += 5
     smaller = jax.device_get(initial_variables(config, training_model(config)))
@@ -286,7 +299,7 @@ def test_official_checkpoint_starts_modnet(official, tmp_path):
     )
 
 
-def test_metrics_hold_losses_and_the_wait_for_data(finished):
+def test_metrics_hold_losses_and_the_time_waited_for_data(finished):
     lines = [line for line in lines_of(finished[0]) if "loss" in line]
     assert [line["step"] for line in lines] == [2, 4]
     for line in lines:
@@ -346,7 +359,7 @@ def test_workdir_keeps_the_config(finished):
     assert json.loads((workdir / "config.json").read_text())["steps"] == 4
 
 
-def test_start_and_end_are_told(config, tmp_path, capsys):
+def test_start_and_end_are_printed(config, tmp_path, capsys):
     config.steps = 2
     config.log_every = config.evaluate_every = config.save_every = 0
     train(config, tmp_path / "run")
@@ -366,13 +379,23 @@ def test_start_and_end_are_told(config, tmp_path, capsys):
     assert f"1 of {jax.device_count()} x" in text
 
 
-def test_unsynchronised_statistics_train(config):
+def test_unsynchronised_statistics_are_those_of_one_device(config):
+    """On one device both are equal; tests/test_parallel.py has them differ on eight."""
+    assert training_model(config).axis_name == parallel.AXIS
+    _, synchronised, (expected,) = one_step(config)
     config.synchronise_statistics = False
+    assert training_model(config).axis_name is None
     first, last, (terms,) = one_step(config)
-    assert np.isfinite(terms["loss"]) and differs(first["batch_stats"], last["batch_stats"])
+    assert terms["loss"] == pytest.approx(float(expected["loss"]), rel=1e-5)
+    assert differs(first["batch_stats"], last["batch_stats"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        last["batch_stats"],
+        synchronised["batch_stats"],
+    )
 
 
-def test_unknown_compute_type_names_the_valid_ones(config):
+def test_unknown_compute_dtype_raises_with_the_closest_valid_one(config):
     config.compute_dtype = "bfloat61"
     with pytest.raises(ValueError, match="did you mean 'bfloat16'"):
         training_model(config)

@@ -9,7 +9,8 @@ from matting_jax.convert import load_checkpoint
 from matting_jax.data import evaluation_images
 from matting_jax.evaluation import previews
 from matting_jax.prediction.matter import Matter
-from matting_jax.training.train import train, variables_of
+from matting_jax.training.state import variables_of
+from matting_jax.training.train import train
 from tests.helpers import assert_same, compiled_quickly, scores_of
 from tests.tiny import tiny_trimap_config
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from matting_jax.tasks.task import mad
 from matting_jax.workdir import checkpoint
 
 
@@ -23,10 +24,11 @@ def state_of(step, ema=False):
 def write(workdir, scores, ema=False, state_of=state_of):
     """A workdir with the checkpoints that remain of {step: MAD or None}."""
     workdir.mkdir(exist_ok=True)
-    (workdir / "config.json").write_text("{}")
-    manager = checkpoint.open_checkpoints(workdir)
-    for step, mad in scores.items():
-        checkpoint.save(manager, step, state_of(step, ema), None if mad is None else {"mad": mad})
+    (workdir / "config.json").write_text('{"task": {"name": "modnet"}}')
+    manager = checkpoint.open_checkpoints(workdir, mad)
+    for step, score in scores.items():
+        metrics = None if score is None else {"mad": score}
+        checkpoint.save(manager, step, state_of(step, ema), metrics)
     manager.wait_until_finished()
     steps = sorted(manager.all_steps())
     manager.close()
@@ -55,12 +57,12 @@ def test_last_two_and_the_best_are_kept(tmp_path, scores, kept):
         assert steps == kept
 
 
-def test_best_is_kept_when_the_run_goes_on(tmp_path):
+def test_best_is_kept_when_the_run_resumes(tmp_path):
     write(tmp_path, {1: 0.5, 2: 0.1, 3: 0.3})
     assert write(tmp_path, {4: 0.2, 5: None, 6: 0.4, 7: None}) == [2, 6, 7]
 
 
-def test_variables_are_those_with_the_least_mad(tmp_path):
+def test_variables_are_those_of_the_lowest_mad(tmp_path):
     write(tmp_path, {1: 0.5, 2: 0.1, 3: 0.3, 4: None})
     variables = checkpoint.load_variables(tmp_path)
     assert variables.keys() == {"params", "batch_stats"}
@@ -69,38 +71,38 @@ def test_variables_are_those_with_the_least_mad(tmp_path):
     assert isinstance(variables["params"]["a"]["x"], np.ndarray)
 
 
-def test_variables_are_the_newest_where_none_was_evaluated(tmp_path):
+def test_variables_are_the_newest_if_none_was_evaluated(tmp_path):
     write(tmp_path, {1: None, 2: None})
     assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
 
 
-def test_variables_are_the_moving_average_where_it_was_kept(tmp_path):
+def test_variables_are_the_moving_average_if_it_was_kept(tmp_path):
     write(tmp_path, {1: 0.1, 2: 0.2}, ema=True)
     variables = checkpoint.load_variables(tmp_path)
     assert value_of(variables["params"]) == 201
     assert value_of(variables["batch_stats"]) == 101
 
 
-def test_newest_state_is_restored_whole(tmp_path):
+def test_newest_state_is_restored_completely(tmp_path):
     write(tmp_path, {1: 0.1, 2: 0.5, 3: None}, ema=True)
-    state = checkpoint.restore(checkpoint.open_checkpoints(tmp_path), state_of(0, ema=True))
+    state = checkpoint.restore(checkpoint.open_checkpoints(tmp_path, mad), state_of(0, ema=True))
     expected = state_of(3, ema=True)
     assert jax.tree.structure(state) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
-def test_nothing_is_restored_where_nothing_was_saved(tmp_path):
-    assert checkpoint.restore(checkpoint.open_checkpoints(tmp_path), state_of(0)) is None
+def test_nothing_is_restored_if_nothing_was_saved(tmp_path):
+    assert checkpoint.restore(checkpoint.open_checkpoints(tmp_path, mad), state_of(0)) is None
 
 
-def test_folder_that_is_no_workdir_is_refused_in_a_sentence(tmp_path):
+def test_folder_that_is_no_workdir_raises(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(FileNotFoundError, match=f"{folder} is no workdir"):
             checkpoint.load_variables(folder)
 
 
-def test_workdir_without_a_checkpoint_is_refused_in_a_sentence(tmp_path):
+def test_workdir_without_a_checkpoint_raises(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
         checkpoint.load_variables(tmp_path)
@@ -116,16 +118,16 @@ def half_written(tmp_path):
     return tmp_path
 
 
-def test_half_written_checkpoint_is_passed_over(half_written):
+def test_half_written_checkpoint_is_skipped(half_written):
     assert value_of(checkpoint.load_variables(half_written)["params"]) == 1
-    manager = checkpoint.open_checkpoints(half_written)
+    manager = checkpoint.open_checkpoints(half_written, mad)
     assert int(checkpoint.restore(manager, state_of(0))["step"]) == 2
     checkpoint.save(manager, 3, state_of(3), None)
     manager.wait_until_finished()
     assert manager.latest_step() == 3
 
 
-def test_reading_leaves_what_a_run_is_writing(half_written):
+def test_reading_does_not_disturb_a_run_that_is_writing(half_written):
     checkpoint.load_variables(half_written)
     assert (half_written / "checkpoints" / "3.orbax-checkpoint-tmp" / "default").is_dir()
 
@@ -205,18 +207,18 @@ def said(caplog):
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "truncated score", "flipped score"])
-def test_damaged_newest_checkpoint_gives_way_to_the_one_before(workdir, kind, caplog):
+def test_previous_checkpoint_is_used_if_the_newest_is_damaged(workdir, kind, caplog):
     folder = workdir / "checkpoints" / "4"
     if kind in DAMAGE:
         DAMAGE[kind](folder)
     else:
         {"t": halve, "f": flip}[kind[0]](folder / "metrics" / "metrics")
-    manager = checkpoint.open_checkpoints(workdir)
+    manager = checkpoint.open_checkpoints(workdir, mad)
     assert int(checkpoint.restore(manager, large_state(0))["step"]) == 3
     (line,) = said(caplog)
     assert line.startswith("checkpoint 4 is damaged (") and "now damaged_4" in line
     if kind in DAMAGE:
-        assert line.endswith("training goes on from step 3")
+        assert line.endswith("training resumes from step 3")
     assert folders_of(workdir) == ["2", "3", "damaged_4"]
 
     checkpoint.save(manager, 4, large_state(4), {"mad": 0.05})
@@ -227,52 +229,52 @@ def test_damaged_newest_checkpoint_gives_way_to_the_one_before(workdir, kind, ca
     assert step_of(checkpoint.load_variables(workdir)) == 4
 
 
-def test_step_that_is_damaged_again_is_set_aside_again(workdir):
+def test_step_that_is_damaged_again_is_renamed_again(workdir):
     for _ in range(2):
         DAMAGE["half deleted"](workdir / "checkpoints" / "4")
-        manager = checkpoint.open_checkpoints(workdir)
+        manager = checkpoint.open_checkpoints(workdir, mad)
         assert int(checkpoint.restore(manager, large_state(0))["step"]) == 3
         checkpoint.save(manager, 4, large_state(4), None)
         manager.close()
     assert folders_of(workdir) == ["2", "3", "4", "damaged_4", "damaged_4_2"]
 
 
-def test_all_that_are_newer_than_the_first_readable_are_set_aside(workdir):
+def test_all_checkpoints_newer_than_the_first_readable_are_renamed(workdir):
     for step in (3, 4):
         DAMAGE["truncated arrays"](workdir / "checkpoints" / str(step))
-    manager = checkpoint.open_checkpoints(workdir)
+    manager = checkpoint.open_checkpoints(workdir, mad)
     assert int(checkpoint.restore(manager, large_state(0))["step"]) == 2
     assert folders_of(workdir) == ["2", "damaged_3", "damaged_4"]
 
 
-def test_training_does_not_begin_anew_where_no_checkpoint_can_be_read(workdir):
+def test_training_does_not_restart_if_no_checkpoint_can_be_read(workdir):
     for step in (2, 3, 4):
         DAMAGE["missing arrays"](workdir / "checkpoints" / str(step))
     for _ in range(2):
         with pytest.raises(ValueError, match="no checkpoint in .* can be read .4: .*; 3: .*; 2: "):
-            checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+            checkpoint.restore(checkpoint.open_checkpoints(workdir, mad), large_state(0))
         assert folders_of(workdir) == ["2", "3", "4"]
     with pytest.raises(ValueError, match="no checkpoint in .* can be read"):
         checkpoint.load_variables(workdir)
 
 
-def test_training_does_not_begin_anew_where_all_checkpoints_were_set_aside(workdir):
+def test_training_does_not_restart_if_all_checkpoints_were_renamed(workdir):
     for step in (2, 3, 4):
         halve(workdir / "checkpoints" / str(step) / "metrics" / "metrics")
     for _ in range(2):
         with pytest.raises(ValueError, match="damaged_2; damaged_3; damaged_4"):
-            checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+            checkpoint.restore(checkpoint.open_checkpoints(workdir, mad), large_state(0))
         with pytest.raises(ValueError, match="damaged_2; damaged_3; damaged_4"):
             checkpoint.load_variables(workdir)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DAMAGE if kind != "empty folder"])
-def test_variables_are_the_newest_readable_where_the_best_are_damaged(workdir, kind, caplog):
+def test_variables_are_the_newest_readable_if_the_best_are_damaged(workdir, kind, caplog):
     DAMAGE[kind](workdir / "checkpoints" / "2")
     before = folders_of(workdir)
     assert step_of(checkpoint.load_variables(workdir)) == 4
     (line,) = said(caplog)
-    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is taken")
+    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is used")
     DAMAGE[kind](workdir / "checkpoints" / "4")
     assert step_of(checkpoint.load_variables(workdir)) == 3
     assert folders_of(workdir) == before
@@ -287,24 +289,24 @@ def test_checkpoint_whose_score_cannot_be_read_is_no_longer_the_best(workdir, ca
     halve(workdir / "checkpoints" / "2" / "metrics" / "metrics")
     assert step_of(checkpoint.load_variables(workdir)) == 4
     (line,) = said(caplog)
-    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is taken")
+    assert line.startswith("checkpoint 2 is damaged (") and line.endswith("; step 4 is used")
 
 
 @pytest.mark.parametrize("error", checkpoint.NOT_DAMAGE)
-def test_error_that_says_nothing_of_the_files_sets_none_aside(workdir, error, monkeypatch):
+def test_error_that_is_no_damage_renames_nothing(workdir, error, monkeypatch):
     def fail(*arguments, **keywords):
         raise error("not now")
 
     before = folders_of(workdir)
     monkeypatch.setattr(checkpoint.ocp.Checkpointer, "restore", fail)
     with pytest.raises(error, match="not now"):
-        checkpoint.restore(checkpoint.open_checkpoints(workdir), large_state(0))
+        checkpoint.restore(checkpoint.open_checkpoints(workdir, mad), large_state(0))
     with pytest.raises(error, match="not now"):
         checkpoint.load_variables(workdir)
     assert folders_of(workdir) == before
 
 
-def test_variables_of_equal_scores_are_the_newer_which_are_kept(tmp_path):
+def test_of_equal_scores_the_newer_checkpoint_is_kept_and_used(tmp_path):
     assert write(tmp_path, {1: 0.1, 2: 0.1}) == [1, 2]
     assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
     assert write(tmp_path, {3: None, 4: None}) == [2, 3, 4]

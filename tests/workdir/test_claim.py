@@ -25,7 +25,7 @@ def test_free_fields_are_fields_of_the_config_and_may_change(config, tmp_path):
     assert read_config(tmp_path) == config
 
 
-def test_other_fields_may_not_and_each_is_named(config, tmp_path):
+def test_other_fields_may_not_change_and_each_is_listed(config, tmp_path):
     claim(tmp_path, config)
     kept = (tmp_path / "config.json").read_text()
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
@@ -42,7 +42,7 @@ def test_other_fields_may_not_and_each_is_named(config, tmp_path):
     assert (tmp_path / "config.json").read_text() == kept
 
 
-def test_field_that_one_of_the_configs_lacks_is_named(config, tmp_path):
+def test_field_that_is_missing_in_one_config_is_listed(config, tmp_path):
     claim(tmp_path, config)
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     content = json.loads((tmp_path / "config.json").read_text())
@@ -52,7 +52,7 @@ def test_field_that_one_of_the_configs_lacks_is_named(config, tmp_path):
         claim(tmp_path, config)
 
 
-def test_folder_that_holds_something_else_is_refused(config, tmp_path):
+def test_folder_that_holds_something_else_raises(config, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match="not empty and holds no run"):
         claim(tmp_path, config)
@@ -77,7 +77,7 @@ def test_run_that_ended_before_its_first_checkpoint_may_be_corrected(config, tmp
     assert read_config(tmp_path) == config
 
 
-def test_run_that_was_killed_while_it_wrote_its_config_begins_again(config, tmp_path):
+def test_run_that_was_killed_while_writing_its_config_restarts(config, tmp_path):
     (tmp_path / ".0123456789abcdef.json").write_text("{")
     claim(tmp_path, config)
     assert read_config(tmp_path) == config

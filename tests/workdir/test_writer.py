@@ -19,7 +19,7 @@ def test_scalars_are_lines_of_json(tmp_path):
     assert read(tmp_path) == [{"step": 1, "loss": 0.5, "speed": 3.0}, {"step": 2, "loss": 0.25}]
 
 
-def test_lines_after_the_step_where_the_run_goes_on_are_taken_away(tmp_path):
+def test_lines_after_the_step_of_the_resumed_run_are_removed(tmp_path):
     writer = Writer(tmp_path, 0)
     for step in (1, 2, 3, 4):
         writer.scalars(step, {"loss": step})
@@ -31,7 +31,7 @@ def test_lines_after_the_step_where_the_run_goes_on_are_taken_away(tmp_path):
 
 
 @pytest.mark.parametrize("rest", ['{"step": 1, "lo', "{}", "", "nul"])
-def test_damaged_line_is_taken_away(tmp_path, rest):
+def test_damaged_line_is_removed(tmp_path, rest):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n' + rest)
     writer = Writer(tmp_path, 1)
     writer.scalars(2, {"loss": 0.25})
@@ -39,7 +39,7 @@ def test_damaged_line_is_taken_away(tmp_path, rest):
     assert [line["step"] for line in read(tmp_path)] == [1, 2]
 
 
-def test_log_is_whole_where_a_run_is_killed_while_it_takes_lines_away(tmp_path, monkeypatch):
+def test_log_is_complete_if_a_run_is_killed_while_removing_lines(tmp_path, monkeypatch):
     writer = Writer(tmp_path, 0)
     for step in (1, 2, 3):
         writer.scalars(step, {"loss": step})

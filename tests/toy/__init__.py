@@ -1,0 +1,1 @@
+"""A network that is added to the library through its own files only."""
