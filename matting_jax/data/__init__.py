@@ -1,4 +1,4 @@
-"""The host's side of the input: files and data sets to uint8 batches."""
+"""The host's side of the input: from files and data sets to uint8 batches."""
 
 from matting_jax.data.evaluation import evaluation_images, folder_images, shown_images
 from matting_jax.data.files.images import read_alpha, read_exact_alpha, read_image, read_rgba

@@ -1,61 +1,89 @@
 """Photos with the class of each pixel."""
 
+from __future__ import annotations
+
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from matting_jax.data.files import folders
-from matting_jax.data.files.images import read_image, read_label
-from matting_jax.data.files.labels import CITYSCAPES, check_label, renumbered
-from matting_jax.data.prepared.records import cache_folder, records_of, require
+from matting_jax.data.files.images import File, read_image, read_label
+from matting_jax.data.files.labels import check_label, renumber
+from matting_jax.data.prepared import cityscapes
+from matting_jax.data.prepared.records import LabelFeatures, cache_folder, records_of, require
 from matting_jax.data.sources import Lazy
 
+# Data sets whose features or class numbers are not the usual ones.
+FEATURES: dict[str, LabelFeatures] = {"cityscapes": cityscapes.FEATURES}
 
-def check_rule(crop, labelled: bool) -> None:
-    """Raises ValueError if the rule of the crops is not for such data.
 
-    `labelled`: whether photos come with the class of each pixel.
+def labelled_pairs(
+    config: ConfigDict, part: str, builders_folder: str | Path
+) -> tuple[Sequence[tuple[np.ndarray, np.ndarray]], str]:
+    """Returns the photos of config.data[part] with their labels, and where they come from.
+
+    Labels are checked when they are read. Raises ValueError if there are none.
     """
-    if labelled != ("scales" in crop):
-        raise ValueError(
-            "Photos with given classes (config.task.labels='given') are cropped by "
-            "config.data.crop.scales, all others by another rule: take both from the variant of "
-            "the config."
-        )
+    if config.data[part].images:
+        return folder_pairs(config, part)
+    return record_pairs(config, part, builders_folder)
 
 
-def labelled_pairs(config, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:
-    """The photos of `part` with their labels, checked as they are read, and where they lie."""
+def folder_pairs(config: ConfigDict, part: str) -> tuple[Lazy, str]:
+    """Returns the photos of the folder config.data[part].images with their labels."""
+    found = folders.find_pairs(
+        config.data[part].images,
+        f"config.data.{part}.images",
+        cache_folder(config),
+        config.data.workers,
+        truth="label",
+    )
+    folders.accept([found], config.data.skip_bad)
+    classes = config.model.num_classes
+
+    def read(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
+        return read_checked(pair.image, pair.alpha, range(256), classes, str(pair.alpha))
+
+    return Lazy(found.items, read), str(found.folder)
+
+
+def record_pairs(config: ConfigDict, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:
+    """Returns the photos of a data set with their labels."""
     group, classes = config.data[part], config.model.num_classes
-
-    def checked(image, label, ids: Sequence[int], name: str) -> tuple[np.ndarray, np.ndarray]:
-        label = renumbered(read_label(label), ids)
-        check_label(label, classes, name)
-        return read_image(image), label
-
-    if group.images:
-        field = f"config.data.{part}.images"
-        found = folders.find_pairs(
-            group.images, field, cache_folder(config), config.data.workers, truth="label"
-        )
-        folders.accept([found], config.data.skip_bad)
-
-        def read(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
-            return checked(pair.image, pair.alpha, range(256), str(pair.alpha))
-
-        return Lazy(found.items, read), str(found.folder)
     data, features = records_of(config, part, builders_folder)
-    if "image_left" in features:  # Cityscapes
-        names, ids = ("image_left", "segmentation_label"), CITYSCAPES
-    else:
-        names, ids = ("image", "label"), range(256)
-    require(features, set(names), group.dataset)
-    place = f"{group.dataset}/{group.split}"
+    names = FEATURES.get(re.split("[/:]", group.dataset)[0], LabelFeatures())
+    require(features, {names.image, names.label}, group.dataset)
+    origin = f"{group.dataset}/{group.split}"
 
-    def read_record(record: dict) -> tuple[np.ndarray, np.ndarray]:
-        image, label = (io.BytesIO(record[name]) for name in names)
-        return checked(image, label, ids, f"a photo of {place}")
+    def read(record: dict) -> tuple[np.ndarray, np.ndarray]:
+        image, label = (io.BytesIO(record[name]) for name in (names.image, names.label))
+        return read_checked(image, label, names.ids, classes, f"a photo of {origin}")
 
-    return Lazy(data, read_record), place
+    return Lazy(data, read), origin
+
+
+def read_checked(
+    image: File, label: File, ids: Sequence[int], classes: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a photo and its label.
+
+    Args:
+        image: the photo.
+        label: the number of the class of each pixel.
+        ids: the numbers that are scored, in the order of the classes.
+        classes: the number of classes.
+        name: the label's name in errors.
+
+    Returns:
+        Photo uint8 [H, W, 3] and label uint8 [H, W], 255 where it is ignored.
+
+    Raises:
+        ValueError: a file cannot be read, or the label holds a number that is not a class.
+    """
+    numbers = renumber(read_label(label), ids)
+    check_label(numbers, classes, name)
+    return read_image(image), numbers

@@ -1,8 +1,11 @@
-"""Batches by index: what a step sees is a function of the seed and the step alone."""
+"""Batches by index: those of a step depend only on the seed and the step."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from matting_jax.data.cpu import tensorflow
 from matting_jax.data.crops import check_crop, sides
@@ -11,23 +14,35 @@ from matting_jax.data.sources import Source
 
 def train_batches(
     source: Source,
-    config,
+    config: ConfigDict,
     first_step: int,
     last_step: int,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """This process's slices of the global batches of the steps first_step .. last_step - 1.
+    """Returns an iterator over this process's slices of the global batches of some steps.
 
-    Yields uint8 [b, height, width, channels], the crop's, under the names of source.channels, and
-    `index` int32 [b], the samples' numbers in the run; b is config.batch_size / process_count. A
-    damaged file raises the ValueError that names it.
+    Args:
+        source: what samples are made from.
+        config: the whole config.
+        first_step: the first of the steps.
+        last_step: the step after the last one.
+        process_index: the number of this process.
+        process_count: the number of processes, which share each batch.
+
+    Returns:
+        Batches: crops uint8 [b, height, width, channels] by the names of source.channels, and
+        `index` int32 [b], the numbers of the samples in the run. b is config.batch_size /
+        process_count.
+
+    Raises:
+        ValueError: a field of the config is not valid, or a file is damaged.
     """
     check_crop(config.data.crop)
     if config.batch_size % process_count:
         raise ValueError(
             f"config.batch_size={config.batch_size} cannot be shared evenly by "
-            f"{process_count} processes."
+            f"{process_count} processes"
         )
     tf = tensorflow()
     share = config.batch_size // process_count
@@ -64,7 +79,7 @@ def train_batches(
         try:
             yield from dataset.as_numpy_iterator()
         except tf.errors.OpError:
-            # TensorFlow's own message buries the reason in a traceback as text.
+            # TensorFlow's message hides the reason in a formatted traceback.
             if failures:
                 raise failures[0] from None
             raise

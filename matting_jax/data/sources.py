@@ -1,18 +1,21 @@
-"""What samples are drawn from: foregrounds and backgrounds, or photos, read one at a time."""
+"""What samples are made from: foregrounds and backgrounds, or photos, read one at a time."""
+
+from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from matting_jax.data.crops import rule_of
+from matting_jax.data.crops import Crops, find_rule
 
 
 @dataclass(frozen=True)
 class Lazy(Sequence):
-    """A sequence whose elements are read when they are asked for, and stay in `kept` if given."""
+    """A sequence whose elements are read on access, and kept in `kept` unless it is None."""
 
     items: Sequence
     read: Callable[[Any], Any]
@@ -22,7 +25,7 @@ class Lazy(Sequence):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Any:
-        # Not every sequence of items says by an IndexError that it has ended.
+        # Not every sequence of items raises IndexError at its end.
         number = range(len(self.items))[index]
         if self.kept is None:
             return self.read(self.items[number])
@@ -31,35 +34,38 @@ class Lazy(Sequence):
         return self.kept[number]
 
 
+def keep(images: Sequence) -> Lazy:
+    """Returns the sequence with each element kept in memory after its first access."""
+    return Lazy(images, lambda image: image, kept={})
+
+
 class EvaluationImage(NamedTuple):
-    """What a network is scored on: image uint8 [H, W, 3], alpha uint8 [H, W], or None where it is
-    only shown; trimap uint8 [H, W] (0, 128, 255) and background uint8 [H, W, 3] where there are
-    any. Where classes are given, their label uint8 [H, W] in place of alpha."""
+    """An image that a network is scored on, or only shown.
+
+    Where photos come with the class of each pixel, `label` replaces `alpha`.
+    """
 
     name: str
-    image: np.ndarray
-    alpha: np.ndarray | None
-    trimap: np.ndarray | None = None
-    background: np.ndarray | None = None
-    label: np.ndarray | None = None
+    image: np.ndarray  # uint8 [H, W, 3]
+    alpha: np.ndarray | None  # uint8 [H, W]; None: not scored
+    trimap: np.ndarray | None = None  # uint8 [H, W]: 0, 128, 255
+    background: np.ndarray | None = None  # uint8 [H, W, 3]
+    label: np.ndarray | None = None  # uint8 [H, W]
 
 
 @dataclass(frozen=True)
 class Composites:
-    """Foregrounds to be put over backgrounds drawn at random, or each over its own.
+    """Foregrounds, each to be composited with its own background or one drawn randomly."""
 
-    foregrounds: (colours uint8 [H, W, 3], alpha uint8 [H, W]); backgrounds: uint8 [H, W, 3].
-    combine: None, or the chance that a second foreground lies behind the first. paired: each
-    foreground has the background of the same number. denoised: copies of both parts, as many and of
-    the same sizes, which samples then have too.
-    """
-
-    foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]
-    backgrounds: Sequence[np.ndarray]
+    foregrounds: Sequence[tuple[np.ndarray, np.ndarray]]  # colours uint8 [H, W, 3], alpha [H, W]
+    backgrounds: Sequence[np.ndarray]  # uint8 [H, W, 3]
     description: str
+    # Probability of a second foreground behind the first; None: the crops cannot combine them.
     combine: float | None = None
+    # Whether each foreground has the background of the same number.
     paired: bool = False
-    denoised: "Composites | None" = None
+    # Denoised copies of both, as many and of the same sizes, which samples then contain too.
+    denoised: Composites | None = None
 
     def __len__(self) -> int:
         return len(self.foregrounds)
@@ -71,83 +77,104 @@ class Composites:
         if self.combine is not None:
             channels |= {"foreground2": 3, "alpha2": 1}
         if self.denoised is not None:
-            channels |= {_denoised(name): n for name, n in channels.items() if n == 3}
+            channels |= {denoised_name(name): n for name, n in channels.items() if n == 3}
         return channels
 
-    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The foreground `record` and a background, cropped: uint8 [size, size, channels].
+    def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
+        """Crops the foreground `record` and a background: uint8 [size, size, channels].
 
-        With `combine` a second foreground as well; where none was drawn, foreground2 is the first
-        one and alpha2 is 0. Denoised copies are cropped alike, and named foreground_denoised and
-        so on.
+        With `combine` also a second foreground; if none is drawn, foreground2 is the first one and
+        alpha2 is 0. Denoised copies are cropped alike, as foreground_denoised and so on.
         """
         if self.denoised is None:
-            return self._sample(record, rng, crop)
-        # What is drawn depends on sizes and alphas alone, which are the same.
+            return self.crop_layers(record, rng, crop)
+        # The draws depend only on sizes and alphas, which are the same.
         quiet = self.denoised.sample(record, copy.deepcopy(rng), crop)
-        noisy = self._sample(record, rng, crop)
-        return noisy | {_denoised(name): quiet[name] for name in noisy if "alpha" not in name}
+        noisy = self.crop_layers(record, rng, crop)
+        return noisy | {denoised_name(name): quiet[name] for name in noisy if "alpha" not in name}
 
-    def _sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        behind = record if self.paired else int(rng.integers(len(self.backgrounds)))
-        layers = (*self.foregrounds[record], self.backgrounds[behind], crop)
+    def crop_layers(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
+        """Crops the layers of one composite, as `sample`, without denoised copies."""
+        number = record if self.paired else int(rng.integers(len(self.backgrounds)))
+        layers = (*self.foregrounds[record], self.backgrounds[number], crop)
         if self.combine is None:
-            return rule_of(crop).composite(rng, *layers)
+            return find_rule(crop).composite(rng, *layers)
         second = None
         if rng.random() < self.combine:
             second = self.foregrounds[int(rng.integers(len(self.foregrounds)))]
-        return rule_of(crop).composite(rng, *layers, second)
+        return find_rule(crop).composite(rng, *layers, second)
+
+    def keep_decoded(self) -> Composites:
+        """Returns the same source with decoded images kept in memory."""
+        return replace(
+            self,
+            foregrounds=keep(self.foregrounds),
+            backgrounds=keep(self.backgrounds),
+            denoised=self.denoised and self.denoised.keep_decoded(),
+        )
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Real photos with mattes: (image uint8 [H, W, 3], alpha uint8 [H, W])."""
+    """Real photos with alpha."""
 
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]  # image uint8 [H, W, 3], alpha uint8 [H, W]
     description: str
     channels: ClassVar = {"image": 3, "alpha": 1}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The photo `record` and its alpha, cropped: uint8 [size, size, channels]."""
-        return rule_of(crop).photo(rng, *self.pairs[record], crop)
+    def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
+        """Crops the photo `record` and its alpha: uint8 [size, size, channels]."""
+        return find_rule(crop).photo(rng, *self.pairs[record], crop)
+
+    def keep_decoded(self) -> Photos:
+        """Returns the same source with decoded images kept in memory."""
+        return replace(self, pairs=keep(self.pairs))
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Photos and the class of each pixel: (image uint8 [H, W, 3], label uint8 [H, W])."""
+    """Photos with the class of each pixel."""
 
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]  # image uint8 [H, W, 3], label uint8 [H, W]
     description: str
     channels: ClassVar = {"image": 3, "label": 1}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The photo `record` and its label, cropped: uint8 [height, width, channels]."""
-        return rule_of(crop).labelled(rng, *self.pairs[record], crop)
+    def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
+        """Crops the photo `record` and its label: uint8 [height, width, channels]."""
+        return find_rule(crop).labelled(rng, *self.pairs[record], crop)
+
+    def keep_decoded(self) -> Labelled:
+        """Returns the same source with decoded images kept in memory."""
+        return replace(self, pairs=keep(self.pairs))
 
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Photos of which nothing else is known: uint8 [H, W, 3]."""
+    """Photos without alpha."""
 
-    photos: Sequence[np.ndarray]
+    photos: Sequence[np.ndarray]  # uint8 [H, W, 3]
     description: str
     channels: ClassVar = {"image": 3}
 
     def __len__(self) -> int:
         return len(self.photos)
 
-    def sample(self, record: int, rng: np.random.Generator, crop) -> dict[str, np.ndarray]:
-        """The photo `record`, cropped: uint8 [size, size, 3]."""
-        return rule_of(crop).photo(rng, self.photos[record], None, crop)
+    def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
+        """Crops the photo `record`: uint8 [size, size, 3]."""
+        return find_rule(crop).photo(rng, self.photos[record], None, crop)
+
+    def keep_decoded(self) -> Unlabelled:
+        """Returns the same source with decoded images kept in memory."""
+        return replace(self, photos=keep(self.photos))
 
     def unscored(self, count: int) -> Sequence[EvaluationImage]:
-        """The first photos, whole, to be shown."""
+        """Returns the first `count` photos, uncropped, to be shown without a score."""
         numbers = range(min(count, len(self.photos)))
 
         def read(number: int) -> EvaluationImage:
@@ -159,5 +186,6 @@ class Unlabelled:
 Source = Composites | Photos | Labelled | Unlabelled
 
 
-def _denoised(name: str) -> str:
+def denoised_name(name: str) -> str:
+    """Returns the name of the denoised copy of a sample's array."""
     return f"{name}_denoised"

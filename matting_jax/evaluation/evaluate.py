@@ -64,7 +64,7 @@ def evaluate(
         )
     if "backgrounds" in (folders or {}) and "background" not in needs:
         raise ValueError(f"{config.name} takes no background: leave out --backgrounds")
-    labelled = config.task.get("labels") == "given"
+    labelled = find_task(config.task.name).labelled(config)
     images = folder_images(**folders) if folders else evaluation_images(config, labelled=labelled)
     matter = load_matter(
         config, checkpoint or workdir, trimap_from=trimap_from, trimap_rule=trimap_rule

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
+
+from matting_jax.config import defaults
 
 BUILDER = '''
 import numpy as np
@@ -54,30 +55,18 @@ def plates(tmp_path_factory):
 
 @pytest.fixture
 def config(tmp_path, plates):
-    return ConfigDict(
-        dict(
-            seed=7,
-            batch_size=4,
-            data=dict(
-                train=dict(
-                    dataset="tiny_plates", split="train", foregrounds="", backgrounds="", images=""
-                ),
-                test=dict(dataset="tiny_plates", split="test", images=""),
-                directory=str(plates[1]),
-                cache=str(tmp_path / "cache"),
-                foreground_colours="as_is",
-                skip_bad=False,
-                workers=2,
-                keep_decoded=False,
-                crop=dict(size=32, rescale=(24, 48), around="anywhere"),
-            ),
-        )
-    )
+    config = defaults()
+    config.seed, config.batch_size = 7, 4
+    config.data.directory, config.data.cache = str(plates[1]), str(tmp_path / "cache")
+    config.data.workers, config.data.foreground_colours = 2, "as_is"
+    config.data.train.dataset = config.data.test.dataset = "tiny_plates"
+    config.data.crop.update(size=32, rescale=(24, 48))
+    return config
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of five photos with mattes: blue over red through a soft edge."""
+    """A folder of five photos with alpha: blue over red through a soft edge."""
     folder = tmp_path / "photos"
     (folder / "image").mkdir(parents=True)
     (folder / "alpha").mkdir()

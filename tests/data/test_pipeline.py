@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
+from matting_jax.config import defaults
 from matting_jax.data import train_batches, train_source
 from matting_jax.data.sources import Composites, Photos
 
@@ -29,8 +29,10 @@ class Numbers:
 
 
 def config_of(seed=0, batch_size=4, workers=2, size=4):
-    crop = dict(size=size, rescale=(3, 9), around="anywhere")
-    return ConfigDict(dict(seed=seed, batch_size=batch_size, data=dict(workers=workers, crop=crop)))
+    config = defaults()
+    config.seed, config.batch_size, config.data.workers = seed, batch_size, workers
+    config.data.crop.update(size=size, rescale=(3, 9))
+    return config
 
 
 def noise_source():

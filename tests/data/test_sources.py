@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
 from matting_jax.data.files.trimaps import from_alpha
 from matting_jax.data.prepared import builders
+from tests.data.groups import crop_group
 
 
 def test_import_brings_no_tensorflow():
@@ -44,7 +44,7 @@ def test_data_set_is_prepared_once(config, plates, monkeypatch):
 
 
 def test_unknown_names_are_errors_with_the_valid_choice(config, plates):
-    with pytest.raises(ValueError, match="Did you mean 'tiny_plates'"):
+    with pytest.raises(ValueError, match="did you mean 'tiny_plates'"):
         builders.load_builder("tiny_plate", config.data.directory, plates[0])
     config.data.train.split = "trian"
     with pytest.raises(ValueError, match="train.*test"):
@@ -55,7 +55,7 @@ def test_unknown_names_are_errors_with_the_valid_choice(config, plates):
 
 
 def test_data_set_of_another_format_is_an_error(plates, tmp_path):
-    builder = builders._builder_class(plates[0] / "tiny_plates")(data_dir=tmp_path)
+    builder = builders.builder_class(plates[0] / "tiny_plates")(data_dir=tmp_path)
     builder.download_and_prepare(file_format="tfrecord")
     with pytest.raises(ValueError, match="not prepared as array_record"):
         builders.records(builders.load_builder("tiny_plates", tmp_path, plates[0]), "train")
@@ -193,7 +193,7 @@ AFFINE = dict(rotation=0.0, scale=(1.0, 1.0), shear=0.0, flip=0.0, square=0.0, s
 
 
 def use_affine(config):
-    config.data.crop = ConfigDict(dict(size=16, around="unknown", affine=AFFINE))
+    config.data.crop = crop_group(size=16, around="unknown", affine=AFFINE)
 
 
 @pytest.mark.parametrize("with_folder", [False, True])
@@ -278,9 +278,9 @@ def test_second_foreground_comes_by_chance_and_any_of_them(config, plates):
 
 
 def test_without_combine_there_is_no_second_foreground(config, plates):
-    use_affine(config)
     source = data.train_source(config, plates[0])
     assert list(source.channels) == ["foreground", "alpha", "background"]
+    use_affine(config)
     config.data.train.combine = 0.0
     source = data.train_source(config, plates[0])
     assert not any(
@@ -299,32 +299,40 @@ def test_batches_hold_the_second_foreground(config, plates):
 
 def test_combine_that_cannot_be_followed_is_an_error(config, plates):
     config.data.train.combine = 0.5
-    with pytest.raises(ValueError, match="combine needs crops by config.data.crop.affine"):
+    with pytest.raises(ValueError, match="only crops by config.data.crop.affine combine"):
         data.train_source(config, plates[0])
     use_affine(config)
     config.data.train.combine = 2
-    with pytest.raises(ValueError, match="config.data.train.combine is 2"):
+    with pytest.raises(
+        ValueError, match="config.data.train.combine must be a probability .* got 2"
+    ):
         data.train_source(config, plates[0])
 
 
 def test_affine_crops_of_photos_are_an_error(config, photos, monkeypatch):
     use_affine(config)
     config.data.train.images = str(photos)
-    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+    with pytest.raises(
+        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+    ):
         data.train_source(config)
     config.data.train.images = ""
     loaded = SimpleNamespace(info=SimpleNamespace(features={"image": 0, "alpha": 0}))
     monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
     monkeypatch.setattr(builders, "records", lambda builder, split: [])
-    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+    with pytest.raises(
+        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+    ):
         data.train_source(config)
-    config.data.train = ConfigDict(dict(photos=str(photos / "image")))
-    with pytest.raises(ValueError, match="affine transforms foregrounds, but photos are whole"):
+    config.data.train.photos = str(photos / "image")
+    with pytest.raises(
+        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+    ):
         data.train_source(config)
 
 
 def test_photos_are_cut_by_windows(config, photos):
-    config.data.crop = ConfigDict(dict(size=32, windows=(32,), around="unknown"))
+    config.data.crop = crop_group(size=32, windows=(32,), around="unknown")
     config.data.train.images = str(photos)
     source = data.train_source(config)
     sample = source.sample(0, np.random.default_rng(0), config.data.crop)

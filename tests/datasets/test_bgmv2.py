@@ -4,10 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.config import defaults
 from tests.datasets.layouts.bgmv2 import BACKGROUNDS, FRAMES, PHOTOS, draw
 
 
@@ -41,7 +41,9 @@ def config(tmp_path):
         keep_decoded=False,
         crop=dict(size=32, rescale=(32, 32), around="anywhere"),
     )
-    return ConfigDict(dict(data=group))
+    config = defaults()
+    config.data.update(group)
+    return config
 
 
 def opened(path):

@@ -4,11 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.config import load_config
+from matting_jax.config import defaults, load_config
 from matting_jax.data.prepared import builders
 from matting_jax.image.foreground import multilevel
 from tests.datasets.layouts.by_name import draw
@@ -79,7 +78,9 @@ def config_of(folder, **train):
         keep_decoded=False,
         crop=dict(size=32, windows=(32,), around="unknown"),
     )
-    return ConfigDict(dict(data=group))
+    config = defaults()
+    config.data.update(group)
+    return config
 
 
 def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(prepared):

@@ -17,7 +17,7 @@ class Prepared(tfds.testing.DatasetBuilderTestCase):
     """A part of a data set, as it is laid out by hand."""
 
     __test__ = False
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "composition_1k")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "composition_1k")
     LAID_OUT = composition_1k
 
     @classmethod
@@ -48,7 +48,7 @@ class Composition1kCompositesTest(Prepared):
 
 
 class PreparedDistinctions(Prepared):
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "distinctions_646")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "distinctions_646")
     LAID_OUT = distinctions_646
 
 
@@ -70,40 +70,40 @@ class PreparedByName(Prepared):
 
 class Am2kForegroundsTest(PreparedByName):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "am2k")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "am2k")
     BUILDER_CONFIG_NAMES_TO_TEST = ["foregrounds_denoised"]
     SPLITS = {"train": 3}
 
 
 class P3m10kValidationTest(PreparedByName):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "p3m10k")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "p3m10k")
     BUILDER_CONFIG_NAMES_TO_TEST = ["validation"]
     SPLITS = {"p3m_500_p": 2, "p3m_500_np": 1}
 
 
 class Bg20kTest(PreparedByName):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "bg20k")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "bg20k")
     BUILDER_CONFIG_NAMES_TO_TEST = ["backgrounds"]
     SPLITS = {"train": 3, "testval": 2}
 
 
 class Ppm100Test(PreparedByName):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "ppm100")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "ppm100")
     SPLITS = {"test": 2}
 
 
 class Aim500Test(PreparedByName):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "aim500")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "aim500")
     SPLITS = {"test": 2}
 
 
 class Videomatte240kTest(Prepared):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "videomatte240k")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "videomatte240k")
     LAID_OUT = bgmv2
     BUILDER_CONFIG_NAMES_TO_TEST = ["sd"]
     SPLITS = {"train": 3, "test": 2}
@@ -111,13 +111,13 @@ class Videomatte240kTest(Prepared):
 
 class Photomatte85Test(Prepared):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "photomatte85")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "photomatte85")
     LAID_OUT = bgmv2
     SPLITS = {"test": 2}
 
 
 class BackgroundsTest(Prepared):
     __test__ = True
-    DATASET_CLASS = builders._builder_class(builders.CHECKOUT / "backgrounds")
+    DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "backgrounds")
     LAID_OUT = bgmv2
     SPLITS = {"train": 2, "valid": 2}

@@ -4,10 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.config import defaults
 from tests.datasets.layouts.composition_1k import TEST, TRAIN, draw
 from tests.helpers import merged_by_hand
 
@@ -37,7 +37,9 @@ def config(tmp_path):
         keep_decoded=False,
         crop=crop,
     )
-    return ConfigDict(dict(data=group))
+    config = defaults()
+    config.data.update(group)
+    return config
 
 
 def test_foregrounds_are_the_files_in_the_order_of_the_list(config, tmp_path):

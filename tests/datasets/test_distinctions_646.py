@@ -4,10 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.config import defaults
 from tests.datasets.layouts.distinctions_646 import TRAIN, draw, listed
 from tests.helpers import merged_by_hand
 
@@ -35,7 +35,9 @@ def config(tmp_path):
         keep_decoded=False,
         crop=dict(size=32, windows=(32,), around="unknown"),
     )
-    return ConfigDict(dict(data=group))
+    config = defaults()
+    config.data.update(group)
+    return config
 
 
 def test_foregrounds_are_the_files_of_both_folders(config, tmp_path):

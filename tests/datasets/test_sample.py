@@ -12,7 +12,7 @@ from matting_jax.data.prepared import builders
 SIZE = 192
 
 
-builder_class = builders._builder_class(builders.CHECKOUT / "sample")
+builder_class = builders.builder_class(builders.CHECKOUT / "sample")
 foregrounds, backgrounds, sample = (
     importlib.import_module(f"{builder_class.__module__.rpartition('.')[0]}.{name}")
     for name in ("foregrounds", "backgrounds", "sample")

@@ -246,7 +246,7 @@ def test_broken_files_are_named_in_a_line_each_and_the_rest_go_on(
     text = capsys.readouterr()
     assert "5 of 13 photos" in text.out
     assert sorted(line.partition(": ")[0] for line in text.err.splitlines()) == [
-        f"Cannot read the image {photos / name}"
+        f"cannot read the image {photos / name}"
         for name in (
             "broken.jpg",
             "cut gif.gif",

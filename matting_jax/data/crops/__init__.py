@@ -1,56 +1,85 @@
-"""Random crops of the training images, drawn from the config's group `crop`.
+"""Random crops of the training images, as the config group `data.crop` says.
 
-`size` is the side of the crop, `around` what its window lies around. One field more says by which
-rule, each in a file of its own: `rescale`, `windows`, `corners` or `affine`, or for photos with the
-class of each pixel `scales`, whose crops may be wider than high. Such a file has
-    check(crop): a ValueError for fields that cannot be followed;
-    composite(rng, foreground, alpha, background, crop): the crops of what a composite is made of;
-    photo(rng, image, alpha, crop): the crops of a real photo and its alpha, which may be None;
-but that of `scales` in place of both
-    labelled(rng, image, label, crop): the crops of a photo and its label.
-Images are uint8 [H, W, 3], alphas and labels uint8 [H, W]; crops are uint8 [size, size, channels]
-by name.
+`size` is the height of the crops, `width` their width (0: as the height), and `around` the pixels
+that their windows lie around. One more field names the rule, each in a file of its own.
 """
 
-from types import ModuleType
+from __future__ import annotations
+
+from ml_collections import ConfigDict
 
 from matting_jax.data.crops import affine, corners, rescale, scaled, windows
 from matting_jax.data.crops.around import AROUND
+from matting_jax.data.crops.rule import CropRule, Crops, sides
 
-RULES = {
-    "rescale": rescale,
-    "windows": windows,
-    "corners": corners,
-    "affine": affine,
-    "scales": scaled,
+__all__ = ["RULES", "CropRule", "Crops", "check_crop", "check_fits", "find_rule", "sides"]
+
+RULES: dict[str, CropRule] = {
+    "rescale": rescale.RULE,
+    "windows": windows.RULE,
+    "corners": corners.RULE,
+    "affine": affine.RULE,
+    "scales": scaled.RULE,
+}
+# What a rule may crop, in words.
+KINDS = {
+    "composite": "foregrounds and backgrounds",
+    "photo": "photos",
+    "labelled": "photos with the class of each pixel",
 }
 
 
-def rule_of(crop) -> ModuleType:
-    """The file of the rule that the config group `crop` names.
+def rule_name(crop: ConfigDict) -> str:
+    """Returns the name of the rule in the config group `crop`.
+
+    Raises ValueError unless the group has exactly one.
+    """
+    names = [name for name in RULES if name in crop]
+    if len(names) != 1:
+        raise ValueError(
+            f"config.data.crop must have exactly one of {', '.join(RULES)}, but has "
+            f"{' and '.join(names) or 'none'}"
+        )
+    return names[0]
+
+
+def find_rule(crop: ConfigDict) -> CropRule:
+    """Returns the rule that the config group `crop` names.
 
     Raises ValueError unless it names exactly one.
     """
-    named = [name for name in RULES if name in crop]
-    if len(named) != 1:
-        raise ValueError(
-            f"config.data.crop must have exactly one of {', '.join(RULES)}, but has "
-            f"{' and '.join(named) or 'none'}."
-        )
-    return RULES[named[0]]
+    return RULES[rule_name(crop)]
 
 
-def sides(crop) -> tuple[int, int]:
-    """Height and width of the crops."""
-    return crop.size, crop.get("width") or crop.size
-
-
-def check_crop(crop) -> None:
-    """Raises ValueError when the config group `crop` cannot be followed."""
+def check_crop(crop: ConfigDict) -> None:
+    """Raises ValueError if a field of the config group `crop` is not valid."""
     if crop.size < 1:
-        raise ValueError(f"config.data.crop.size is {crop.size}, but must be at least 1.")
+        raise ValueError(f"config.data.crop.size is {crop.size}, but must be at least 1")
     if crop.around not in AROUND:
         raise ValueError(
-            f"config.data.crop.around is {crop.around!r}, but must be one of {', '.join(AROUND)}."
+            f"config.data.crop.around is {crop.around!r}, but must be one of {', '.join(AROUND)}"
         )
-    rule_of(crop).check(crop)
+    name = rule_name(crop)
+    if crop.width < 0:
+        raise ValueError(
+            f"config.data.crop.width is {crop.width}, but must be at least 1, or 0 for the size"
+        )
+    if crop.width and not RULES[name].takes_width:
+        raise ValueError(
+            f"config.data.crop.width is {crop.width}, but crops by config.data.crop.{name} are "
+            "square: set it to 0"
+        )
+    RULES[name].check(crop)
+
+
+def check_fits(crop: ConfigDict, kind: str) -> None:
+    """Raises ValueError if the rule cannot crop such data.
+
+    `kind` is "composite", "photo" or "labelled", a function of CropRule.
+    """
+    if getattr(find_rule(crop), kind) is None:
+        others = [f"config.data.crop.{name}" for name, rule in RULES.items() if getattr(rule, kind)]
+        raise ValueError(
+            f"config.data.crop.{rule_name(crop)} cannot crop {KINDS[kind]}: take a config with "
+            f"{' or '.join(others)}"
+        )

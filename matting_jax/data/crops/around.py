@@ -1,14 +1,16 @@
-"""What a crop's window lies around: the config field `crop.around`."""
+"""The pixels that the window of a crop lies around: the config field `data.crop.around`."""
+
+from __future__ import annotations
 
 import numpy as np
 
 AROUND = ("anywhere", "foreground", "unknown")
 
 
-def wanted(alpha: np.ndarray, around: str) -> np.ndarray | None:
-    """The pixels of alpha uint8 [H, W] that a window may lie around, bool [H, W].
+def candidate_pixels(alpha: np.ndarray, around: str) -> np.ndarray | None:
+    """Returns the pixels of alpha uint8 [H, W] that a window may lie around, bool [H, W].
 
-    None where it may lie anywhere: `around` says so, or there is no such pixel.
+    None if it may lie anywhere: `around` says so, or there is no such pixel.
     """
     if around == "anywhere":
         return None

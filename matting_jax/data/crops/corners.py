@@ -1,23 +1,27 @@
-"""Windows of a few sizes whose corner lies at the transition: GFM's crops.
+"""Windows of a few sizes whose corner lies in the transition region: the crops of GFM.
 
-`corners` are the sides of the windows, in pixels, each as likely as the others; one that is not
-smaller than the photo becomes one of `size`. Half of the windows have their upper left corner at a
-pixel that `around` names, as the released code does, which means its centre; the others lie
-anywhere. Source: JizhiziLi/GFM, core/data.py, MattingTransform and generate_composite_rssn.
+`corners` are the sides of the windows, in pixels, all equally likely; a window that is not smaller
+than the photo gets the side `size`. Half of the windows have their top left corner at a pixel of
+`around`, as in the released code, which intends their centre; the others lie anywhere.
+Source: JizhiziLi/GFM, core/data.py, MattingTransform and generate_composite_rssn.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from ml_collections import ConfigDict
 
-from matting_jax.data.crops.around import wanted
+from matting_jax.data.crops.around import candidate_pixels
 from matting_jax.data.crops.bicubic import Box, resized_window
-from matting_jax.data.crops.windows import resized, resized_cutout
+from matting_jax.data.crops.rule import CropRule, Crops
+from matting_jax.data.crops.windows import resize, resize_cutout
 
 
-def check(crop) -> None:
-    """Raises ValueError when `crop.corners` cannot be followed."""
+def check(crop: ConfigDict) -> None:
+    """Raises ValueError if `crop.corners` is not valid."""
     if not crop.corners or min(crop.corners) < 1:
         raise ValueError(
-            f"config.data.crop.corners is {tuple(crop.corners)}, but must hold sides of at least 1."
+            f"config.data.crop.corners is {tuple(crop.corners)}, but must hold sides of at least 1"
         )
 
 
@@ -26,47 +30,53 @@ def composite(
     foreground: np.ndarray,
     alpha: np.ndarray,
     background: np.ndarray,
-    crop,
-) -> dict[str, np.ndarray]:
+    crop: ConfigDict,
+) -> Crops:
     """Cuts one window out of a foreground, its alpha and the background stretched to their size.
 
-    Foreground and alpha are resized between neighbouring pixels, as `windows` does it; the
-    background in one, with antialiasing, where the source resizes it twice.
+    Foreground and alpha are resized as by `windows`. The background is resized once, with
+    antialiasing; the source resizes it twice.
     """
-    top, left, bottom, right = box = _box(rng, alpha, crop)
+    top, left, bottom, right = box = draw_box(rng, alpha, crop)
     window = np.s_[top:bottom, left:right]
-    behind = resized_window(background, alpha.shape, box, (crop.size, crop.size))
-    colours, alpha = resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
-    return {"foreground": colours, "alpha": alpha[..., None], "background": behind}
+    cut = resized_window(background, alpha.shape, box, (crop.size, crop.size))
+    colours, alpha = resize_cutout(foreground[window], alpha[window], crop.size, crop.size)
+    return {"foreground": colours, "alpha": alpha[..., None], "background": cut}
 
 
 def photo(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop
-) -> dict[str, np.ndarray]:
-    """Cuts one window out of a photo and its alpha, as `composite` does; anywhere without one."""
+    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop: ConfigDict
+) -> Crops:
+    """Cuts one window out of a photo and its alpha, as `composite` does.
+
+    Without alpha the window lies anywhere.
+    """
     solid = np.broadcast_to(np.uint8(255), image.shape[:2])
-    top, left, bottom, right = _box(rng, solid if alpha is None else alpha, crop)
+    top, left, bottom, right = draw_box(rng, solid if alpha is None else alpha, crop)
     layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
     cuts = {
-        name: resized(layer[top:bottom, left:right], crop.size, crop.size)
+        name: resize(layer[top:bottom, left:right], crop.size, crop.size)
         for name, layer in layers.items()
     }
     return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
 
 
-def _box(rng: np.random.Generator, alpha: np.ndarray, crop) -> Box:
-    """A window, cut down to the photo where that is smaller than `crop.size`."""
+def draw_box(rng: np.random.Generator, alpha: np.ndarray, crop: ConfigDict) -> Box:
+    """Draws a window, clipped to a photo that is smaller than `crop.size`."""
     height, width = alpha.shape
     side = int(rng.choice(crop.corners))
     if side >= min(height, width):
         side = crop.size
     rows, columns = min(side, height), min(side, width)
-    places = max(height - rows, 1), max(width - columns, 1)
+    starts = max(height - rows, 1), max(width - columns, 1)
     pixels = None
     if rng.random() < 0.5:
-        pixels = wanted(alpha[: places[0], : places[1]], crop.around)
+        pixels = candidate_pixels(alpha[: starts[0], : starts[1]], crop.around)
     if pixels is None:
-        top, left = (int(rng.integers(length)) for length in places)
+        top, left = (int(rng.integers(length)) for length in starts)
     else:
-        top, left = divmod(int(rng.choice(np.flatnonzero(pixels))), places[1])
+        top, left = divmod(int(rng.choice(np.flatnonzero(pixels))), starts[1])
     return top, left, top + rows, left + columns
+
+
+RULE = CropRule(check, composite, photo)

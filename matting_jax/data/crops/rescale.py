@@ -1,19 +1,23 @@
-"""Windows of one size out of rescaled images: MODNet's crops.
+"""Windows of one size out of rescaled images: the crops of MODNet.
 
-`rescale` is the shortest and longest length, in pixels, to which the long side of a foreground or
-photo is brought before.
+`rescale` is the range of lengths, in pixels, that the long side of a foreground or photo is resized
+to before.
 """
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 from PIL import Image
 
-from matting_jax.data.crops.around import wanted
+from matting_jax.data.crops.around import candidate_pixels
+from matting_jax.data.crops.rule import CropRule, Crops
 
 
-class _Window(NamedTuple):
-    """Along one axis: the part of the source, the pixels it becomes, the padding on both sides."""
+class Window(NamedTuple):
+    """One axis of a window: a part of the source, its pixels in the crop, and both paddings."""
 
     start: float
     stop: float
@@ -21,11 +25,11 @@ class _Window(NamedTuple):
     margin: tuple[int, int]
 
 
-def check(crop) -> None:
-    """Raises ValueError when `crop.rescale` cannot be followed."""
+def check(crop: ConfigDict) -> None:
+    """Raises ValueError unless `crop.rescale` is a range."""
     low, high = crop.rescale
     if not 1 <= low <= high:
-        raise ValueError(f"config.data.crop.rescale is {low, high}, but must rise from at least 1.")
+        raise ValueError(f"config.data.crop.rescale is {low, high}, but must rise from at least 1")
 
 
 def composite(
@@ -33,18 +37,18 @@ def composite(
     foreground: np.ndarray,
     alpha: np.ndarray,
     background: np.ndarray,
-    crop,
-) -> dict[str, np.ndarray]:
-    """A window out of the foreground and its alpha, and another out of the background."""
+    crop: ConfigDict,
+) -> Crops:
+    """Cuts a window out of the foreground and its alpha, and another out of the background."""
     foreground, alpha = crop_foreground(rng, foreground, alpha, crop)
     background = crop_background(rng, background, crop)
     return {"foreground": foreground, "alpha": alpha, "background": background}
 
 
 def photo(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop
-) -> dict[str, np.ndarray]:
-    """A window out of a photo, which is never smaller than it, and out of its alpha, if any."""
+    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop: ConfigDict
+) -> Crops:
+    """Cuts a window out of a photo and its alpha, if any; the photo covers the window."""
     if alpha is None:
         whole = np.full(image.shape[:2], 255, np.uint8)
         return {"image": crop_foreground(rng, image, whole, crop, cover=True)[0]}
@@ -53,47 +57,61 @@ def photo(
 
 
 def crop_foreground(
-    rng: np.random.Generator, colours: np.ndarray, alpha: np.ndarray, crop, cover: bool = False
+    rng: np.random.Generator,
+    colours: np.ndarray,
+    alpha: np.ndarray,
+    crop: ConfigDict,
+    cover: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts one window out of the rescaled foreground and its alpha.
 
-    colours uint8 [H, W, 3], alpha uint8 [H, W]; returns uint8 [size, size, 3] and
-    [size, size, 1]. A foreground smaller than the window lies anywhere in it, surrounded by alpha
-    0; only colours where alpha is above 0 count. With `cover`, for photos, it is never smaller, and
-    all colours count.
+    Args:
+        rng: the random numbers of the sample.
+        colours: uint8 [H, W, 3].
+        alpha: uint8 [H, W].
+        crop: the config group `data.crop`.
+        cover: for photos, whether the image is enlarged to cover the window and all colours count.
+            Otherwise a smaller foreground lies anywhere in the window, surrounded by alpha 0, and
+            only colours where alpha is above 0 count.
+
+    Returns:
+        Colours uint8 [size, size, 3] and alpha uint8 [size, size, 1].
     """
     height, width = alpha.shape
     scale = rng.uniform(*crop.rescale) / max(height, width)
     if cover:
         scale = max(scale, crop.size / min(height, width))
-    centre = _centre(rng, alpha, crop.around)
+    centre = find_centre(rng, alpha, crop.around)
     rows, columns = (
-        _window(rng, length, scale, crop.size, middle)
+        find_window(rng, length, scale, crop.size, middle)
         for length, middle in zip((height, width), centre, strict=True)
     )
     box = (columns.start, rows.start, columns.stop, rows.stop)
     size = (columns.pixels, rows.pixels)
     margin = (rows.margin, columns.margin)
-    resized = _resized(colours, size, box)
+    resized = resize(colours, size, box)
     if not cover and (alpha == 0).any():
-        resized = _visible(colours, alpha, resized, size, box)
-    alpha = np.pad(_resized(alpha, size, box), margin)
+        resized = resize_visible(colours, alpha, resized, size, box)
+    alpha = np.pad(resize(alpha, size, box), margin)
     return np.pad(resized, (*margin, (0, 0)), mode="edge"), alpha[..., None]
 
 
-def crop_background(rng: np.random.Generator, image: np.ndarray, crop) -> np.ndarray:
+def crop_background(rng: np.random.Generator, image: np.ndarray, crop: ConfigDict) -> np.ndarray:
     """Cuts a square window of half to all of the short side: uint8 [H, W, 3] to [size, size, 3].
 
-    The window is only ever enlarged where the image is too small for it.
+    The window is enlarged only if the image is too small for it.
     """
     height, width = image.shape[:2]
     short = min(height, width)
     side = short * rng.uniform(np.clip(crop.size / short, 0.5, 1), 1)
     top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
-    return _resized(image, (crop.size, crop.size), (left, top, left + side, top + side))
+    return resize(image, (crop.size, crop.size), (left, top, left + side, top + side))
 
 
-def _window(rng, length: int, scale: float, size: int, middle: float | None) -> _Window:
+def find_window(
+    rng: np.random.Generator, length: int, scale: float, size: int, middle: float | None
+) -> Window:
+    """Returns one axis of a window of `size` pixels around `middle`, or anywhere if it is None."""
     # Whole pixels in the rescaled image, so that the crop equals a resize followed by a slice.
     rescaled = max(1, round(length * scale))
     low, high = sorted((0, rescaled - size))
@@ -102,7 +120,7 @@ def _window(rng, length: int, scale: float, size: int, middle: float | None) -> 
     else:
         offset = min(max(round(middle * rescaled - size / 2), low), high)
     first, last = max(offset, 0), min(offset + size, rescaled)
-    return _Window(
+    return Window(
         start=first * length / rescaled,
         stop=last * length / rescaled,
         pixels=last - first,
@@ -110,23 +128,37 @@ def _window(rng, length: int, scale: float, size: int, middle: float | None) -> 
     )
 
 
-def _centre(rng, alpha: np.ndarray, around: str) -> tuple[float | None, float | None]:
-    pixels = wanted(alpha, around)
+def find_centre(
+    rng: np.random.Generator, alpha: np.ndarray, around: str
+) -> tuple[float | None, float | None]:
+    """Draws the centre of a window, as fractions of height and width; None where it is free."""
+    pixels = candidate_pixels(alpha, around)
     if pixels is None:
         return None, None
     row, column = divmod(int(rng.choice(np.flatnonzero(pixels))), alpha.shape[1])
     return (row + 0.5) / alpha.shape[0], (column + 0.5) / alpha.shape[1]
 
 
-def _visible(colours, alpha, resized, size: tuple[int, int], box: tuple) -> np.ndarray:
-    # Colours weighed by alpha: what a cut-out hides under alpha 0 must not bleed into its edge.
+def resize_visible(
+    colours: np.ndarray, alpha: np.ndarray, resized: np.ndarray, size: tuple[int, int], box: tuple
+) -> np.ndarray:
+    """Resizes colours weighted by alpha, so that hidden ones do not bleed into the edge.
+
+    Where all are hidden, the result is that of `resized`.
+    """
     weight = alpha.astype(np.float32) / 255
-    total = _resized(weight, size, box)
-    visible = [_resized(colours[..., i] * weight, size, box) for i in range(3)]
+    total = resize(weight, size, box)
+    visible = [resize(colours[..., i] * weight, size, box) for i in range(3)]
     visible = np.stack(visible, -1) / np.maximum(total, 1e-6)[..., None]
     return np.where(total[..., None] > 0, np.rint(visible), resized).astype(np.uint8)
 
 
-def _resized(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:
-    # Bilinear, antialiased where it reduces: a matte must not ring.
+def resize(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:
+    """Resizes the part `box` of an array to `size` (width, height), bilinearly.
+
+    Antialiased where it reduces; a bicubic rule would make alpha ring.
+    """
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+RULE = CropRule(check, composite, photo)

@@ -1,43 +1,45 @@
-"""Windows out of photos at a random scale: the crops of BiSeNet V2.
+"""Windows of photos at a random scale: the crops of BiSeNet V2.
 
-`scales` are the smallest and the largest scale; `width` is that of the crop, `size` its height.
+`scales` are the smallest and the largest scale.
 Source: CoinCheung/BiSeNet, lib/data/transform_cv2.py, RandomResizedCrop.
 """
+
+from __future__ import annotations
 
 import math
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from matting_jax.data.crops.rule import CropRule, Crops, sides
 from matting_jax.data.files.labels import IGNORED
 from matting_jax.image.geometry import bilinear_weights, resize_with
 
 
-def check(crop) -> None:
-    """Raises ValueError when `crop.scales` or `crop.width` cannot be followed."""
+def check(crop: ConfigDict) -> None:
+    """Raises ValueError unless `crop.scales` is a range."""
     low, high = crop.scales
     if not 0 < low <= high:
-        raise ValueError(f"config.data.crop.scales is {low, high}, but must rise from above 0.")
-    if crop.width < 1:
-        raise ValueError(f"config.data.crop.width is {crop.width}, but must be at least 1.")
+        raise ValueError(f"config.data.crop.scales is {low, high}, but must rise from above 0")
 
 
 def labelled(
-    rng: np.random.Generator, image: np.ndarray, label: np.ndarray, crop
-) -> dict[str, np.ndarray]:
+    rng: np.random.Generator, image: np.ndarray, label: np.ndarray, crop: ConfigDict
+) -> Crops:
     """Cuts one window out of a photo uint8 [H, W, 3] and its label uint8 [H, W], both rescaled.
 
-    The photo between neighbouring pixels, without antialiasing, the label to the nearest. Where it
-    is smaller than the window it is surrounded by black without label, a pixel more than it takes.
+    The photo is resized bilinearly, without antialiasing, the label to the nearest pixel. A photo
+    smaller than the window is surrounded by black that is ignored, by one pixel more than needed.
     Returns image uint8 [size, width, 3] and label uint8 [size, width, 1].
     """
     scale = rng.uniform(*crop.scales)
-    place = rng.random(2)
+    position = rng.random(2)
     weights, nearest, margins = [], [], []
-    for axis, length in enumerate((crop.size, crop.width)):
+    for axis, length in enumerate(sides(crop)):
         old = image.shape[axis]
         new = math.ceil(old * scale)
         margin = (length - new) // 2 + 1 if new < length else 0
-        start = int(place[axis] * (new + 2 * margin - length)) - margin
+        start = int(position[axis] * (new + 2 * margin - length)) - margin
         inside = np.arange(max(start, 0), min(start + length, new))
         weights.append(bilinear_weights(old, new)[inside])
         nearest.append(inside * old // new)
@@ -47,3 +49,6 @@ def labelled(
         "image": np.pad(window, (*margins, (0, 0))),
         "label": np.pad(label[np.ix_(*nearest)], margins, constant_values=IGNORED)[..., None],
     }
+
+
+RULE = CropRule(check, labelled=labelled, takes_width=True)

@@ -1,39 +1,42 @@
-"""Windows of a few sizes, cut out and resized to one: the crops of Deep Image Matting.
+"""Windows of a few sizes, resized to one: the crops of Deep Image Matting and PP-Matting.
 
-`windows` are the sides of the windows, in pixels, each as likely as the others. Source: Xu et al.,
-2017, section 3.3, as open-mmlab/mmagic has it: datasets/transforms/crop.py, CropAroundUnknown.
+`windows` are the sides of the windows, in pixels, all equally likely. Source: Xu et al., 2017,
+section 3.3, as open-mmlab/mmagic has it: datasets/transforms/crop.py, CropAroundUnknown.
 
-`small` says what becomes of images smaller than the window: "enlarge", the default, or "pad", as
-PP-Matting's are: with grey to `size`, below and on the right, and windows end where the image does.
-`max_short`, 0 for none, is the length that short sides are reduced to before: windows of longer
-ones are larger by as much. Source: PaddlePaddle/PaddleSeg,
+Two fields may be missing. `small` says how images smaller than the window are treated: "enlarge",
+the default, or "pad": they are padded with grey to `size`, at the bottom and on the right, and
+windows are clipped to the image. `max_short`, 0 for none, is the length that longer short sides are
+reduced to before; windows of such images are enlarged instead. Source: PaddlePaddle/PaddleSeg,
 Matting/ppmatting/transforms/transforms.py, Padding, RandomCrop and LimitShort.
 """
 
-import math
+from __future__ import annotations
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from matting_jax.choices import one_of
-from matting_jax.data.crops.around import wanted
+from matting_jax.data.crops.around import candidate_pixels
 from matting_jax.data.crops.bicubic import Box, resized_window
+from matting_jax.data.crops.rule import CropRule, Crops
+from matting_jax.data.prepared.merge import covering_size
 from matting_jax.image.geometry import resize_bilinear
 
 SMALL = ("enlarge", "pad")
-# The published value is 127.5, which OpenCV rounds to the even byte.
+# The published value is 127.5, which OpenCV rounds to the even integer.
 GREY = 128
 
 
-def check(crop) -> None:
-    """Raises ValueError when `windows`, `small` or `max_short` of `crop` cannot be followed."""
-    one_of(_small(crop), SMALL, "config.data.crop.small")
+def check(crop: ConfigDict) -> None:
+    """Raises ValueError if `windows`, `small` or `max_short` is not valid."""
+    one_of(small_mode(crop), SMALL, "config.data.crop.small")
     if not crop.windows or min(crop.windows) < 1:
         raise ValueError(
-            f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1."
+            f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1"
         )
-    if crop.get("max_short", 0) < 0:
+    if max_short(crop) < 0:
         raise ValueError(
-            f"config.data.crop.max_short is {crop.max_short}, but must be a length, or 0 for none."
+            f"config.data.crop.max_short is {crop.max_short}, but must be a length, or 0 for none"
         )
 
 
@@ -42,75 +45,84 @@ def composite(
     foreground: np.ndarray,
     alpha: np.ndarray,
     background: np.ndarray,
-    crop,
-) -> dict[str, np.ndarray]:
+    crop: ConfigDict,
+) -> Crops:
     """Cuts one window out of a foreground, its alpha and the background laid under them.
 
-    The background is laid under as Adobe's script for Composition-1k does it. A foreground smaller
-    than the window is enlarged or padded with it. All is resized between neighbouring pixels,
-    without antialiasing, but colours under alpha 0 do not count in the colours of the foreground.
+    The background is fitted as in Adobe's script for Composition-1k. If the foreground is smaller
+    than the window, both are enlarged or padded. All are resized bilinearly, without antialiasing;
+    colours under alpha 0 do not count in the colours of the foreground.
     """
     height, width = alpha.shape
-    side = _side(rng, min(height, width), crop)
-    larger = _larger(height, width, side, crop)
+    side = draw_side(rng, min(height, width), crop)
+    larger = find_size(height, width, side, crop)
     if larger != (height, width):
-        background = _under(background, height, width, (0, 0, height, width))
-        if _small(crop) == "pad":
-            foreground, background = (_padded(x, *larger, GREY) for x in (foreground, background))
-            alpha = _padded(alpha, *larger, 0)
+        background = cut_background(background, height, width, (0, 0, height, width))
+        if small_mode(crop) == "pad":
+            foreground, background = (pad(x, *larger, GREY) for x in (foreground, background))
+            alpha = pad(alpha, *larger, 0)
         else:
-            background = resized(background, *larger)
-            foreground, alpha = resized_cutout(foreground, alpha, *larger)
-    box = _box(rng, alpha, side, crop.around)
+            background = resize(background, *larger)
+            foreground, alpha = resize_cutout(foreground, alpha, *larger)
+    box = draw_box(rng, alpha, side, crop.around)
     top, left, bottom, right = box
     window = np.s_[top:bottom, left:right]
     if larger == (height, width):
-        background = _under(background, height, width, box)
+        background = cut_background(background, height, width, box)
     else:
         background = background[window]
-    foreground, alpha = resized_cutout(foreground[window], alpha[window], crop.size, crop.size)
+    foreground, alpha = resize_cutout(foreground[window], alpha[window], crop.size, crop.size)
     return {
         "foreground": foreground,
         "alpha": alpha[..., None],
-        "background": resized(background, crop.size, crop.size),
+        "background": resize(background, crop.size, crop.size),
     }
 
 
 def photo(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop
-) -> dict[str, np.ndarray]:
-    """Cuts one window out of a photo and its alpha, as `composite` does; anywhere without one."""
-    side = _side(rng, min(image.shape[:2]), crop)
+    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop: ConfigDict
+) -> Crops:
+    """Cuts one window out of a photo and its alpha, as `composite` does.
+
+    Without alpha the window lies anywhere.
+    """
+    side = draw_side(rng, min(image.shape[:2]), crop)
     layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
-    larger = _larger(*image.shape[:2], side, crop)
-    if _small(crop) == "pad":
+    larger = find_size(*image.shape[:2], side, crop)
+    if small_mode(crop) == "pad":
         values = {"image": GREY, "alpha": 0}
-        layers = {name: _padded(x, *larger, values[name]) for name, x in layers.items()}
+        layers = {name: pad(x, *larger, values[name]) for name, x in layers.items()}
     else:
-        layers = {name: resized(layer, *larger) for name, layer in layers.items()}
+        layers = {name: resize(layer, *larger) for name, layer in layers.items()}
     solid = np.broadcast_to(np.uint8(255), larger)
-    top, left, bottom, right = _box(rng, layers.get("alpha", solid), side, crop.around)
+    top, left, bottom, right = draw_box(rng, layers.get("alpha", solid), side, crop.around)
     window = np.s_[top:bottom, left:right]
-    cuts = {name: resized(layer[window], crop.size, crop.size) for name, layer in layers.items()}
+    cuts = {name: resize(layer[window], crop.size, crop.size) for name, layer in layers.items()}
     return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
 
 
-def _small(crop) -> str:
+def small_mode(crop: ConfigDict) -> str:
+    """Returns how images smaller than the window are treated."""
     return crop.get("small", "enlarge")
 
 
-def _side(rng, short: int, crop) -> int:
-    """The side of a window in pixels of an image whose short side is `short`."""
-    side, limit = int(rng.choice(crop.windows)), crop.get("max_short", 0)
+def max_short(crop: ConfigDict) -> int:
+    """Returns the length that short sides are reduced to, or 0."""
+    return crop.get("max_short", 0)
+
+
+def draw_side(rng: np.random.Generator, short: int, crop: ConfigDict) -> int:
+    """Draws the side of a window, in pixels of an image whose short side is `short`."""
+    side, limit = int(rng.choice(crop.windows)), max_short(crop)
     return round(side * short / limit) if 0 < limit < short else side
 
 
-def _larger(height: int, width: int, side: int, crop) -> tuple[int, int]:
-    """The size that an image is brought to before a window is cut: its own if it is large enough.
+def find_size(height: int, width: int, side: int, crop: ConfigDict) -> tuple[int, int]:
+    """Returns the size of an image before a window is cut: its own if it is large enough.
 
-    Enlarged, it just holds a window of `side`; padded, it holds one of `crop.size`.
+    An enlarged one just holds a window of `side`; a padded one holds a window of `crop.size`.
     """
-    if _small(crop) == "pad":
+    if small_mode(crop) == "pad":
         return max(height, crop.size), max(width, crop.size)
     ratio = max(side / height, side / width)
     if ratio <= 1:
@@ -118,17 +130,20 @@ def _larger(height: int, width: int, side: int, crop) -> tuple[int, int]:
     return max(int(height * ratio), side), max(int(width * ratio), side)
 
 
-def _box(rng, alpha: np.ndarray, side: int, around: str) -> Box:
-    """A window around a wanted pixel, if need be pushed into the image or cut down to it."""
+def draw_box(rng: np.random.Generator, alpha: np.ndarray, side: int, around: str) -> Box:
+    """Draws a window around a candidate pixel, moved into the image or clipped to it if needed."""
     height, width = alpha.shape
     rows, columns = min(side, height), min(side, width)
-    top, left = _corner(rng, alpha, rows, columns, around)
+    top, left = draw_corner(rng, alpha, rows, columns, around)
     return top, left, top + rows, left + columns
 
 
-def _corner(rng, alpha: np.ndarray, rows: int, columns: int, around: str) -> tuple[int, int]:
+def draw_corner(
+    rng: np.random.Generator, alpha: np.ndarray, rows: int, columns: int, around: str
+) -> tuple[int, int]:
+    """Draws top and left of a window of `rows` x `columns` in an image with this alpha."""
     height, width = alpha.shape
-    pixels = wanted(alpha, around)
+    pixels = candidate_pixels(alpha, around)
     if pixels is None:
         if around == "unknown":
             return 0, 0
@@ -143,49 +158,55 @@ def _corner(rng, alpha: np.ndarray, rows: int, columns: int, around: str) -> tup
     return min(max(row - above, 0), height - rows), min(max(column - before, 0), width - columns)
 
 
-def _under(background: np.ndarray, height: int, width: int, box: Box) -> np.ndarray:
-    """A window of the background laid under a foreground of height x width: enlarged where it does
-    not cover it, cropped at its top left corner where it is larger."""
-    own_height, own_width = background.shape[:2]
-    ratio = max(width / own_width, height / own_height)
+def cut_background(background: np.ndarray, height: int, width: int, box: Box) -> np.ndarray:
+    """Cuts a window out of the background laid under a foreground of height x width.
+
+    As `merge.lay_under` lays it, up to rounding, but only the window is resized.
+    """
+    size = covering_size(*background.shape[:2], height, width)
     top, left, bottom, right = box
-    if ratio <= 1:
+    if size == background.shape[:2]:
         return background[top:bottom, left:right]
-    size = math.ceil(own_height * ratio), math.ceil(own_width * ratio)
     return resized_window(background, size, box, (bottom - top, right - left))
 
 
-def _padded(image: np.ndarray, height: int, width: int, value: int) -> np.ndarray:
+def pad(image: np.ndarray, height: int, width: int, value: int) -> np.ndarray:
+    """Pads an image [H, W, ...] at the bottom and on the right."""
     missing = [(0, height - image.shape[0]), (0, width - image.shape[1])]
     missing += [(0, 0)] * (image.ndim - 2)
     return np.pad(image, missing, constant_values=value)
 
 
-def resized_cutout(
+def resize_cutout(
     colours: np.ndarray, alpha: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours uint8 [H, W, 3] and alpha uint8 [H, W] resized, see `resized`; colours under alpha 0
-    do not count in the others."""
+    """Resizes colours uint8 [H, W, 3] and alpha uint8 [H, W], as `resize`.
+
+    Colours under alpha 0 do not count in the others.
+    """
     if alpha.shape == (height, width):
         return colours, alpha
-    result = resized(colours, height, width)
+    result = resize(colours, height, width)
     if (alpha == 0).any():
         weight = alpha[..., None].astype(np.float32) / 255
         total = resize_bilinear(weight, height, width)
         visible = resize_bilinear(colours * weight, height, width) / np.maximum(total, 1e-6)
-        result = np.where(total > 0, _rounded(visible), result)
-    return result, resized(alpha, height, width)
+        result = np.where(total > 0, to_bytes(visible), result)
+    return result, resize(alpha, height, width)
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An image uint8 [H, W, ...] resized between neighbouring pixels, without antialiasing."""
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes an image uint8 [H, W, ...] bilinearly, without antialiasing."""
     if image.shape[:2] == (height, width):
         return image
     layers = image.reshape(*image.shape[:2], -1).astype(np.float32)
-    result = _rounded(resize_bilinear(layers, height, width))
+    result = to_bytes(resize_bilinear(layers, height, width))
     return result.reshape(height, width, *image.shape[2:])
 
 
-def _rounded(image: np.ndarray) -> np.ndarray:
-    # Halves, of which there are many, go up as they do in OpenCV.
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Rounds to uint8; halves, which are frequent, are rounded up as in OpenCV."""
     return np.floor(image + 0.5).clip(0, 255).astype(np.uint8)
+
+
+RULE = CropRule(check, composite, photo)

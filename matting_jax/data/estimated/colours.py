@@ -1,4 +1,6 @@
-"""The true colours of a photographed foreground, estimated once and kept as RGBA files."""
+"""Foreground colours of photos, estimated once and cached as RGBA files."""
+
+from __future__ import annotations
 
 import hashlib
 import multiprocessing
@@ -19,12 +21,12 @@ from matting_jax.image.foreground import multilevel
 
 
 def cut_out(pairs: Sequence[Pair], cache: Path, workers: int) -> list[Path]:
-    """RGBA files with estimated foreground colours, one for each photo with a matte.
+    """Returns RGBA files with estimated foreground colours, one for each photo with its alpha.
 
-    A file is made again when its photo or its matte has changed. Raises ValueError, naming the
-    file, when one cannot be read.
+    A file is written again if its photo or its alpha has changed. Raises ValueError, with the
+    file's name, if one cannot be read.
     """
-    targets = [_target(pair, cache) for pair in pairs]
+    targets = [target_of(pair, cache) for pair in pairs]
     missing = [
         (pair.image, pair.alpha, target)
         for pair, target in zip(pairs, targets, strict=True)
@@ -35,29 +37,32 @@ def cut_out(pairs: Sequence[Pair], cache: Path, workers: int) -> list[Path]:
     with tqdm(total=len(missing), desc="estimating foreground colours", disable=None) as progress:
         if min(len(missing), workers) == 1:
             for job in missing:
-                _make(*job)
+                write_cutout(*job)
                 progress.update()
             return targets
-        # Processes, because numba's parallel loops may not be called from two threads at once.
+        # Processes, because numba's parallel loops must not be called from two threads at once.
         with ProcessPoolExecutor(
-            min(len(missing), workers), multiprocessing.get_context("spawn"), _one_thread
+            min(len(missing), workers), multiprocessing.get_context("spawn"), use_one_thread
         ) as pool:
-            for _ in pool.map(_make, *zip(*missing, strict=True)):
+            for _ in pool.map(write_cutout, *zip(*missing, strict=True)):
                 progress.update()
     return targets
 
 
-def _target(pair: Pair, cache: Path) -> Path:
+def target_of(pair: Pair, cache: Path) -> Path:
+    """Returns the RGBA file of a photo and its alpha."""
     key = f"{identity(pair.image)} {identity(pair.alpha)}"
     return cache / "foreground_colours" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.png"
 
 
-def _make(image: Path, alpha: Path, target: Path) -> None:
+def write_cutout(image: Path, alpha: Path, target: Path) -> None:
+    """Estimates foreground colours and writes them with alpha as RGBA."""
     matte = read_alpha(alpha)
     rgba = np.dstack([multilevel(read_image(image), matte), matte])
     with written_whole(target) as file:
         Image.fromarray(rgba).save(file, compress_level=1)
 
 
-def _one_thread() -> None:
+def use_one_thread() -> None:
+    """Makes numba use one thread in this process."""
     os.environ["NUMBA_NUM_THREADS"] = "1"

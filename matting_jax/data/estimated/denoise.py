@@ -1,13 +1,15 @@
-"""Denoised copies of images, made once: RSSN lets both parts of some composites share their quiet.
+"""Writes denoised copies of images, from which RSSN makes composites without noise.
 
 python -m matting_jax.data.estimated.denoise FOLDER
 
-writes FOLDER_denoise/NAME.png for each image NAME.* of FOLDER and the folders below it, where
-training looks for it; the transparency of cut-outs stays as it is. Copies that exist are kept, so
-that an interrupted run goes on. Needs
-`pip install -e '.[denoise]'`: non-local means of scikit-image, whose licence binds nobody. BM3D,
-which the released recipe took, exists for Python as binaries for non-commercial use only.
+writes FOLDER_denoise/NAME.png for each image NAME.* of FOLDER and its subfolders, where training
+looks for it; the transparency of cut-outs is kept. Existing copies are kept, so that an interrupted
+run resumes. Needs `pip install -e '.[denoise]'`: non-local means of scikit-image, which has a
+permissive licence. BM3D, which the released recipe uses, exists for Python only as binaries for
+non-commercial use.
 """
+
+from __future__ import annotations
 
 import argparse
 import multiprocessing
@@ -27,7 +29,7 @@ from matting_jax.files import written_whole
 
 
 def denoise(image: np.ndarray) -> np.ndarray:
-    """A photo uint8 [H, W, 3] without its noise, whose deviation is estimated: uint8 [H, W, 3].
+    """Removes the noise, whose deviation is estimated, from a photo uint8 [H, W, 3].
 
     Source: Buades, Coll and Morel, A Non-Local Algorithm for Image Denoising, CVPR 2005.
     """
@@ -48,10 +50,10 @@ def denoise(image: np.ndarray) -> np.ndarray:
 
 
 def noise_deviation(image: np.ndarray) -> float:
-    """The deviation of the noise in a photo uint8 [H, W, 3], in its units.
+    """Estimates the standard deviation of the noise in a photo uint8 [H, W, 3], in its units.
 
-    The median of what the diagonals of 2 x 2 pixels differ by, which edges hardly move. Source:
-    Donoho and Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, Biometrika 1994.
+    From the median difference of the diagonals of 2 x 2 pixels, on which edges have little effect.
+    Source: Donoho and Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, Biometrika 1994.
     """
     x = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].astype(np.float32)
     diagonal = (x[::2, ::2] - x[::2, 1::2] - x[1::2, ::2] + x[1::2, 1::2]) / 2
@@ -59,25 +61,25 @@ def noise_deviation(image: np.ndarray) -> float:
 
 
 def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
-    """Writes the copies of all images below `folder` that `output` lacks, and returns them.
+    """Writes the copies that `output` lacks of all images below `folder`, and returns them.
 
-    Raises ValueError where there is no image, where two would become one, or where some cannot be
-    read; the others are written all the same.
+    Raises ValueError if there is no image, if two images have the same copy, or, after all others
+    are written, if images cannot be read.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}.")
+        raise ValueError(f"there is no folder {folder}")
     paths = sorted(path for path in folder.rglob("*") if is_image(path))
     paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     if not paths:
-        raise ValueError(f"{folder} holds no image file.")
+        raise ValueError(f"{folder} has no image file")
     targets: dict[Path, Path] = {}
     for path in paths:
         target = copy_of(path, folder, output)
         if target in targets:
-            raise ValueError(f"{targets[target]} and {path} would become one copy: rename one.")
+            raise ValueError(f"{targets[target]} and {path} have the same copy: rename one")
         targets[target] = path
     missing = {target: path for target, path in targets.items() if not target.exists()}
-    # Threads would wait for one another.
+    # Processes, because threads would wait for one another.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn) as pool:
         made = pool.map(write_copy, missing.values(), missing)
@@ -89,7 +91,7 @@ def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
 
 
 def write_copy(path: Path, target: Path) -> str | None:
-    """Writes the denoised copy of `path` as `target`; returns why not where that cannot be."""
+    """Writes the denoised copy of `path` as `target`; returns an error message if it cannot."""
     try:
         if read_header(path).transparent:
             rgba = read_rgba(path)
@@ -104,12 +106,12 @@ def write_copy(path: Path, target: Path) -> str | None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m matting_jax.data.estimated.denoise", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("folder", type=Path, help="folder of images")
-    parser.add_argument("--output", type=Path, help="folder for the copies: FOLDER_denoise")
+    parser.add_argument("--output", type=Path, help="folder for the copies (FOLDER_denoise)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     given = parser.parse_args(argv)
     # FOLDER may be "." or end in "..".

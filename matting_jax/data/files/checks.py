@@ -1,4 +1,6 @@
-"""Which files can be read: looked at once, then remembered by size and date."""
+"""Checks which files can be read; results are cached by size and modification time."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -14,7 +16,7 @@ from matting_jax.files import written_whole
 
 
 def identity(path: Path) -> str:
-    """What changes when a file does: its path, size and time of change."""
+    """Returns a key that changes when the file does: its path, size and modification time."""
     status = path.stat()
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
@@ -22,15 +24,15 @@ def identity(path: Path) -> str:
 def check_files(
     paths: Sequence[Path], cache: Path | None, workers: int
 ) -> dict[Path, Header | str]:
-    """Each file's header, or the sentence that says why it cannot be read.
+    """Returns the header of each file, or the error message if it cannot be read.
 
-    Files found good are remembered under `cache` if given, so that only new ones cost time.
+    Readable files are recorded in the folder `cache`, if given, and not checked again.
     """
     if not paths:
         return {}
-    memory = cache and _memory(paths, cache)
+    record = cache and record_file(paths, cache)
     try:
-        known = json.loads(memory.read_text()) if memory else {}
+        known = json.loads(record.read_text()) if record else {}
     except (OSError, ValueError):
         known = {}
 
@@ -45,12 +47,13 @@ def check_files(
         results = pool.map(check, paths)
         checked = list(tqdm(results, "checking images", len(paths), disable=None, leave=False))
     good = {key: header for key, header in checked if key}
-    if memory and not good.keys() <= known.keys():
-        with written_whole(memory) as file:
+    if record and not good.keys() <= known.keys():
+        with written_whole(record) as file:
             file.write_text(json.dumps(known | good))
     return {path: result for path, (_, result) in zip(paths, checked, strict=True)}
 
 
-def _memory(paths: Sequence[Path], cache: Path) -> Path:
+def record_file(paths: Sequence[Path], cache: Path) -> Path:
+    """Returns the file that records which of the paths are readable, one for each folder."""
     folder = os.path.commonpath([path.resolve().parent for path in paths])
     return cache / "checked" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}.json"

@@ -1,4 +1,6 @@
-"""Folders of images: what belongs together, and what cannot be used."""
+"""Folders of images: which files belong together, and which cannot be used."""
+
+from __future__ import annotations
 
 import logging
 import os
@@ -12,14 +14,15 @@ from matting_jax.data.files.checks import check_files
 from matting_jax.data.files.images import Header, is_image
 
 COMPARED = ("predictions", "truths", "trimaps", "photos", "backgrounds")
-BESIDE = ("trimap", "background")
+# Folders that may lie next to image/ and alpha/.
+OPTIONAL = ("trimap", "background")
 
 logger = logging.getLogger("matting_jax")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A photo and its matte; `alpha` is None where one file holds both."""
+    """A photo and its alpha; `alpha` is None if one file holds both."""
 
     image: Path
     alpha: Path | None
@@ -27,8 +30,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scored:
-    """A photo and its matte to be tested on, with a trimap and a captured background if there are
-    any."""
+    """A test image: a photo with its alpha and, if there are any, trimap and background."""
 
     pair: Pair
     trimap: Path | None = None
@@ -37,8 +39,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Compared:
-    """The files of one name: a truth, and the prediction, the trimap, the photo and its captured
-    background if known."""
+    """The files of one name: a truth, and if given prediction, trimap, photo and background."""
 
     name: str
     prediction: Path | None
@@ -50,26 +51,33 @@ class Compared:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds for the config field `field`: usable items, and faults in words."""
+    """The content of the folder that the config names in `field`."""
 
     field: str
     folder: Path
-    items: list
-    faults: list[str]
+    items: list  # usable files
+    faults: list[str]  # error messages for the others
 
 
 def find_pairs(
     folder: str | Path, field: str, cache: Path, workers: int, truth: str = "alpha"
 ) -> Found:
-    """Finds FOLDER/image/* with FOLDER/alpha/* of the same stem: items are Pair. `truth` is another
-    name of the second folder, say "label".
+    """Finds FOLDER/image/* with FOLDER/alpha/* of the same stem: items are Pair.
 
-    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    Args:
+        folder: the folder.
+        field: the config field that names it, for errors.
+        cache: folder of file checks.
+        workers: number of threads.
+        truth: name of the second folder, such as "label".
+
+    Raises:
+        ValueError: a folder is missing or has no image.
     """
-    folder = _existing(folder, field)
-    images, alphas = (_by_stem(_existing(folder / part, field)) for part in ("image", truth))
+    folder = check_exists(folder, field)
+    images, alphas = (by_stem(check_exists(folder / part, field)) for part in ("image", truth))
     if not images:
-        raise ValueError(f"{field}: {folder / 'image'} holds no image file.")
+        raise ValueError(f"{field}: {folder / 'image'} has no image file")
     paths = [path for group in (images, alphas) for same in group.values() for path in same]
     headers = check_files(paths, cache, workers)
     pairs, faults = [], []
@@ -89,7 +97,7 @@ def find_pairs(
         ]
         if not pair_faults:
             (image,), (alpha,) = parts
-            sizes = [f"{headers[path].width} x {headers[path].height}" for path in (image, alpha)]
+            sizes = [str(headers[path]) for path in (image, alpha)]
             if sizes[0] == sizes[1]:
                 pairs.append(Pair(image, alpha))
             else:
@@ -99,60 +107,75 @@ def find_pairs(
 
 
 def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
-    """Finds pairs, as find_pairs, with FOLDER/trimap/* and FOLDER/background/* of the same stem if
-    there are these folders: items are Scored.
+    """Finds pairs, as find_pairs, with their trimaps and backgrounds: items are Scored.
 
-    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    These lie in FOLDER/trimap/* and FOLDER/background/*, if there are such folders.
+
+    Args:
+        folder: the folder.
+        field: the config field that names it, for errors.
+        cache: folder of file checks.
+        workers: number of threads.
+
+    Raises:
+        ValueError: a folder is missing or has no image.
     """
     found = find_pairs(folder, field, cache, workers)
-    places = [found.folder / kind for kind in BESIDE if (found.folder / kind).is_dir()]
-    stems = {place: _by_stem(place) for place in places}
+    others = [found.folder / kind for kind in OPTIONAL if (found.folder / kind).is_dir()]
+    stems = {other: by_stem(other) for other in others}
     paths = [pair.image for pair in found.items]
     paths += [path for group in stems.values() for same in group.values() for path in same]
-    headers = check_files(paths, cache, workers) if places else {}
+    headers = check_files(paths, cache, workers) if others else {}
     scored, faults = [], []
     for pair in found.items:
         stem = unicodedata.normalize("NFC", pair.image.stem)
-        beside = {place.name: group[stem] for place, group in stems.items()}
-        wrong = [
+        same = {other.name: group[stem] for other, group in stems.items()}
+        faults_here = [
             fault
-            for place in places
-            for fault in _faults_beside(pair.image, place, beside[place.name], headers)
+            for other in others
+            for fault in find_faults(pair.image, other, same[other.name], headers)
         ]
-        if not wrong:
-            scored.append(Scored(pair, **{kind: path for kind, (path,) in beside.items()}))
-        faults += wrong
+        if not faults_here:
+            scored.append(Scored(pair, **{kind: path for kind, (path,) in same.items()}))
+        faults += faults_here
     return Found(field, found.folder, scored, found.faults + faults)
 
 
-def _faults_beside(
-    image: Path, place: Path, same: list[Path], headers: dict[Path, Header | str]
+def find_faults(
+    image: Path, folder: Path, same: list[Path], headers: dict[Path, Header | str]
 ) -> list[str]:
-    """What is wrong with the files of the folder `place` that have the stem of `image`."""
+    """Returns the faults of the files `same` of a folder, which have the stem of `image`."""
     if not same:
-        return [f"{image}: no file {image.stem}.* in {place}"]
+        return [f"{image}: no file {image.stem}.* in {folder}"]
     if len(same) > 1:
         return [f"{', '.join(map(str, same))}: {len(same)} files of one stem"]
     if isinstance(headers[same[0]], str):
         return [headers[same[0]]]
-    sizes = [f"{headers[x].width} x {headers[x].height}" for x in (image, same[0])]
+    sizes = [str(headers[x]) for x in (image, same[0])]
     if sizes[0] != sizes[1]:
-        return [f"{image}: {sizes[0]} pixels, but its {place.name} has {sizes[1]}"]
+        return [f"{image}: {sizes[0]} pixels, but its {folder.name} has {sizes[1]}"]
     return []
 
 
 def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
-    """Finds photos with mattes, as find_pairs, or else cut-outs FOLDER/*.png: items are Pair.
+    """Finds photos with alpha, as find_pairs, or else cut-outs FOLDER/*: items are Pair.
 
-    Raises ValueError, naming the config field, when a folder is missing or holds no image.
+    Args:
+        folder: the folder.
+        field: the config field that names it, for errors.
+        cache: folder of file checks.
+        workers: number of threads.
+
+    Raises:
+        ValueError: a folder is missing or has no image.
     """
-    folder = _existing(folder, field)
+    folder = check_exists(folder, field)
     if (folder / "image").is_dir():
         return find_pairs(folder, field, cache, workers)
     paths = [path for path in sorted(folder.iterdir()) if is_image(path)]
     if not paths:
         raise ValueError(
-            f"{field}: {folder} holds neither the folders image and alpha nor RGBA .png files."
+            f"{field}: {folder} has neither the folders image and alpha nor RGBA .png files"
         )
     headers = check_files(paths, cache, workers)
     cutouts = [
@@ -169,12 +192,19 @@ def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) 
 def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
     """Finds every image in a tree of folders: items are paths.
 
-    Raises ValueError, naming the config field, when the folder is missing or holds no image.
+    Args:
+        folder: the folder.
+        field: the config field that names it, for errors.
+        cache: folder of file checks.
+        workers: number of threads.
+
+    Raises:
+        ValueError: the folder is missing or has no image.
     """
-    folder = _existing(folder, field)
-    paths = sorted(_images_below(folder))
+    folder = check_exists(folder, field)
+    paths = sorted(images_below(folder))
     if not paths:
-        raise ValueError(f"{field}: {folder} holds no image file.")
+        raise ValueError(f"{field}: {folder} has no image file")
     headers = check_files(paths, cache, workers)
     faults = [header for header in headers.values() if isinstance(header, str)]
     return Found(field, folder, [p for p in paths if isinstance(headers[p], Header)], faults)
@@ -188,30 +218,39 @@ def find_compared(
     backgrounds: str | Path | None = None,
     workers: int = 8,
 ) -> list[Compared]:
-    """Finds what has the same stem in folders of predictions, truths, trimaps, photos and captured
-    backgrounds.
+    """Finds the files of the same stem in several folders, all of one size.
 
-    Every truth needs a prediction and the reverse, and where the folders are given a trimap and a
-    background, all of one size; a photo may be missing. Without predictions the photos are to be
-    predicted, and it is they that every truth needs. NAME_alpha.*, as --mode predict names it, is
-    the prediction for NAME. Raises one ValueError that names every fault.
+    Every truth needs a prediction and vice versa, and a trimap and a background if such a folder is
+    given; a photo may be missing. Without predictions every truth needs a photo, to be predicted.
+
+    Args:
+        predictions: folder of predicted alphas; NAME_alpha.*, as --mode predict names it, is the
+            prediction for NAME.
+        truths: folder of true alphas.
+        trimaps: folder of trimaps.
+        photos: folder of photos.
+        backgrounds: folder of captured backgrounds.
+        workers: number of threads.
+
+    Raises:
+        ValueError: the message lists every fault.
     """
     first = "predictions" if predictions else "photos"
     given = zip(COMPARED, (predictions, truths, trimaps, photos, backgrounds), strict=True)
-    folders = {part: _existing(folder, f"--{part}") for part, folder in given if folder}
-    files = {part: _by_stem(folder) for part, folder in folders.items()}
+    folders = {part: check_exists(folder, f"--{part}") for part, folder in given if folder}
+    files = {part: by_stem(folder) for part, folder in folders.items()}
     for part, folder in folders.items():
         if not files[part]:
-            raise ValueError(f"--{part}: {folder} holds no image file.")
+            raise ValueError(f"--{part}: {folder} has no image file")
     if predictions:
-        _take_predicted(files["predictions"], files["truths"])
+        rename_predicted(files["predictions"], files["truths"])
     names = sorted(files[first].keys() | files["truths"].keys())
     paths = [path for group in files.values() for name in names for path in group[name]]
     headers = check_files(paths, None, workers)
     compared, faults = [], []
     for name in names:
         same = {part: group[name] for part, group in files.items()}
-        faults_here = _faults_of_name(name, same, first, folders, headers)
+        faults_here = find_faults_of_name(name, same, first, folders, headers)
         if not faults_here:
             one_each = (next(iter(same.get(part, ())), None) for part in COMPARED)
             compared.append(Compared(name, *one_each))
@@ -220,27 +259,28 @@ def find_compared(
         faults.append(f"{folders['photos']}: no file has the name of a truth")
     if faults:
         raise ValueError(
-            f"{len(faults)} faults in what is to be compared; mend or remove the files:\n  "
+            f"{len(faults)} faults in the files to compare; fix or remove them:\n  "
             + "\n  ".join(faults)
         )
     return compared
 
 
-def _take_predicted(predictions: dict[str, list[Path]], names: Iterable[str]) -> None:
-    # --mode predict writes NAME_alpha.png and NAME_cutout.png, which hold the same alpha.
+def rename_predicted(predictions: dict[str, list[Path]], names: Iterable[str]) -> None:
+    """Renames NAME_alpha to NAME in place, and drops NAME_cutout, which holds the same alpha."""
     for name in names:
         if name not in predictions and f"{name}_alpha" in predictions:
             predictions[name] = predictions.pop(f"{name}_alpha")
             predictions.pop(f"{name}_cutout", None)
 
 
-def _faults_of_name(
+def find_faults_of_name(
     name: str,
     same: dict[str, list[Path]],
     first: str,
     folders: dict[str, Path],
     headers: dict[Path, Header | str],
 ) -> list[str]:
+    """Returns the faults of the files of one name, by folder; `first` needs one of each name."""
     there = [path for paths in same.values() for path in paths]
     faults = [
         f"{', '.join(map(str, paths))}: {len(paths)} files of one stem"
@@ -256,7 +296,7 @@ def _faults_of_name(
     if faults:
         return faults
     (truth,) = same["truths"]
-    sizes = {path: f"{headers[path].width} x {headers[path].height}" for path in there}
+    sizes = {path: str(headers[path]) for path in there}
     return [
         f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
         for part in (first, "trimaps", "backgrounds")
@@ -266,50 +306,53 @@ def _faults_of_name(
 
 
 def accept(found: Sequence[Found], skip_bad: bool) -> None:
-    """Raises one ValueError that names every fault; with skip_bad logs their number instead."""
+    """Raises a ValueError that lists every fault; with skip_bad, logs their number instead."""
     faults = [fault for part in found for fault in part.faults]
     if faults and not skip_bad:
         raise ValueError(
             f"{len(faults)} faults in {', '.join(part.field for part in found if part.faults)}; "
-            "mend the files, or set config.data.skip_bad=True to leave them out:\n  "
+            "fix the files, or set config.data.skip_bad=True to skip them:\n  "
             + "\n  ".join(faults)
         )
     for part in found:
         if part.faults:
             logger.warning(
-                "%s: left out for %d faults in %s, %d remain",
+                "%s: skipped files for %d faults in %s, %d remain",
                 part.field,
                 len(part.faults),
                 part.folder,
                 len(part.items),
             )
         if not part.items:
-            raise ValueError(f"{part.field}: no file in {part.folder} can be used.")
+            raise ValueError(f"{part.field}: no file in {part.folder} can be used")
 
 
-def _existing(folder: str | Path, field: str) -> Path:
+def check_exists(folder: str | Path, field: str) -> Path:
+    """Returns the folder's path; raises ValueError, with the config field, if there is none."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{field}: there is no folder {folder}.")
+        raise ValueError(f"{field}: there is no folder {folder}")
     return folder
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yields the images of a tree of folders."""
     entered = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in entered:  # a link leads back to it
+    for path, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(path)
+        if real in entered:  # by a link
             folders.clear()
             continue
         entered.add(real)
-        folders.sort()  # so that of two ways to a folder the same one is taken everywhere
-        yield from (path for name in names if is_image(path := Path(place, name)))
+        folders.sort()  # so that all machines take the same of two paths to a folder
+        yield from (image for name in names if is_image(image := Path(path, name)))
 
 
-def _by_stem(folder: Path) -> defaultdict[str, list[Path]]:
+def by_stem(folder: Path) -> defaultdict[str, list[Path]]:
+    """Returns the images of a folder by stem."""
     stems = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if is_image(path):
-            # Systems differ in how they spell accents: é is one character or two.
+            # File systems differ in how they encode accents: é is one character or two.
             stems[unicodedata.normalize("NFC", path.stem)].append(path)
     return stems

@@ -1,28 +1,29 @@
-"""PaddleSeg's lists of matting data, a line an image: foreground [background] [trimap].
+"""PaddleSeg's lists of matting data, one image a line: foreground [background] [trimap].
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/datasets/matting_dataset.py.
 """
 
-import math
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from matting_jax.data.files.checks import check_files
 from matting_jax.data.files.folders import Found
 from matting_jax.data.files.images import Header, read_alpha, read_image
-from matting_jax.data.prepared.merge import merge
-from matting_jax.image.geometry import resize_bilinear
+from matting_jax.data.prepared.merge import lay_under_bilinear, merge
 
 COLUMNS = ("foreground", "background", "trimap")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The files of line `number`; without a background the foreground is a whole photo."""
+    """The files of line `number`; without a background the foreground is a photo."""
 
     number: int
     foreground: Path
@@ -31,32 +32,41 @@ class Listed:
     trimap: Path | None
 
 
-def find_listed(group, field: str, cache: Path, workers: int, trimaps: bool) -> Found:
-    """Finds what the list `group.list` names, for the config group `field`: items are Listed.
+def find_listed(group: ConfigDict, field: str, cache: Path, workers: int, trimaps: bool) -> Found:
+    """Finds the files that the list `group.list` names: items are Listed.
 
-    Columns lie between `group.separator` (a blank unless given), paths are relative to `group.root`
-    (the list's folder unless given), and the alpha of a foreground is the file whose path has
-    /alpha in place of /fg. Trimaps are left out unless asked for. Raises ValueError, naming the
-    config field, when the list or the root is missing, when the list is empty or names nothing
-    that is there, and when some of its lines have a background and others have none.
+    Columns are separated by `group.separator` ("": a blank). Paths are relative to `group.root`
+    ("": the list's folder). The alpha of a foreground is the file whose path has /alpha instead of
+    /fg.
+
+    Args:
+        group: the config group that names the list.
+        field: the name of that group, for errors.
+        cache: folder of file checks.
+        workers: number of threads.
+        trimaps: whether to use the column of trimaps.
+
+    Raises:
+        ValueError: the list or the root is missing; the list is empty or names no existing
+            foreground; or only some lines have a background.
     """
     path = Path(group.list).expanduser()
     if not path.is_file():
-        raise ValueError(f"{field}.list: there is no file {path}.")
-    root = Path(group.get("root") or path.parent).expanduser()
+        raise ValueError(f"{field}.list: there is no file {path}")
+    root = Path(group.root or path.parent).expanduser()
     if not root.is_dir():
-        raise ValueError(f"{field}.root: there is no folder {root}.")
-    lines = _columns(path, group.get("separator") or " ")
+        raise ValueError(f"{field}.root: there is no folder {root}")
+    lines = columns_of(path, group.separator or " ")
     if not lines:
-        raise ValueError(f"{field}.list: {path} has no line.")
-    _check_alike(lines, path, field)
-    _check_there(lines, path, root, field)
-    found = {number: _files(columns, root, trimaps) for number, columns in lines.items()}
+        raise ValueError(f"{field}.list: {path} has no line")
+    check_alike(lines, path, field)
+    check_there(lines, path, root, field)
+    found = {number: files_of(columns, root, trimaps) for number, columns in lines.items()}
     paths = [file for files in found.values() if isinstance(files, dict) for file in files.values()]
     headers = check_files(list(dict.fromkeys(paths)), cache, workers)
     items, faults = [], []
     for number, files in found.items():
-        faults_here = [files] if isinstance(files, str) else _faults(files, headers)
+        faults_here = [files] if isinstance(files, str) else faults_of(files, headers)
         faults += [f"{path}, line {number}: {fault}" for fault in faults_here]
         if not faults_here:
             optional = (files.get(name) for name in ("background", "trimap"))
@@ -65,7 +75,7 @@ def find_listed(group, field: str, cache: Path, workers: int, trimaps: bool) -> 
 
 
 def names_of(items: Sequence[Listed]) -> list[str]:
-    """The stems of the foregrounds; where some are equal, each with the number of its line."""
+    """Returns the stems of the foregrounds, with their line numbers if some are equal."""
     stems = Counter(item.foreground.stem for item in items)
     if len(stems) == len(items):
         return list(stems)
@@ -73,34 +83,20 @@ def names_of(items: Sequence[Listed]) -> list[str]:
 
 
 def read_listed(item: Listed) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The image of a line, composed if it has a background, its alpha, and that background.
+    """Reads the image of a line, its alpha and its background.
 
-    uint8 [H, W, 3], [H, W] and [H, W, 3] or None. Raises ValueError, naming the file, when one
-    cannot be read.
+    uint8 [H, W, 3], [H, W] and [H, W, 3] or None; with a background the image is the composite.
+    Raises ValueError, with the file's name, if one cannot be read.
     """
     foreground, alpha = read_image(item.foreground), read_alpha(item.alpha)
     if item.background is None:
         return foreground, alpha, None
-    background = lay_under(read_image(item.background), *alpha.shape)
+    background = lay_under_bilinear(read_image(item.background), *alpha.shape)
     return merge(foreground, alpha, background), alpha, background
 
 
-def lay_under(background: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The background uint8 [h, w, 3] of a foreground of height x width: [height, width, 3].
-
-    It is enlarged until it covers the foreground, between neighbouring pixels, and cropped at its
-    top left corner.
-    """
-    own_height, own_width = background.shape[:2]
-    ratio = max(width / own_width, height / own_height)
-    if ratio > 1:
-        larger = math.ceil(own_height * ratio), math.ceil(own_width * ratio)
-        enlarged = resize_bilinear(background.astype(np.float32), *larger)
-        background = np.floor(enlarged + 0.5).astype(np.uint8)
-    return background[:height, :width]
-
-
-def _columns(path: Path, separator: str) -> dict[int, list[str]]:
+def columns_of(path: Path, separator: str) -> dict[int, list[str]]:
+    """Returns the columns of the lines of a list that are not empty, by line number."""
     lines = enumerate(path.read_text("utf-8-sig").splitlines(), start=1)
     return {
         number: [column.strip() for column in line.strip().split(separator)]
@@ -109,45 +105,47 @@ def _columns(path: Path, separator: str) -> dict[int, list[str]]:
     }
 
 
-def _check_alike(lines: dict[int, list[str]], path: Path, field: str) -> None:
+def check_alike(lines: dict[int, list[str]], path: Path, field: str) -> None:
+    """Raises ValueError if only some lines have a background."""
     alone = [number for number, columns in lines.items() if len(columns) == 1]
     if 0 < len(alone) < len(lines):
         other = next(number for number, columns in lines.items() if len(columns) > 1)
         raise ValueError(
             f"{field}.list: {path} mixes lines with a background (line {other}) and lines without "
-            f"(line {alone[0]}): make two lists of it, or set {field}.separator if it is another."
+            f"(line {alone[0]}): split it into two lists, or set {field}.separator if that is wrong"
         )
 
 
-def _check_there(lines: dict[int, list[str]], path: Path, root: Path, field: str) -> None:
-    # The root or the separator is another, or all is missing: one sentence in place of a list.
+def check_there(lines: dict[int, list[str]], path: Path, root: Path, field: str) -> None:
+    """Raises ValueError if no foreground exists: the root or the separator may be wrong."""
     if not any((root / columns[0]).exists() for columns in lines.values()):
         number, columns = next(iter(lines.items()))
         raise ValueError(
             f"{field}.list: {path} names no foreground that is in {root}, first {columns[0]!r} in "
-            f"line {number}: set {field}.root if it is another folder, {field}.separator if "
-            "another sign lies between columns."
+            f"line {number}: set {field}.root if the folder is wrong, {field}.separator if another "
+            "character separates the columns"
         )
 
 
-def _files(columns: list[str], root: Path, trimaps: bool) -> dict[str, Path] | str:
-    """The files of a line by what they are, or the sentence that says what is wrong with it."""
+def files_of(columns: list[str], root: Path, trimaps: bool) -> dict[str, Path] | str:
+    """Returns the files of a line by column, or an error message."""
     if len(columns) > len(COLUMNS) or "" in columns:
         return (
-            f"{len(columns)} columns, but a line is {', '.join(COLUMNS)}, of which none is empty; "
-            "set the separator if file names hold it"
+            f"{len(columns)} columns, but a line is {', '.join(COLUMNS)}, and none may be empty; "
+            "set the separator if file names contain it"
         )
-    alpha = _alpha_path(columns[0], root)
+    alpha = alpha_path(columns[0], root)
     if alpha is None:
-        return f"{columns[0]} has no /fg in its path for the /alpha of its alpha"
+        return f"{columns[0]} has no /fg in its path, which the path of its alpha has as /alpha"
     files = {name: root / column for name, column in zip(COLUMNS, columns, strict=False)}
     if not trimaps:
         files.pop("trimap", None)
     return files | {"alpha": alpha}
 
 
-def _alpha_path(foreground: str, root: Path) -> Path | None:
-    # The listed part first: what a root is called has mostly nothing to do with it.
+def alpha_path(foreground: str, root: Path) -> Path | None:
+    """Returns the path of the alpha of a foreground, or None if it has no /fg."""
+    # The listed part first: the name of the root rarely matters.
     inside = f"/{foreground}"
     if "/fg" in inside:
         return root / inside.replace("/fg", "/alpha").removeprefix("/")
@@ -155,7 +153,8 @@ def _alpha_path(foreground: str, root: Path) -> Path | None:
     return Path(whole.replace("/fg", "/alpha")) if "/fg" in whole else None
 
 
-def _faults(files: dict[str, Path], headers: dict[Path, Header | str]) -> list[str]:
+def faults_of(files: dict[str, Path], headers: dict[Path, Header | str]) -> list[str]:
+    """Returns the faults of the files of a line."""
     unreadable = [
         headers[file] if file.exists() else f"there is no file {file}"
         for file in files.values()
@@ -163,9 +162,7 @@ def _faults(files: dict[str, Path], headers: dict[Path, Header | str]) -> list[s
     ]
     if unreadable:
         return unreadable
-    sizes = {
-        name: f"{headers[file].width} x {headers[file].height}" for name, file in files.items()
-    }
+    sizes = {name: str(headers[file]) for name, file in files.items()}
     return [
         f"{files['foreground']}: {sizes['foreground']} pixels, but its {name} has {sizes[name]}"
         for name in ("alpha", "trimap")

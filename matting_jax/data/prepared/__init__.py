@@ -1,1 +1,1 @@
-"""TFDS: reading prepared data sets, and what `datasets/` builds with."""
+"""TFDS: reading prepared data sets, and what the builders in `datasets/` share."""

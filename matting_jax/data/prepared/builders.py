@@ -1,74 +1,82 @@
-"""TFDS builders of the checkout's folder datasets/, or TFDS's own, read record by record."""
+"""Loads TFDS builders, of the folder datasets/ or TFDS's own, and reads their records."""
+
+from __future__ import annotations
 
 import difflib
 import importlib.machinery
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etils import epath
 
 from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
 
+if TYPE_CHECKING:  # slow to import
+    import tensorflow_datasets as tfds
+
 CHECKOUT = Path(__file__).resolve().parents[3] / "datasets"
 
 
-def load_builder(name: str, data_dir: str = "", folder: str | Path = CHECKOUT):
-    """Loads and prepares the data set `name`: FOLDER/NAME/NAME.py, else TFDS's own.
+def load_builder(
+    name: str, data_dir: str = "", folder: str | Path = CHECKOUT
+) -> tfds.core.DatasetBuilder:
+    """Loads the data set `name`, FOLDER/NAME/NAME.py or TFDS's own, and prepares it if needed.
 
-    `name` may end in one of the data set's configs, NAME/CONFIG. Returns the
-    tfds.core.DatasetBuilder, prepared as array_record in `data_dir` ("": where TFDS keeps its
-    data). Raises ValueError when there is none of the name, which names the nearest, and when it
-    cannot be downloaded.
+    `name` may be NAME/CONFIG. The data set is prepared as array_record in `data_dir` ("": the
+    default of TFDS). Raises ValueError if there is none of the name, or if it cannot be downloaded.
     """
     import tensorflow_datasets as tfds
 
     folder = Path(folder).resolve()
     own, _, variant = name.partition("/")
     if (folder / own / f"{own}.py").is_file():
-        builder = _own_builder(folder / own, variant, data_dir)
+        builder = own_builder(folder / own, variant, data_dir)
     else:
-        # Community data sets would be asked for on the network.
+        # Listing community data sets would need the network.
         known = tfds.list_builders(with_community_datasets=False)
         if re.split("[/:]", name)[0] not in known:
-            raise ValueError(_unknown(name, folder, known))
+            raise ValueError(unknown_message(name, folder, known))
         builder = tfds.builder(name, data_dir=data_dir or None)
     if not builder.is_prepared():
         tensorflow()
-        _prepare(builder, name)
+        prepare(builder, name)
     return builder
 
 
-def _own_builder(folder: Path, variant: str, data_dir: str):
-    builder_class = _builder_class(folder)
+def own_builder(folder: Path, variant: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    """Returns the builder in a folder, for one of its configs ("": the default)."""
+    own_class = builder_class(folder)
     if variant:
-        one_of(variant, builder_class.builder_configs, f"config of the data set {folder.name}")
-    return builder_class(data_dir=data_dir or None, config=variant or None)
+        one_of(variant, own_class.builder_configs, f"config of the data set {folder.name}")
+    return own_class(data_dir=data_dir or None, config=variant or None)
 
 
-def _prepare(builder, name: str) -> None:
+def prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
+    """Downloads and prepares a data set; raises ValueError if that fails."""
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
 
     try:
         builder.download_and_prepare(file_format="array_record")
-    # Of files that the owners hand out themselves TFDS asserts that they are there.
+    # TFDS raises AssertionError if files to be downloaded by hand are missing.
     except (AssertionError, OSError, DownloadError, NonMatchingChecksumError) as error:
         raise ValueError(
-            f"The data set {name} cannot be downloaded and prepared in {builder.data_dir} "
-            f"({' '.join(str(error).split())}): prepare it where there is a network and copy that "
-            "folder, or give folders of images."
+            f"the data set {name} cannot be downloaded and prepared in {builder.data_dir} "
+            f"({' '.join(str(error).split())}): prepare it on a machine with a network and copy "
+            "that folder, or give folders of images"
         ) from error
 
 
-def records(builder, split: str) -> Sequence[dict]:
-    """The records of a split by index, images left as encoded bytes.
+def records(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[dict]:
+    """Returns the records of a split by index, with images as encoded bytes.
 
-    Raises ValueError, naming the splits there are, when there is none of the name, and when the
-    data set was prepared in a format that cannot be read by index.
+    Raises ValueError, with the valid splits, if there is none of the name, or if the data set was
+    prepared in a format that cannot be read by index.
     """
     import tensorflow_datasets as tfds
 
@@ -78,33 +86,34 @@ def records(builder, split: str) -> Sequence[dict]:
         return builder.as_data_source(split, decoders=decoders)
     except NotImplementedError:
         raise ValueError(
-            f"The data set in {builder.data_dir} was not prepared as array_record: delete it, or "
-            "give config.data.directory another folder."
+            f"the data set in {builder.data_dir} was not prepared as array_record: delete it, or "
+            "set config.data.directory to another folder"
         ) from None
 
 
-def _builder_class(folder: Path):
+def builder_class(folder: Path) -> type[tfds.core.DatasetBuilder]:
+    """Returns the class of the builder in a folder."""
     from tensorflow_datasets.core import registered
 
     name = folder.name
     package = f"matting_jax_datasets_{name}"
-    # Unregistered, so that a data set may bear the name of one of TFDS's own.
+    # Unregistered, so that a data set may have the name of one of TFDS's own.
     with registered.skip_registration():
         if package not in sys.modules or folder != Path(sys.modules[package].__path__[0]):
-            _declare(package, folder)
+            declare_package(package, folder)
         module = importlib.import_module(f"{package}.{name}")
-    builder_class = getattr(module, "".join(word.capitalize() for word in name.split("_")))
+    found = getattr(module, "".join(word.capitalize() for word in name.split("_")))
     # TFDS cannot find this folder from the name of a module that was loaded by path.
-    builder_class.pkg_dir_path = epath.Path(folder)
-    return builder_class
+    found.pkg_dir_path = epath.Path(folder)
+    return found
 
 
-def _declare(package: str, folder: Path) -> None:
-    """Makes a folder a package of a name that no installed package bears."""
+def declare_package(package: str, folder: Path) -> None:
+    """Makes a folder an imported package, under a name that no installed package has."""
     for loaded in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
         del sys.modules[loaded]
     start = folder / "__init__.py"
-    # TFDS asks the loader where the folder is, even of a folder without __init__.py.
+    # TFDS asks the loader for the folder, even without an __init__.py.
     loader = importlib.machinery.SourceFileLoader(package, str(start))
     spec = importlib.util.spec_from_file_location(
         package, start, loader=loader, submodule_search_locations=[str(folder)]
@@ -114,15 +123,17 @@ def _declare(package: str, folder: Path) -> None:
         loader.exec_module(module)
 
 
-def _unknown(name: str, folder: Path, builders: list[str]) -> str:
-    here = sorted(path.parent.name for path in folder.glob("*/*.py") if _is_builder(path))
-    nearest = difflib.get_close_matches(name, here + builders, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+def unknown_message(name: str, folder: Path, builders: Iterable[str]) -> str:
+    """Returns the error message for an unknown data set, with the closest valid name."""
+    here = sorted(path.parent.name for path in folder.glob("*/*.py") if is_builder(path))
+    nearest = difflib.get_close_matches(name, [*here, *builders], n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return (
-        f"There is no data set {name!r}: {folder} has {', '.join(here) or 'none'}, and TFDS "
-        f"has none of that name.{hint}"
+        f"there is no data set {name!r}: {folder} has {', '.join(here) or 'none'}, and TFDS "
+        f"has none of that name{hint}"
     )
 
 
-def _is_builder(path: Path) -> bool:
+def is_builder(path: Path) -> bool:
+    """Returns whether a file is the builder of its folder."""
     return path.stem == path.parent.name

@@ -1,4 +1,6 @@
-"""Data sets whose parts lie in folders beside one another, in files of the same names."""
+"""Data sets whose images lie in sibling folders, in files of the same names."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,13 +12,15 @@ from matting_jax.data.files.images import is_image, read_alpha, read_image
 from matting_jax.data.prepared.examples import check_sizes, png
 from matting_jax.data.prepared.manual import Path, absent, check_missing
 
-# Splits by name; of each the features, and the folders that hold their files.
+# Splits by name, each with the folder of each feature.
 Layout = Mapping[str, Mapping[str, str]]
 
 
 def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str]:
-    """`feature`, a foreground, from the folder `made` if it is there, else from `photos`, whose
-    colours `examples` then estimates."""
+    """Returns the folder of `feature`, the foreground colours.
+
+    That is `made` if it exists, else `photos`, from which `examples` estimates them.
+    """
     if (manual / made).exists():
         return {feature: made}
     return {feature.replace("foreground", "photo"): photos}
@@ -25,9 +29,9 @@ def colours(manual: Path, feature: str, made: str, photos: str) -> dict[str, str
 def splits(
     builder: tfds.core.GeneratorBasedBuilder, manual: Path, layout: Layout
 ) -> dict[str, Iterator[dict[str, Any]]]:
-    """The splits of `layout`, whose folders lie below `manual`, each with its examples.
+    """Returns the splits of `layout`, whose folders lie below `manual`, each with its examples.
 
-    Raises ValueError that names every missing file or folder, and how to get the data set.
+    Raises ValueError that lists every missing file or folder, and says how to get the data set.
     """
     missing: dict[str, None] = {}
     found = {
@@ -39,9 +43,9 @@ def splits(
 
 
 def files(folders: Mapping[str, Path], missing: dict[str, None]) -> list[dict[str, Any]]:
-    """The files of each name, by part, and the `name`, sorted; what is missing is noted."""
+    """Returns the files of each name by feature, sorted, and adds to `missing`."""
     missing |= absent(folders.values())
-    there = {part: _by_stem(folder) for part, folder in folders.items() if folder.exists()}
+    there = {part: by_stem(folder) for part, folder in folders.items() if folder.exists()}
     stems = sorted(set().union(*there.values()))
     for part, same in there.items():
         lacking = [stem for stem in stems if stem not in same] if same else ["*"]
@@ -51,30 +55,31 @@ def files(folders: Mapping[str, Path], missing: dict[str, None]) -> list[dict[st
     ]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Returns the images of a folder by stem."""
     return {path.stem: path for path in folder.iterdir() if is_image(path)}
 
 
 def examples(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """TFDS's examples of `files`, in which the colours of a `photo` become its `foreground`.
+    """Yields the encoded examples of `files`.
 
-    Those of a `photo_denoised` become `foreground_denoised`. Raises ValueError, naming both files,
-    where parts differ in size.
+    The colours of a `photo` become its `foreground`, those of a `photo_denoised` its
+    `foreground_denoised`. Raises ValueError, with both names, if files differ in size.
     """
     for same in found:
         first, *others = [file for part, file in same.items() if part != "name"]
         for other in others:
             check_sizes(first, other)
         yield {
-            part.replace("photo", "foreground"): _foreground(file, same["alpha"])
+            part.replace("photo", "foreground"): estimate_foreground(file, same["alpha"])
             if part.startswith("photo")
             else file
             for part, file in same.items()
         }
 
 
-def _foreground(photo: Path, alpha: Path) -> bytes:
-    """The colours of what is seen in a photo through its alpha, estimated: a PNG file."""
+def estimate_foreground(photo: Path, alpha: Path) -> bytes:
+    """Estimates the foreground colours of a photo: a PNG file."""
     from matting_jax.image.foreground import multilevel  # slow to import
 
     return png(np.asarray(multilevel(read_image(photo), read_alpha(alpha))))

@@ -1,4 +1,6 @@
-"""What TFDS is told of a data set, and foregrounds and composites as its encoded examples."""
+"""The base class of the TFDS builders, and foregrounds and composites as encoded examples."""
+
+from __future__ import annotations
 
 import abc
 import io
@@ -64,7 +66,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def foreground_examples(foregrounds: Iterable[Foreground]) -> Iterator[dict[str, Any]]:
-    """foreground, alpha and name of each; ValueError where the two differ in size."""
+    """Yields the encoded foregrounds; raises ValueError if one differs in size from its alpha."""
     for foreground in foregrounds:
         check_sizes(foreground.colours, foreground.alpha)
         yield {
@@ -77,44 +79,46 @@ def foreground_examples(foregrounds: Iterable[Foreground]) -> Iterator[dict[str,
 def composite_examples(
     foreground: Foreground, backgrounds: Iterable[Path]
 ) -> Iterator[dict[str, Any]]:
-    """image and alpha of a foreground over each background, as Adobe's own script merges them.
+    """Yields the encoded composites of a foreground, merged as by Adobe's script.
 
-    Raises ValueError where the foreground and its alpha differ in size.
+    Raises ValueError if the foreground and its alpha differ in size.
     """
     check_sizes(foreground.colours, foreground.alpha)
-    colours = np.asarray(_opened(foreground.colours).convert("RGB"))
-    # Of alphas stored in colour the script reads the first channel.
-    alpha = np.asarray(_opened(foreground.alpha).convert("RGB"))[..., 0]
+    colours = np.asarray(open_image(foreground.colours).convert("RGB"))
+    # The script reads the first channel of alphas that are stored in colour.
+    alpha = np.asarray(open_image(foreground.alpha).convert("RGB"))[..., 0]
     height, width = alpha.shape
     alpha_file = png(alpha)
     for path in backgrounds:
-        background = lay_under(_opened(path).convert("RGB"), width, height)
+        background = lay_under(open_image(path).convert("RGB"), width, height)
         image = merge(colours, alpha, np.asarray(background))
         yield {"image": png(image), "alpha": alpha_file}
 
 
 def check_sizes(path: Path, other: Path) -> None:
-    """Raises ValueError, naming both files, when they differ in size."""
-    width, height = _size(path)
-    other_width, other_height = _size(other)
+    """Raises ValueError, with both names, if two images differ in size."""
+    width, height = size_of(path)
+    other_width, other_height = size_of(other)
     if (width, height) != (other_width, other_height):
         raise ValueError(
             f"{path} has {width} x {height} pixels, but {other} has {other_width} x "
-            f"{other_height}: restore both as they were sent."
+            f"{other_height}: restore the owners' files"
         )
 
 
-def _size(path: Path) -> tuple[int, int]:
+def size_of(path: Path) -> tuple[int, int]:
+    """Returns width and height of an image."""
     with path.open("rb") as file, Image.open(file) as image:
         return image.size
 
 
-def _opened(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """Opens an image, also in the cloud."""
     return Image.open(io.BytesIO(path.read_bytes()))
 
 
 def png(image: np.ndarray) -> bytes:
-    """A PNG file of an image uint8 [H, W] or [H, W, 3]."""
+    """Encodes an image uint8 [H, W] or [H, W, 3] as a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "png", compress_level=1)
     return stream.getvalue()

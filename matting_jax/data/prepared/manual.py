@@ -1,4 +1,6 @@
-"""Data sets whose files are put in place by hand: what is there, and what is missing."""
+"""Data sets whose files the user puts in place: finds them, and lists the missing ones."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
@@ -8,8 +10,8 @@ import tensorflow_datasets as tfds
 
 Path = tfds.core.Path
 
-# Of PASCAL VOC 2012. Most of the photos that test sets take are in no split of TFDS's voc/2012,
-# which holds those for detection alone.
+# Folder of PASCAL VOC 2012. Most of the photos in test sets are in no split of voc/2012 of TFDS,
+# which holds only those for detection.
 VOC = "VOCdevkit/VOC2012/JPEGImages"
 VOC_ARCHIVE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 
@@ -26,22 +28,23 @@ class Foreground(NamedTuple):
 
 
 def manual_folder(manager: tfds.download.DownloadManager) -> Path:
-    """Where TFDS looks for such files; ValueError, with what to do, where there are none."""
+    """Returns the folder of such files; raises ValueError, with instructions, if it is empty."""
     try:
         return manager.manual_dir
-    except AssertionError as error:  # TFDS's way to say that the folder is empty
+    except AssertionError as error:  # raised if the folder is empty
         raise ValueError(" ".join(str(error).split())) from error
 
 
 def absent(paths: Iterable[Path]) -> dict[str, None]:
-    """Those of the paths that do not exist, in order."""
+    """Returns the paths that do not exist, in order."""
     return {str(path): None for path in paths if not path.exists()}
 
 
 def find(name: str, folders: Sequence[Path], missing: dict[str, None]) -> Path:
-    """The file in the first folder that has it; in the first one, and noted, where none has it.
+    """Returns the file of the first folder that has it.
 
-    Nothing is noted of a folder that does not exist itself.
+    If none has it, adds it to `missing` and returns its path in the first folder. Adds nothing if a
+    folder does not exist either.
     """
     for folder in folders:
         if (folder / name).exists():
@@ -53,7 +56,7 @@ def find(name: str, folders: Sequence[Path], missing: dict[str, None]) -> Path:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a list that are not empty; none where there is no such file."""
+    """Returns the lines of a list that are not empty; none if there is no such file."""
     if not path.exists():
         return []
     return [line.strip() for line in path.read_text().splitlines() if line.strip()]
@@ -95,11 +98,11 @@ def find_test_layers(
 
 
 def check_missing(missing: dict[str, None], name: str, instructions: str) -> None:
-    """Raises ValueError that names all that is missing and ends in the instructions."""
+    """Raises ValueError that lists all missing files and ends in the instructions."""
     if missing:
         listed = "\n  ".join(missing)
         raise ValueError(
-            f"The data set {name} misses {len(missing)} files or folders:\n  {listed}\n"
+            f"the data set {name} misses {len(missing)} files or folders:\n  {listed}\n"
             f"{instructions}"
         )
 

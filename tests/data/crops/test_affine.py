@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data.crops import affine
 from matting_jax.data.crops.affine import composite, inverse_matrix, lets_through
+from tests.data.groups import crop_group
 
 
 def group(
@@ -27,7 +27,7 @@ def group(
         square=square,
         square_size=square_size,
     )
-    return ConfigDict(dict(size=size, around=around, affine=options))
+    return crop_group(size=size, around=around, affine=options)
 
 
 def noise(*shape, seed=0):

@@ -1,15 +1,15 @@
 """GFM's windows: which are drawn, where they lie, and what is in them."""
 
 import numpy as np
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data.crops.corners import composite, photo
 from matting_jax.data.crops.windows import photo as centred
+from tests.data.groups import crop_group
 
 
 def group(size=32, corners=(32,), around="unknown"):
-    return ConfigDict(dict(size=size, corners=corners, around=around))
+    return crop_group(size=size, corners=corners, around=around)
 
 
 def places(alpha, crop, seeds=range(300)):
@@ -57,7 +57,7 @@ def test_windows_not_smaller_than_the_photo_are_of_the_crops_size():
             if side == 32:
                 assert any(np.array_equal(cut, window) for window in windows)
             else:
-                whole = ConfigDict(dict(size=32, windows=(63,), around="anywhere"))
+                whole = crop_group(size=32, windows=(63,))
                 same = [
                     centred(np.random.default_rng(0), np.asarray(window), None, whole)["image"]
                     for window in windows

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from matting_jax.data.crops import check_crop, rule_of
+from matting_jax.data.crops import check_crop, find_rule
+from tests.data.groups import crop_group
 
 AFFINE = dict(rotation=30.0, scale=(0.8, 1.25), shear=10.0, flip=0.5, square=0.25, square_size=40)
 RULES = {
@@ -14,7 +14,7 @@ RULES = {
 
 
 def group(size=32, around="unknown", **fields):
-    return ConfigDict(dict(size=size, around=around, **fields))
+    return crop_group(size=size, around=around, **fields)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ def group(size=32, around="unknown", **fields):
     [
         (dict(size=0, rescale=(24, 48)), "config.data.crop.size"),
         (dict(around="everywhere", rescale=(24, 48)), "anywhere, foreground, unknown"),
+        (dict(width=48, windows=(24,)), "config.data.crop.width is 48, but .*windows are square"),
         (dict(), "exactly one of rescale, windows, corners, affine, scales, but"),
         (dict(rescale=(24, 48), windows=(24,)), "has rescale and windows"),
         (dict(rescale=(48, 24)), "config.data.crop.rescale"),
@@ -31,8 +32,14 @@ def group(size=32, around="unknown", **fields):
         (dict(windows=(32,), small="padd"), "config.data.crop.small 'padd': did you mean 'pad'"),
         (dict(size=15, affine=AFFINE), "config.data.crop.size is 15, but must be at least 16"),
         (dict(affine=AFFINE | dict(scale=(0.0, 1.0))), "config.data.crop.affine.scale"),
-        (dict(affine=AFFINE | dict(flip=2)), "config.data.crop.affine.flip is 2"),
-        (dict(affine=AFFINE | dict(square=-1)), "config.data.crop.affine.square is -1"),
+        (
+            dict(affine=AFFINE | dict(flip=2)),
+            "config.data.crop.affine.flip must be a probability .* got 2",
+        ),
+        (
+            dict(affine=AFFINE | dict(square=-1)),
+            "config.data.crop.affine.square must be a probability .* got -1",
+        ),
         (dict(affine=AFFINE | dict(square_size=0)), "config.data.crop.affine.square_size"),
         (dict(affine=AFFINE | dict(shear=46)), "config.data.crop.affine.shear"),
         (dict(affine=AFFINE | dict(rotation=-1)), "config.data.crop.affine.rotation"),
@@ -54,7 +61,7 @@ def test_crops_of_constant_images_are_constant(rule, around, shape):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         alpha = np.full(shape, 128, np.uint8)
-        cut = rule_of(crop).composite(rng, foreground, alpha, background, crop)
+        cut = find_rule(crop).composite(rng, foreground, alpha, background, crop)
         assert {
             name: (cut[name].shape, cut[name].dtype.name)
             for name in ("foreground", "alpha", "background")
@@ -78,8 +85,8 @@ def test_photo_and_its_alpha_are_cut_alike(rule):
         rng = np.random.default_rng(seed)
         alpha = rng.integers(0, 256, shape, np.uint8)
         image = np.repeat(alpha[..., None], 3, -1)
-        cut = rule_of(crop).photo(rng, image, alpha, crop)
+        cut = find_rule(crop).photo(rng, image, alpha, crop)
         assert cut["alpha"].shape == (32, 32, 1) and cut["alpha"].std() > 10
         np.testing.assert_array_equal(cut["image"], np.repeat(cut["alpha"], 3, -1))
-        alone = rule_of(crop).photo(np.random.default_rng(seed), image, None, crop)
+        alone = find_rule(crop).photo(np.random.default_rng(seed), image, None, crop)
         assert set(alone) == {"image"} and alone["image"].shape == (32, 32, 3)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data.crops.rescale import crop_background, crop_foreground
+from tests.data.groups import crop_group
 
 
 def group(size=32, rescale=(24, 48), around="anywhere"):
-    return ConfigDict(dict(size=size, rescale=rescale, around=around))
+    return crop_group(size=size, rescale=rescale, around=around)
 
 
 def gradient(height, width):

@@ -4,16 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data import crops
 from matting_jax.data.crops.scaled import labelled
 from matting_jax.data.files.images import read_label
-from matting_jax.data.files.labels import CITYSCAPES, check_label, renumbered
+from matting_jax.data.files.labels import check_label, renumber
+from matting_jax.data.prepared import cityscapes
 from matting_jax.image.geometry import resize_bilinear
+from tests.data.groups import crop_group
 
-CROP = ConfigDict(dict(size=24, width=40, scales=(0.25, 2.0), around="anywhere"))
+CROP = crop_group(size=24, width=40, scales=(0.25, 2.0))
 
 
 def whole(image, label, scale, place):
@@ -57,22 +58,22 @@ def test_crop_is_a_window_of_the_whole_rescaled_photo(shape):
     [
         (dict(scales=(0.0, 2.0)), "scales is .*must rise from above 0"),
         (dict(scales=(2.0, 1.0)), "must rise from above 0"),
-        (dict(width=0), "width is 0"),
+        (dict(width=-1), "width is -1"),
         (dict(rescale=(24, 48)), "has rescale and scales"),
     ],
 )
 def test_wrong_group_is_named(wrong, words):
     with pytest.raises(ValueError, match=words):
-        crops.check_crop(ConfigDict(CROP.to_dict() | wrong))
+        crops.check_crop(crop_group(**CROP.to_dict() | wrong))
 
 
 def test_label_ids_of_cityscapes_become_its_19_classes():
     """Road is 7, building 11, car 26, bicycle 33; what is not scored, and -1, is ignored."""
     ids = np.array([[0, 6, 7, 11], [26, 29, 33, 255]], np.uint8)
     np.testing.assert_array_equal(
-        renumbered(ids, CITYSCAPES), [[255, 255, 0, 2], [13, 255, 18, 255]]
+        renumber(ids, cityscapes.FEATURES.ids), [[255, 255, 0, 2], [13, 255, 18, 255]]
     )
-    assert len(CITYSCAPES) == 19
+    assert len(cityscapes.FEATURES.ids) == 19
 
 
 def test_label_is_read_by_its_numbers(tmp_path):

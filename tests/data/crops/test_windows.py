@@ -3,14 +3,14 @@ import math
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data.crops.windows import composite, photo
+from tests.data.groups import crop_group
 
 
 def group(size=32, windows=(32,), around="unknown"):
-    return ConfigDict(dict(size=size, windows=windows, around=around))
+    return crop_group(size=size, windows=windows, around=around)
 
 
 def coordinates(height, width):
@@ -161,7 +161,7 @@ def test_photo_is_cut_around_its_unknown_pixels():
 
 
 def padding(size=32, windows=(32, 48, 64), around="anywhere"):
-    return ConfigDict(dict(size=size, windows=windows, around=around, small="pad"))
+    return crop_group(size=size, windows=windows, around=around, small="pad")
 
 
 def test_small_images_are_padded_below_and_on_the_right():
@@ -207,7 +207,7 @@ def test_windows_of_padded_images_lie_around_the_unknown_pixel():
 
 def test_short_sides_are_reduced_before_the_window_is_cut():
     """To 48 px: of 96 rows all are in the window; 40 rows are left as they are, and padded."""
-    crop = ConfigDict({**padding(48, (48,)), "max_short": 48})
+    crop = crop_group(**padding(48, (48,)), max_short=48)
     lefts = set()
     for seed in range(600):
         cut = photo(np.random.default_rng(seed), coordinates(96, 150), None, crop)

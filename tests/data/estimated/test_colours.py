@@ -38,8 +38,10 @@ def test_cut_outs_of_several_processes_keep_order_and_alpha(pairs, tmp_path):
 
 def test_cache_is_used_until_a_file_changes(pairs, tmp_path, monkeypatch):
     made = []
-    original = colours._make
-    monkeypatch.setattr(colours, "_make", lambda *job: made.append(job[0].stem) or original(*job))
+    original = colours.write_cutout
+    monkeypatch.setattr(
+        colours, "write_cutout", lambda *job: made.append(job[0].stem) or original(*job)
+    )
     first = colours.cut_out(pairs[:2], tmp_path / "cache", 1)
     assert colours.cut_out(pairs[:2], tmp_path / "cache", 1) == first
     assert made == ["a", "b"]

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
 from matting_jax.data.estimated import denoise
 from matting_jax.data.pipeline import train_batches
+from tests.data.groups import crop_group
 
 RULES = {
     "rescale": dict(size=32, rescale=(24, 48), around="unknown"),
@@ -44,7 +44,7 @@ def wanting(config, photos, backgrounds):
 def test_copies_are_cropped_alike(wanting, photos, backgrounds, rule, keep):
     make_copies(photos / "image")
     make_copies(backgrounds)
-    wanting.data.crop, wanting.data.keep_decoded = ConfigDict(RULES[rule]), keep
+    wanting.data.crop, wanting.data.keep_decoded = crop_group(**RULES[rule]), keep
     source = data.train_source(wanting, denoised=True)
     (batch,) = train_batches(source, wanting, 0, 1)
     for part in ("foreground", "background"):
@@ -62,19 +62,17 @@ def test_a_second_foreground_has_its_copy(wanting, photos, backgrounds):
     make_copies(photos / "image")
     make_copies(backgrounds)
     wanting.data.train.combine = 0.5
-    wanting.data.crop = ConfigDict(
-        dict(
-            size=32,
-            around="unknown",
-            affine=dict(
-                rotation=30.0,
-                scale=(0.8, 1.25),
-                shear=10.0,
-                flip=0.5,
-                square=0.0,
-                square_size=32,
-            ),
-        )
+    wanting.data.crop = crop_group(
+        size=32,
+        around="unknown",
+        affine=dict(
+            rotation=30.0,
+            scale=(0.8, 1.25),
+            shear=10.0,
+            flip=0.5,
+            square=0.0,
+            square_size=32,
+        ),
     )
     (batch,) = train_batches(data.train_source(wanting, denoised=True), wanting, 0, 1)
     for part, alpha in (("foreground", "alpha"), ("foreground2", "alpha2")):
@@ -102,13 +100,15 @@ def test_what_is_missing_is_said_with_the_command(wanting, plates, photos, backg
         data.train_source(wanting, denoised=True)
     make_copies(backgrounds)
     Image.new("RGB", (4, 4)).save(photos / "image_denoise" / "b.png")
-    with pytest.raises(ValueError, match=r"b.png has another size than .*/b.png: delete it"):
+    with pytest.raises(
+        ValueError, match=r"image_denoise/b.png and .*image/b.png differ in size: delete the first"
+    ):
         data.train_source(wanting, denoised=True)
     (photos / "image_denoise" / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="foregrounds: .*image_denoise/b.png"):
         data.train_source(wanting, denoised=True)
     wanting.data.train.foregrounds = ""
-    with pytest.raises(ValueError, match="The data set tiny_plates has no denoised copies"):
+    with pytest.raises(ValueError, match="the data set tiny_plates has no denoised copies"):
         data.train_source(wanting, plates[0], denoised=True)
 
 

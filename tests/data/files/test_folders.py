@@ -138,7 +138,7 @@ def test_missing_or_empty_folder_names_the_config_field(find, tmp_path):
     folder = tmp_path / "nothing"
     for part in ("image", "alpha"):
         (folder / part).mkdir(parents=True)
-    with pytest.raises(ValueError, match="config.data.x: .*nothing.* holds no image"):
+    with pytest.raises(ValueError, match="config.data.x: .*nothing.* has no image"):
         find(folder, "config.data.x", tmp_path, 2)
 
 

@@ -270,7 +270,7 @@ def faulty_files(folder):
 def test_unreadable_files_raise_one_error_with_their_name(tmp_path):
     for file in faulty_files(tmp_path):
         for read in (read_image, read_rgba, read_alpha, read_header):
-            with pytest.raises(ValueError, match="Cannot read the image") as error:
+            with pytest.raises(ValueError, match="cannot read the image") as error:
                 read(file)
             assert str(file) in str(error.value)
             assert "\n" not in str(error.value)

@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax import data
 from matting_jax.data.estimated import colours
-from matting_jax.data.files.lists import lay_under
+from matting_jax.data.prepared.merge import lay_under_bilinear
+from tests.data.groups import crop_group
 
 SIZES = {"cat": (40, 60), "dog": (24, 30), "fgull": (33, 32)}
 BEHIND = {"cat": "wide", "dog": "large", "fgull": "tiny"}
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def config(config):
-    config.data.crop = ConfigDict(dict(size=16, windows=(16,), around="anywhere"))
+    config.data.crop = crop_group(size=16, windows=(16,))
     return config
 
 
@@ -81,7 +81,9 @@ def test_foregrounds_go_over_the_background_of_their_line(config, folder):
 
 def test_colours_of_a_foreground_of_many_lines_are_estimated_once(config, folder, monkeypatch):
     made = []
-    monkeypatch.setattr(colours, "_make", lambda image, alpha, target: made.append(image.stem))
+    monkeypatch.setattr(
+        colours, "write_cutout", lambda image, alpha, target: made.append(image.stem)
+    )
     (folder / "twice.txt").write_text("train/fg/cat.png bg/tiny.png\ntrain/fg/cat.png bg/wide.png")
     name_list(config, folder / "twice.txt")
     config.data.foreground_colours, config.data.workers = "estimate", 1
@@ -104,7 +106,7 @@ def test_test_images_are_merged_with_their_decimals_cut_off(config, folder):
     name_list(config, folder / "pairs.txt")
     for name, image in zip(SIZES, data.evaluation_images(config), strict=True):
         alpha = read(folder, "alpha", name)
-        behind = lay_under(read(folder, "bg", BEHIND[name]), *alpha.shape).tolist()
+        behind = lay_under_bilinear(read(folder, "bg", BEHIND[name]), *alpha.shape).tolist()
         assert image.background.tolist() == behind
         foreground = read(folder, "fg", name).tolist()
         weights = (alpha / 255).tolist()
@@ -133,11 +135,11 @@ def test_background_is_enlarged_between_neighbours_and_cut_at_the_top_left(size)
     corners = [[background[y + i][:, x + j] for j in (0, 1)] for i in (0, 1)]
     top, bottom = ((1 - across) * left + across * right for left, right in corners)
     expected = ((1 - down) * top + down * bottom)[:40, :60]
-    ours = lay_under(background, 40, 60)
+    ours = lay_under_bilinear(background, 40, 60)
     assert ours.shape == (40, 60, 3)
     np.testing.assert_allclose(ours, expected, atol=0.501)
     large = noise(1, 50, 70, 3)
-    np.testing.assert_array_equal(lay_under(large, 40, 60), large[:40, :60])
+    np.testing.assert_array_equal(lay_under_bilinear(large, 40, 60), large[:40, :60])
 
 
 def test_column_of_trimaps_is_for_testing_alone(config, folder):
@@ -217,7 +219,7 @@ def test_every_fault_is_named_by_its_line_or_left_out(config, folder):
     for fault in (
         f"{path}, line 2: {folder / 'train/fg/dog.png'}: 30 x 24 pixels, but its alpha has 9 x 8",
         f"line 3: {folder / 'train/fg/fgull.png'}: 32 x 33 pixels, but its trimap has 7 x 6",
-        f"line 4: Cannot read the image {folder / 'bg/tiny.png'}: the file is empty",
+        f"line 4: cannot read the image {folder / 'bg/tiny.png'}: the file is empty",
         f"line 5: there is no file {folder / 'bg/lost.png'}",
         "line 6: 4 columns, but a line is foreground, background, trimap",
         "line 7: 3 columns",
