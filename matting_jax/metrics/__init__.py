@@ -1,17 +1,17 @@
-"""Matting metrics in the units that papers print.
+"""Matting metrics in the units of the papers.
 
-The metrics of one image are `metric(prediction, truth, trimap=None, *, convention="matlab",
-fill=False)` and return a float:
+Metrics of one image have the signature `metric(prediction, truth, trimap=None, *,
+convention="matlab", fill=False)` and return a float:
 
 prediction, truth  float arrays [H, W] in [0, 1]
-trimap             float array [H, W], 0, 0.5 (or 128/255) and 1: only its unknown pixels count;
-                   without one all pixels do
-convention         whose code to reproduce, see conventions.py; the default is that of the
-                   Composition-1k benchmark, with which most papers compare
+trimap             float array [H, W] of 0, 0.5 (or 128/255) and 1: only unknown pixels are
+                   measured; without a trimap all pixels are
+convention         the published code to reproduce, see conventions.py; the default is that of the
+                   Composition-1k benchmark, which most papers use
 fill               set the prediction's known pixels to those of the trimap first
 
-ValueError for arrays of another shape or range, NaN among them, for other values in a trimap, and
-for a convention that is unknown, has no such metric or demands what was not given.
+They raise ValueError for arrays of another shape or range, for NaN, for other values in a trimap,
+and for a convention that is unknown, does not define the metric or needs other arguments.
 
 The same metrics for batches inside `jax.jit` are in `matting_jax.metrics.device`.
 """

@@ -1,22 +1,22 @@
-"""The largest component at every threshold of an image, in one pass.
+"""The largest connected component at every threshold of an image, in one pass.
 
-The image is cut into runs: neighbours of one level in one row. Runs are the nodes of a graph whose
-edges join runs that touch, side by side or one above the other. An edge is open at a threshold that
-both its runs reach, so at the lesser of their two levels and below. From the highest threshold
-down, edges only ever open: a union-find structure takes in the edges of each, and its sets are then
-the 4-connected components of the pixels that reach it. Each edge is looked at once instead of once
-a threshold, and a run stands for many pixels.
+The image is split into runs: neighbouring pixels of equal level in one row. Runs are the nodes of a
+graph whose edges join runs that touch, horizontally or vertically. An edge is open at a threshold
+that both its runs reach, that is up to the smaller of their two levels. With falling thresholds
+edges only ever open: a union-find structure adds the edges of each threshold, and its sets are then
+the 4-connected components of the pixels that reach it. Each edge is visited once instead of once
+for each threshold, and a run stands for many pixels.
 
 For example, one row of levels and two thresholds:   2 2 0 1 2 1
 Runs A = 22, B = 1, C = 2, D = 1; edges B-C and C-D, both of level 1.
 Threshold 2: the sets are A (2 pixels) and C (1 pixel), the largest is A.
 Threshold 1: both edges open; the sets are A (2 pixels) and BCD (3 pixels), the largest is BCD.
-B, C and D are in the largest at 1 and not at 2: one threshold. A is not at 1: none, whatever it is
-at 2. The result is 0 0 0 1 1 1.
+B, C and D are in the largest at 1 and not at 2: one threshold. A is not in it at 1, so it has none,
+whatever it is at 2. The result is 0 0 0 1 1 1.
 
-A set that is swallowed keeps its root, which gets a parent and remembers the threshold of that. So
-the sets of each threshold can be read after the last: from a run upwards, as long as the parent was
-got at this threshold or above, to what was the root then.
+A merged set keeps its root, which gets a parent and stores the threshold of the merge. So the sets
+of every threshold can be read afterwards: follow the parents from a run as long as they were set at
+this threshold or above.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from numba import njit
 
 
 @njit(cache=True)
-def chains(level, top, by_column):
-    """How many thresholds 1, 2, 3 ... have each pixel in their largest component without a gap.
+def count_chains(level, top, by_column):
+    """Counts the consecutive thresholds 1, 2, 3 ... whose largest component contains each pixel.
 
-    level: uint8 [H, W], how many of `top` thresholds a pixel passes. Of equally large components
-    the one counts whose first pixel comes first, reading by columns or else by rows. Returns uint8
-    [H, W].
+    level: uint8 [H, W], how many of `top` thresholds a pixel reaches. Of components of equal size
+    the one whose first pixel comes first counts, by columns if `by_column`, otherwise by rows.
+    Returns uint8 [H, W].
     """
     height, width = level.shape
-    row, start, stop, reached = runs(level)
-    one, other, opens = edges(row, start, stop, reached)
-    runs_in_order, first_run = by_threshold(reached, top)
-    edges_in_order, first_edge = by_threshold(opens, top)
+    row, start, stop, reached = find_runs(level)
+    one, other, opens = find_edges(row, start, stop, reached)
+    runs_in_order, first_run = sort_by_threshold(reached, top)
+    edges_in_order, first_edge = sort_by_threshold(opens, top)
 
-    # Of each set, at its root: the number of pixels, and the first one's place in reading order.
+    # For each set, at its root: the number of pixels, and the first one's index in reading order.
     size = stop - start
-    place = start * height + row if by_column else row * width + start
-    # A run's parent, and the threshold at which it got one; 0 for a root.
+    index_of_first = start * height + row if by_column else row * width + start
+    # The parent of a run, and the threshold at which it was set; 0 for a root.
     parent = np.arange(start.size).astype(np.int32)
     joined = np.zeros(start.size, np.uint8)
     largest = np.empty(top + 1, np.int64)
     for threshold in range(top, 0, -1):
         for edge in edges_in_order[first_edge[threshold] : first_edge[threshold + 1]]:
-            unite(one[edge], other[edge], threshold, parent, joined, size, place)
+            merge(one[edge], other[edge], threshold, parent, joined, size, index_of_first)
         passing = runs_in_order[first_run[threshold] :]
-        largest[threshold] = largest_set(passing, joined, size, place)
+        largest[threshold] = find_largest(passing, joined, size, index_of_first)
 
     result = np.zeros(level.shape, np.uint8)
     for run in range(start.size):
         chain = 0
         node = run
         for threshold in range(reached[run], 0, -1):
-            node = root(node, threshold, parent, joined)
+            node = find_root(node, threshold, parent, joined)
             chain = chain + 1 if node == largest[threshold] else 0
         result[row[run], start[run] : stop[run]] = chain
     return result
 
 
 @njit(cache=True)
-def runs(level):
-    """Row, first column, end column and level of each run of level 1 or more, row by row."""
+def find_runs(level):
+    """Returns row, first column, end column and level of each run of level 1 or more, by rows."""
     height, width = level.shape
     count = 0
     for y in range(height):
@@ -88,9 +88,9 @@ def runs(level):
 
 
 @njit(cache=True)
-def edges(row, start, stop, reached):
-    """The two runs of each edge, and the highest threshold at which it is open."""
-    # A run has at most one edge to the left; two rows of a and b runs have less than a + b between.
+def find_edges(row, start, stop, reached):
+    """Returns the two runs of each edge, and the highest threshold at which it is open."""
+    # A run has at most one edge to the left; two rows of a and b runs have fewer than a + b edges.
     one = np.empty(3 * row.size, np.int32)
     other = np.empty_like(one)
     count = 0
@@ -111,14 +111,14 @@ def edges(row, start, stop, reached):
 
 
 @njit(cache=True)
-def by_threshold(values, top):
-    """Indices of `values`, 1 to `top`, in order of value, and where those of each value begin."""
+def sort_by_threshold(values, top):
+    """Returns the indices of `values`, 1 to `top`, sorted by value, and where each value begins."""
     begin = np.zeros(top + 2, np.int64)
     for value in values:
         begin[value] += 1
     begin = begin.cumsum()
     order = np.empty(values.size, np.int32)
-    # From the last on, so that of equal values the first stays first.
+    # From the last to the first, so that the order is stable.
     for index in range(values.size - 1, -1, -1):
         begin[values[index]] -= 1
         order[begin[values[index]]] = index
@@ -126,47 +126,47 @@ def by_threshold(values, top):
 
 
 @njit(cache=True)
-def root(run, threshold, parent, joined):
-    """The run that stands for the set of `run` as it is at `threshold`."""
+def find_root(run, threshold, parent, joined):
+    """Returns the root of the set of `run` at `threshold`."""
     while joined[run] >= threshold:
         run = parent[run]
     return run
 
 
 @njit(cache=True)
-def unite(a, b, threshold, parent, joined, size, place):
-    """Make the sets of runs `a` and `b` one from `threshold` down."""
-    a, b = root(a, threshold, parent, joined), root(b, threshold, parent, joined)
+def merge(a, b, threshold, parent, joined, size, index_of_first):
+    """Merges the sets of runs `a` and `b` from `threshold` down."""
+    a, b = find_root(a, threshold, parent, joined), find_root(b, threshold, parent, joined)
     if a == b:
         return
-    # Two calls rather than a swap, which may compile to code of half the speed.
+    # Two calls, because a swap may compile to code that is half as fast.
     if size[a] < size[b]:
-        attach(a, b, threshold, parent, joined, size, place)
+        attach(a, b, threshold, parent, joined, size, index_of_first)
     else:
-        attach(b, a, threshold, parent, joined, size, place)
+        attach(b, a, threshold, parent, joined, size, index_of_first)
 
 
 @njit(cache=True)
-def attach(small, large, threshold, parent, joined, size, place):
-    """Put the set of root `small` under the root `large`.
+def attach(small, large, threshold, parent, joined, size, index_of_first):
+    """Makes the root `large` the parent of the root `small`.
 
-    The set of a run at least doubles with each parent, so that ways to a root stay short. They are
-    not shortened further, so that what a set was at a higher threshold can be read afterwards.
+    A set at least doubles with each parent, so that paths to a root stay short. They are not
+    compressed, so that the sets of higher thresholds can be read afterwards.
     """
     parent[small] = large
     joined[small] = threshold
     size[large] += size[small]
-    place[large] = min(place[large], place[small])
+    index_of_first[large] = min(index_of_first[large], index_of_first[small])
 
 
 @njit(cache=True)
-def largest_set(passing, joined, size, place):
-    """Root of the largest set among the runs `passing`, of equal ones the first; -1 of none."""
+def find_largest(passing, joined, size, index_of_first):
+    """Returns the root of the largest set among the runs `passing`, the first of equals, or -1."""
     best = -1
     for run in passing:
         if joined[run]:
             continue
         tie = best >= 0 and size[run] == size[best]
-        if best < 0 or size[run] > size[best] or tie and place[run] < place[best]:
+        if best < 0 or size[run] > size[best] or tie and index_of_first[run] < index_of_first[best]:
             best = run
     return best

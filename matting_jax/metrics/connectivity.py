@@ -1,10 +1,10 @@
-"""Conn, the connectivity error (Rhemann et al., 2009): what is torn from the matte's main body.
+"""Conn, the connectivity error (Rhemann et al., 2009).
 
-Of the pixels at which prediction and truth both reach a threshold 0.1, 0.2 ... 1, the largest
+Among the pixels at which prediction and truth both reach a threshold 0.1, 0.2 ... 1, the largest
 4-connected component is the main body at this threshold. A pixel is connected up to the last
-threshold before the first whose body it is not in. Alpha that stands out from there by 0.15 or more
-is lacking connection, so that connectedness is phi = 1 - lack; the error is the sum of the
-difference of phi between prediction and truth.
+threshold before the first whose main body does not contain it. If alpha exceeds that threshold by
+0.15 or more, the excess is disconnected, and the connectedness is phi = 1 - excess. The error is
+the sum of the absolute differences of phi between prediction and truth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from matting_jax.metrics.components import chains
+from matting_jax.metrics.components import count_chains
 from matting_jax.metrics.conventions import Pair, prepare
 
 THRESHOLDS = 10
@@ -26,10 +26,10 @@ def conn(
     convention: str = "matlab",
     fill: bool = False,
 ) -> float:
-    """The connectivity error, in thousands (bgm: in ones); 0 where no pixel is unknown.
+    """Computes the connectivity error, in thousands (bgm: in ones); 0 if no pixel is unknown.
 
-    Arguments as in `matting_jax.metrics`. In float32, as the benchmark has it. NaN in convention
-    bgm, whose code fails, where prediction and truth nowhere are 1 at one pixel.
+    Arguments as in `matting_jax.metrics`. Uses float32 like the benchmark. Convention bgm, whose
+    code fails there, returns NaN if prediction and truth are 1 at no common pixel.
     """
     pair = prepare("Conn", prediction, truth, trimap, convention, fill)
     pair = pair._replace(
@@ -39,33 +39,33 @@ def conn(
     connected = connected_up_to(pair)
     if connected is None:
         return float("nan")
-    return summed_error(*pair[:3], connected) * pair.rules.conn_scale
+    return sum_errors(*pair[:3], connected) * pair.rules.conn_scale
 
 
 def connected_up_to(pair: Pair) -> np.ndarray | None:
-    """Up to how many tenths each pixel is connected, uint8 [H, W]; None where it is undefined."""
+    """Returns up to how many tenths each pixel is connected, uint8 [H, W]; None if undefined."""
     rules = pair.rules
-    level = passed(
+    level = count_passed(
         pair.prediction,
         pair.truth,
         thresholds("prediction" in rules.conn_double),
         thresholds("truth" in rules.conn_double),
     )
-    tenths = chains(level, THRESHOLDS, rules.conn_order == "column")
+    tenths = count_chains(level, THRESHOLDS, rules.conn_order == "column")
     highest = level.max()
     if highest == THRESHOLDS or rules.conn_none == "left":
         return tenths
     if rules.conn_none == "undefined":
         return None
-    # No threshold above the highest is asked for: who is connected up to there, is up to the end.
+    # Thresholds above the highest are skipped: what is connected up to there is fully connected.
     return np.where(tenths == highest, np.uint8(THRESHOLDS), tenths)
 
 
 def thresholds(double: bool) -> np.ndarray:
-    """0.1, 0.2 ... 1 as float32 to compare float32 alphas with.
+    """Returns the thresholds 0.1, 0.2 ... 1 as float32.
 
-    With `double`, as if 8-bit alphas were compared in float64. That differs in one value:
-    153 / 255 is less than the 0.6000000000000001 which 6 * 0.1 is there.
+    With `double`, comparisons give the results of 8-bit alphas in float64. That differs for one
+    value: 153 / 255 is smaller than 6 * 0.1 = 0.6000000000000001.
     """
     tenths = (0.1 * np.arange(1, THRESHOLDS + 1)).astype(np.float32)
     if double:
@@ -74,37 +74,37 @@ def thresholds(double: bool) -> np.ndarray:
 
 
 @njit(cache=True)
-def passed(prediction, truth, for_prediction, for_truth):
-    """How many thresholds prediction and truth [H, W] both pass at each pixel, uint8 [H, W]."""
+def count_passed(prediction, truth, prediction_tenths, truth_tenths):
+    """Counts the thresholds that prediction and truth [H, W] both reach, uint8 [H, W]."""
     level = np.empty(prediction.shape, np.uint8)
     for y in range(level.shape[0]):
         for x in range(level.shape[1]):
             count = 0
             for i in range(THRESHOLDS):
-                both = (prediction[y, x] >= for_prediction[i]) & (truth[y, x] >= for_truth[i])
+                both = (prediction[y, x] >= prediction_tenths[i]) & (truth[y, x] >= truth_tenths[i])
                 count += both
             level[y, x] = count
     return level
 
 
 @njit(cache=True)
-def summed_error(prediction, truth, unknown, tenths):
-    """Sum over the unknown pixels of the difference in connectedness, float64.
+def sum_errors(prediction, truth, unknown, tenths):
+    """Sums the differences in connectedness over the unknown pixels, in float64.
 
     tenths: uint8 [H, W], up to how many each pixel is connected.
     """
     height, width = tenths.shape
-    of_columns = np.zeros(width)  # side by side, so that the processor can add several at once
+    sums = np.zeros(width)  # one sum per column, so that additions are vectorised
     for y in range(height):
         for x in range(width):
             up_to = np.float32(0.1 * tenths[y, x])
             error = abs(phi(prediction[y, x], up_to) - phi(truth[y, x], up_to))
-            of_columns[x] += error * unknown[y, x]
-    return of_columns.sum()
+            sums[x] += error * unknown[y, x]
+    return sums.sum()
 
 
 @njit(cache=True)
 def phi(alpha, up_to):
-    """Connectedness of `alpha` at a pixel that is connected up to `up_to`, all float32."""
-    lack = alpha - up_to
-    return np.float32(1) - lack * np.float32(lack >= np.float32(0.15))
+    """Computes the connectedness of `alpha` at a pixel connected up to `up_to`, in float32."""
+    excess = alpha - up_to
+    return np.float32(1) - excess * np.float32(excess >= np.float32(0.15))

@@ -1,4 +1,4 @@
-"""The published evaluation codes, how they differ, and what is common to all of them.
+"""Published evaluation codes: how they differ, and what all of them share.
 
 matlab   the Composition-1k benchmark (Xu et al., 2017), as in Yaoyi-Li/GCA-Matting
 bgm      PeterL1n/BackgroundMattingV2, eval/
@@ -7,7 +7,7 @@ mmagic   open-mmlab/mmagic, mmagic/evaluation/metrics/
 gfm      JizhiziLi/GFM, core/evaluate.py
 rvm      PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
 
-docs/metrics.md has the same as a table, with the papers that used each.
+docs/metrics.md has a table of them, with the papers that use each.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ ALL = ("SAD", "MSE", "MAD", "Grad", "Conn")
 
 @dataclass(frozen=True)
 class Convention:
-    """What one published code does. The defaults are the benchmark's."""
+    """The rules of one published code. The defaults are those of the benchmark."""
 
     metrics: tuple[str, ...] = ("SAD", "MSE", "Grad", "Conn")
-    whole: tuple[str, ...] = ()  # the metrics that know no trimap
-    rounds: bool = False  # to 8 bits in memory; the other codes take what their files hold
+    whole: tuple[str, ...] = ()  # the metrics that take no trimap
+    rounds: bool = False  # to 8 bits; the other codes do not round
     known: str = "as is"  # the prediction's known pixels: "as is", "filled" or "must be filled"
-    sums: str = "unknown"  # SAD, MSE and MAD sum over the "unknown" pixels or over "all"
-    none_is_zero: bool = False  # MSE and MAD without an unknown pixel are 0, not a division by 0
-    mean_scale: float = 1.0  # what MSE and MAD are multiplied by
+    sums: str = "unknown"  # pixels that SAD, MSE and MAD sum over: "unknown" or "all"
+    none_is_zero: bool = False  # MSE and MAD are 0 if no pixel is unknown, instead of divided by 0
+    mean_scale: float = 1.0  # factor of MSE and MAD
     grad_filter: str = "benchmark"  # or "scipy": see gradient.py
     grad_scale: float = 1 / 1000
     conn_scale: float = 1 / 1000
-    conn_order: str = "column"  # of reading: of equally large components the first met counts
-    conn_none: str = "left"  # thresholds that no pixel passes are the end for the pixels "left",
-    # or "skipped", or leave the metric "undefined"
+    conn_order: str = "column"  # the first of equally large components in this order counts
+    # Thresholds that no pixel reaches end the chains ("left"), are "skipped", or make the metric
+    # "undefined".
+    conn_none: str = "left"
     conn_double: tuple[str, ...] = ()  # the arrays compared with the thresholds in float64
 
 
 CONVENTIONS = {
-    # The benchmark prints no MAD; here it is the mean over the pixels of its MSE.
+    # The benchmark has no MAD; here it is the mean over the pixels of its MSE.
     "matlab": Convention(metrics=ALL),
     "bgm": Convention(grad_scale=1.0, conn_scale=1.0, conn_none="undefined"),
     "paddle": Convention(rounds=True, known="filled", none_is_zero=True, conn_order="row"),
@@ -73,11 +74,11 @@ CONVENTIONS = {
 
 
 class Pair(NamedTuple):
-    """A prediction and its truth, ready to be measured."""
+    """A validated prediction with its truth."""
 
     prediction: np.ndarray  # [H, W] float
     truth: np.ndarray  # [H, W] float
-    unknown: np.ndarray  # [H, W] bool, the pixels that count; all where there is no trimap
+    unknown: np.ndarray  # [H, W] bool, the pixels to measure; all without a trimap
     rules: Convention
 
 
@@ -89,10 +90,19 @@ def prepare(
     convention: str,
     fill: bool,
 ) -> Pair:
-    """What `convention` measures `metric` on; arrays as in `matting_jax.metrics`.
+    """Validates the arguments of a metric and applies the rules of a convention.
 
-    Raises ValueError where the convention has no such metric, or none of a region, where it asks
-    for a filled prediction and got another, and for arrays of another shape, range or trimap.
+    Args:
+        metric: name of the metric, one of `ALL`.
+        prediction: as in `matting_jax.metrics`.
+        truth: as in `matting_jax.metrics`.
+        trimap: as in `matting_jax.metrics`.
+        convention: as in `matting_jax.metrics`.
+        fill: as in `matting_jax.metrics`.
+
+    Raises:
+        ValueError: if the convention does not define the metric, or not with a trimap; if it needs
+            a filled prediction and gets another; for arrays of another shape, range or values.
     """
     rules = CONVENTIONS[one_of(convention, CONVENTIONS, "convention")]
     if metric not in rules.metrics:
@@ -103,7 +113,7 @@ def prepare(
             f"convention {convention!r} measures {metric} over the whole image: pass no trimap"
         )
     if fill and trimap is None:
-        raise ValueError("fill=True needs a trimap, which says what is known")
+        raise ValueError("fill=True needs a trimap")
 
     truth = as_float("truth", truth)
     prediction = as_float("prediction", prediction, truth.shape)
@@ -116,17 +126,17 @@ def prepare(
         filled = np.where(unknown, prediction, trimap.astype(prediction.dtype))
         if not fill and rules.known == "must be filled" and (filled != prediction).any():
             raise ValueError(
-                f"convention {convention!r} measures predictions whose known pixels are those of "
-                "the trimap: pass fill=True"
+                f"convention {convention!r} needs predictions whose known pixels equal the trimap: "
+                "pass fill=True"
             )
         prediction = filled
     return Pair(prediction, truth, unknown, rules)
 
 
 def fill_known(prediction: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """The prediction with 0 where the trimap is 0 and 1 where it is 1.
+    """Sets the prediction to 0 where the trimap is 0, and to 1 where it is 1.
 
-    Arrays and errors as in `matting_jax.metrics`; float32 or float64 [H, W] as the prediction.
+    Arrays and errors as in `matting_jax.metrics`; the result has the dtype of the prediction.
     """
     prediction = as_float("prediction", prediction)
     trimap, unknown = as_trimap(trimap, prediction.shape)
@@ -139,13 +149,20 @@ def as_float(
     shape: tuple[int, ...] | None = None,
     axes: tuple[str, ...] = ("H", "W"),
 ) -> np.ndarray:
-    """`array` in float64 if it is, else in float32.
+    """Returns an array as float64 if it is float64, otherwise as float32.
 
-    Raises ValueError unless it has `axes`, and `shape` where given, and lies in [0, 1].
+    Args:
+        name: name of the argument in errors.
+        array: the array.
+        shape: required shape, or None.
+        axes: names of the required axes.
+
+    Raises:
+        ValueError: for another shape, another type, or values outside [0, 1].
     """
-    array = shaped(name, array, shape, axes)
+    array = as_shaped(name, array, shape, axes)
     if array.dtype.kind not in "fb":
-        raise ValueError(f"{name} must be float in [0, 1], got {array.dtype}: divide 8 bits by 255")
+        raise ValueError(f"{name} must be float in [0, 1], got {array.dtype}: divide uint8 by 255")
     if not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(f"{name} must lie in [0, 1] and hold no NaN (8-bit values: divide by 255)")
     return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
@@ -154,11 +171,11 @@ def as_float(
 def as_trimap(
     trimap: np.ndarray, shape: tuple[int, ...], axes: tuple[str, ...] = ("H", "W")
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`trimap` as an array, and where it is unknown, bool.
+    """Returns the trimap as an array, and a mask of its unknown pixels.
 
-    Raises ValueError unless it has `axes` and `shape` and holds only 0, 0.5 (or 128/255) and 1.
+    Raises ValueError for another shape and for values other than 0, 0.5 (or 128/255) and 1.
     """
-    trimap = shaped("trimap", trimap, shape, axes)
+    trimap = as_shaped("trimap", trimap, shape, axes)
     unknown = (trimap > 0.4975) & (trimap < 0.5025)
     known = (trimap == 0) | (trimap == 1)
     if not (known ^ unknown).all():
@@ -167,10 +184,10 @@ def as_trimap(
     return trimap, unknown
 
 
-def shaped(
+def as_shaped(
     name: str, array: np.ndarray, shape: tuple[int, ...] | None, axes: tuple[str, ...]
 ) -> np.ndarray:
-    """`array` as an array; ValueError unless it has `axes`, pixels, and `shape` where given."""
+    """Returns an array; raises ValueError for other axes or another shape, and if it is empty."""
     array = np.asarray(array)
     if array.ndim != len(axes) or shape is not None and array.shape != shape:
         expected = f"[{', '.join(axes)}]" + (f" {shape}" if shape else "")

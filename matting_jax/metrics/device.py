@@ -1,12 +1,12 @@
 """SAD, MSE, MAD and Grad of a batch on the device, to be called inside `jax.jit`.
 
-`prediction` and `truth`: floats [B, H, W, 1] in [0, 1], as networks have them; `trimap`
-[B, H, W, 1], 0, 0.5 (or 128/255) and 1: only its unknown pixels count, without one all pixels do.
-Each metric returns a float32 for each image, [B], so that what pads a last batch can be left out of
-the mean: what `matting_jax.metrics` returns in its convention "matlab", up to rounding.
+`prediction` and `truth`: float [B, H, W, 1] in [0, 1]; `trimap`: [B, H, W, 1] of 0, 0.5 (or
+128/255) and 1: only unknown pixels are measured, without a trimap all pixels are. Each metric
+returns one float32 for each image, [B], so that the padding of a last batch can be omitted from the
+mean. It equals `matting_jax.metrics` in convention "matlab" up to rounding.
 
-ValueError for another shape or type; what lies out of range is not noticed here. These measure:
-Grad is no loss, for its square root has no derivative where alpha is flat.
+They raise ValueError for another shape or type; values out of range are not detected. Grad is not a
+loss: its square root is not differentiable where alpha is constant.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ Taps = tuple[float, ...]
 
 
 def sad(prediction: Array, truth: Array, trimap: Array | None = None) -> Array:
-    """Sum of absolute differences, in thousands; 0 for an image without an unknown pixel."""
+    """Computes the sum of absolute differences, in thousands; 0 if no pixel is unknown."""
     prediction, truth, unknown = prepare(prediction, truth, trimap)
-    return total(jnp.abs(prediction - truth), unknown) / 1000
+    return sum_unknown(jnp.abs(prediction - truth), unknown) / 1000
 
 
 def mse(prediction: Array, truth: Array, trimap: Array | None = None) -> Array:
-    """Mean squared difference; NaN for an image without an unknown pixel."""
+    """Computes the mean squared difference; NaN if no pixel is unknown."""
     prediction, truth, unknown = prepare(prediction, truth, trimap)
-    return total(jnp.square(prediction - truth), unknown) / number(unknown)
+    return sum_unknown(jnp.square(prediction - truth), unknown) / count_unknown(unknown)
 
 
 def mad(prediction: Array, truth: Array, trimap: Array | None = None) -> Array:
-    """Mean absolute difference; NaN for an image without an unknown pixel."""
+    """Computes the mean absolute difference; NaN if no pixel is unknown."""
     prediction, truth, unknown = prepare(prediction, truth, trimap)
-    return total(jnp.abs(prediction - truth), unknown) / number(unknown)
+    return sum_unknown(jnp.abs(prediction - truth), unknown) / count_unknown(unknown)
 
 
 def grad(prediction: Array, truth: Array, trimap: Array | None = None) -> Array:
-    """Gradient error, in thousands; 0 for an image without an unknown pixel."""
+    """Computes the gradient error, in thousands; 0 if no pixel is unknown."""
     prediction, truth, unknown = prepare(prediction, truth, trimap)
-    return total(jnp.square(amplitude(prediction) - amplitude(truth)), unknown) / 1000
+    return sum_unknown(jnp.square(amplitude(prediction) - amplitude(truth)), unknown) / 1000
 
 
 def prepare(prediction: Array, truth: Array, trimap: Array | None) -> tuple[Array, Array, Array]:
-    """Prediction and truth in float32, and which pixels count, bool; each [B, H, W, 1]."""
+    """Returns prediction and truth as float32, and a mask of unknown pixels; each [B, H, W, 1]."""
     arrays = {"prediction": prediction, "truth": truth, "trimap": trimap}
     for name, array in arrays.items():
         if array is None:
@@ -61,39 +61,39 @@ def prepare(prediction: Array, truth: Array, trimap: Array | None) -> tuple[Arra
     return prediction.astype(jnp.float32), truth.astype(jnp.float32), unknown
 
 
-def total(values: Array, unknown: Array) -> Array:
-    """Sum of `values` over the unknown pixels of each image, [B]."""
+def sum_unknown(values: Array, unknown: Array) -> Array:
+    """Sums `values` over the unknown pixels of each image, [B]."""
     return jnp.sum(values, (1, 2, 3), jnp.float32, where=unknown)
 
 
-def number(unknown: Array) -> Array:
-    """How many pixels of each image are unknown, [B]."""
+def count_unknown(unknown: Array) -> Array:
+    """Counts the unknown pixels of each image, [B]."""
     return jnp.sum(unknown, (1, 2, 3), jnp.float32)
 
 
 def amplitude(image: Array) -> Array:
-    """Amplitude of the benchmark's gradient of each image [B, H, W, 1] stretched to [0, 1]."""
+    """Computes the benchmark's gradient amplitude of images [B, H, W, 1] stretched to [0, 1]."""
     smoothing, derivative = benchmark_taps()
     spread = jnp.max(image, (1, 2, 3), keepdims=True) - jnp.min(image, (1, 2, 3), keepdims=True)
     flat = spread == 0
     scale = jnp.where(flat, 0, 1 / jnp.where(flat, 1, spread))
-    across = even(odd(image, derivative, 2), smoothing, 1)
-    down = even(odd(image, derivative, 1), smoothing, 2)
+    across = filter_even(filter_odd(image, derivative, 2), smoothing, 1)
+    down = filter_even(filter_odd(image, derivative, 1), smoothing, 2)
     return scale * jnp.sqrt(jnp.square(across) + jnp.square(down))
 
 
-def even(x: Array, taps: Taps, axis: int) -> Array:
-    """x filtered along `axis` by taps that are equal on both sides; given from the centre on."""
-    return taps[0] * x + sum(t * (after + before) for t, after, before in beside(x, taps, axis))
+def filter_even(x: Array, taps: Taps, axis: int) -> Array:
+    """Filters x along `axis` by symmetric taps, given from the centre outwards."""
+    return taps[0] * x + sum(t * (after + before) for t, after, before in shifted(x, taps, axis))
 
 
-def odd(x: Array, taps: Taps, axis: int) -> Array:
-    """x filtered along `axis` by taps of opposite sign on both sides; given from the centre on."""
-    return sum(t * (after - before) for t, after, before in beside(x, taps, axis))
+def filter_odd(x: Array, taps: Taps, axis: int) -> Array:
+    """Filters x along `axis` by antisymmetric taps, given from the centre outwards."""
+    return sum(t * (after - before) for t, after, before in shifted(x, taps, axis))
 
 
-def beside(x: Array, taps: Taps, axis: int) -> Iterator[tuple[float, Array, Array]]:
-    """Each tap beside the centre with x that far after and before, the border repeated."""
+def shifted(x: Array, taps: Taps, axis: int) -> Iterator[tuple[float, Array, Array]]:
+    """Yields each tap off the centre with x shifted by it, after and before; edges are repeated."""
     reach, length = len(taps) - 1, x.shape[axis]
     margin = [(0, 0)] * x.ndim
     margin[axis] = (reach, reach)

@@ -1,4 +1,4 @@
-"""Metrics of the plain difference: SAD, MSE, MAD, and GFM's SAD of each region.
+"""SAD, MSE, MAD, and GFM's SAD of each region.
 
 Arguments of `sad`, `mse` and `mad` are those of `matting_jax.metrics`.
 """
@@ -18,7 +18,7 @@ def sad(
     convention: str = "matlab",
     fill: bool = False,
 ) -> float:
-    """Sum of absolute differences, in thousands; 0 where no pixel is unknown."""
+    """Computes the sum of absolute differences, in thousands; 0 if no pixel is unknown."""
     pair = prepare("SAD", prediction, truth, trimap, convention, fill)
     return float(np.abs(differences(pair)).sum() / 1000)
 
@@ -31,7 +31,7 @@ def mse(
     convention: str = "matlab",
     fill: bool = False,
 ) -> float:
-    """Mean squared difference; where no pixel is unknown, NaN (paddle and mmagic: 0)."""
+    """Computes the mean squared difference; NaN if no pixel is unknown (paddle and mmagic: 0)."""
     pair = prepare("MSE", prediction, truth, trimap, convention, fill)
     return mean(np.square(differences(pair)), pair)
 
@@ -44,15 +44,16 @@ def mad(
     convention: str = "matlab",
     fill: bool = False,
 ) -> float:
-    """Mean absolute difference; NaN where no pixel is unknown."""
+    """Computes the mean absolute difference; NaN if no pixel is unknown."""
     pair = prepare("MAD", prediction, truth, trimap, convention, fill)
     return mean(np.abs(differences(pair)), pair)
 
 
 def sad_split(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
-    """SAD of the trimap's `transition`, `foreground` and `background`, which add up to the whole.
+    """Computes SAD of the trimap's `transition`, `foreground` and `background`.
 
-    Arrays and errors as of `sad`; nothing is filled. Source: JizhiziLi/GFM, core/evaluate.py.
+    They add up to the SAD of the image. Arrays and errors as of `sad`; nothing is filled. Source:
+    JizhiziLi/GFM, core/evaluate.py.
     """
     truth = as_float("truth", truth)
     prediction = as_float("prediction", prediction, truth.shape)
@@ -67,13 +68,13 @@ def sad_split(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> 
 
 
 def differences(pair: Pair) -> np.ndarray:
-    """prediction - truth in float64 at the pixels that are summed over, as a flat array."""
+    """Returns prediction - truth in float64 at the pixels to sum over, as a flat array."""
     values = np.subtract(pair.prediction, pair.truth, dtype=np.float64)
     return values[pair.unknown] if pair.rules.sums == "unknown" else values.ravel()
 
 
 def mean(values: np.ndarray, pair: Pair) -> float:
-    """The sum of `values` divided by the number of unknown pixels, wherever it was summed."""
+    """Divides the sum of `values` by the number of unknown pixels, also if all were summed."""
     count = np.count_nonzero(pair.unknown)
     if not count and pair.rules.none_is_zero:
         return 0.0

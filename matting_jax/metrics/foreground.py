@@ -1,8 +1,8 @@
-"""Metrics of the foreground's colours, which exist where the true alpha is above 0.
+"""Metrics of foreground colours, measured where the true alpha is above 0.
 
-`prediction` and `truth`: float arrays [H, W, 3] in [0, 1]; `alpha`: the true one [H, W]; `trimap`
-[H, W], 0, 0.5 (or 128/255) and 1: only its unknown pixels count, without one all pixels do.
-ValueError for arrays of another shape or range.
+`prediction` and `truth`: float arrays [H, W, 3] in [0, 1]; `alpha`: the true alpha [H, W];
+`trimap`: [H, W] of 0, 0.5 (or 128/255) and 1: only unknown pixels are measured, without a trimap
+all pixels are. They raise ValueError for arrays of another shape or range.
 
 bgm   PeterL1n/BackgroundMattingV2, eval/
 rvm   PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
@@ -22,9 +22,9 @@ def foreground_sad(
     alpha: np.ndarray,
     trimap: np.ndarray | None = None,
 ) -> float:
-    """Sum over the pixels of the absolute difference, the mean of three colours, in thousands.
+    """Computes the sum over pixels of the absolute difference, averaged over RGB, in thousands.
 
-    No published code prints it: it is defined here, on the pixels of bgm's foreground MSE.
+    No published code has it: it is defined here, on the pixels of bgm's foreground MSE.
     """
     values, _ = differences(prediction, truth, alpha, trimap)
     return float(np.abs(values).mean(-1).sum() / 1000)
@@ -38,11 +38,16 @@ def foreground_mse(
     *,
     convention: str = "bgm",
 ) -> float:
-    """Mean squared difference over pixels and colours; NaN where no pixel counts.
+    """Computes the mean squared difference over pixels and channels; NaN if there is no pixel.
 
-    "bgm" divides by the number of all unknown pixels, with those of alpha 0, whose difference is
-    taken for 0. "rvm" divides by that of the pixels with alpha above 0, multiplies by 1000, and
-    measures the whole image: ValueError with a trimap.
+    Args:
+        prediction: foreground colours [H, W, 3].
+        truth: true foreground colours [H, W, 3].
+        alpha: true alpha [H, W].
+        trimap: [H, W], or None.
+        convention: "bgm" divides by the number of unknown pixels; pixels with alpha 0 contribute 0.
+            "rvm" divides by the number of pixels with alpha above 0, multiplies by 1000, and takes
+            no trimap.
     """
     one_of(convention, ("bgm", "rvm"), "convention")
     if convention == "rvm" and trimap is not None:
@@ -54,8 +59,10 @@ def foreground_mse(
 
 
 def foreground_mad(prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> float:
-    """Mean absolute difference over the pixels with alpha above 0 and over colours, times 1000, as
-    rvm has it; NaN where there is no such pixel."""
+    """Computes rvm's mean absolute difference over pixels with alpha above 0 and channels, x 1000.
+
+    NaN if there is no such pixel.
+    """
     values, _ = differences(prediction, truth, alpha, None)
     return 1000 * mean(np.abs(values), len(values))
 
@@ -63,7 +70,7 @@ def foreground_mad(prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray)
 def differences(
     prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray, trimap: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
-    """prediction - truth [N, 3] in float64 where a foreground counts; number of unknown pixels."""
+    """Returns prediction - truth [N, 3] in float64 and the number of unknown pixels."""
     alpha = as_float("alpha", alpha)
     colours, axes = (*alpha.shape, 3), ("H", "W", "3")
     prediction = as_float("prediction", prediction, colours, axes)
@@ -72,11 +79,11 @@ def differences(
         unknown = np.ones(alpha.shape, bool)
     else:
         unknown = as_trimap(trimap, alpha.shape)[1]
-    counted = unknown & (alpha > 0)
-    values = np.subtract(prediction[counted], truth[counted], dtype=np.float64)
+    measured = unknown & (alpha > 0)
+    values = np.subtract(prediction[measured], truth[measured], dtype=np.float64)
     return values, int(np.count_nonzero(unknown))
 
 
 def mean(values: np.ndarray, count: int) -> float:
-    """The sum of `values` [N, 3] over pixels, averaged over colours and over `count` pixels."""
+    """Averages `values` [N, 3] over channels and divides their sum by `count` pixels."""
     return float(values.mean(-1).sum() / count) if count else float("nan")

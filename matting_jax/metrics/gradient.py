@@ -1,7 +1,7 @@
-"""Grad, the gradient error (Rhemann et al., 2009): how far edges differ in strength.
+"""Grad, the gradient error (Rhemann et al., 2009).
 
-The amplitude of the gradient of both alphas, by derivatives of a Gaussian of deviation 1.4; the
-error is the sum of the squared difference of the amplitudes.
+The gradient amplitudes of both alphas come from derivatives of a Gaussian with sigma 1.4; the error
+is the sum of their squared differences.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ def grad(
     convention: str = "matlab",
     fill: bool = False,
 ) -> float:
-    """The gradient error, in thousands (bgm: in ones, gfm: in tens); 0 where no pixel is unknown.
+    """Computes the gradient error, in thousands (bgm: ones, gfm: tens); 0 if no pixel is unknown.
 
-    Arguments as in `matting_jax.metrics`. The benchmark's filter first stretches prediction and
-    truth, each for itself, to [0, 1] over the whole image; a constant one has no gradient.
+    Arguments as in `matting_jax.metrics`. The benchmark first stretches prediction and truth to
+    [0, 1], each on its own and over the whole image; a constant image has no gradient.
     """
     pair = prepare("Grad", prediction, truth, trimap, convention, fill)
-    # numba compiles for each type and layout that it meets: two types, one layout.
+    # numba compiles for each type and layout: these are two types and one layout.
     common = np.result_type(pair.prediction, pair.truth)
     images = [np.require(x, common, "C") for x in (pair.prediction, pair.truth)]
     if pair.rules.grad_filter == "benchmark":
-        taps, border, scales = benchmark_taps(), "edge", tuple(stretch(x) for x in images)
+        taps, border, scales = benchmark_taps(), "edge", tuple(stretch_factor(x) for x in images)
     else:
         taps, border, scales = scipy_taps(), "symmetric", (1.0, 1.0)
     error = 0.0
-    for box in boxes(pair.unknown):
-        windows = [with_margin(x, box, len(taps[0]) - 1, border) for x in images]
-        error += summed_error(*windows, np.ascontiguousarray(pair.unknown[box]), *taps, scales)
+    for box in find_boxes(pair.unknown):
+        windows = [crop_padded(x, box, len(taps[0]) - 1, border) for x in images]
+        error += sum_errors(*windows, np.ascontiguousarray(pair.unknown[box]), *taps, scales)
     return error * pair.rules.grad_scale
 
 
-def stretch(image: np.ndarray) -> float:
-    """What brings the values of `image` to a range of 1, and with them its derivatives."""
+def stretch_factor(image: np.ndarray) -> float:
+    """Returns the factor that scales the value range of `image` to 1; 0 for a constant image."""
     spread = float(image.max()) - float(image.min())
     return 1 / spread if spread else 0.0
 
 
-def boxes(unknown: np.ndarray, rows: int = 64) -> Iterator[tuple[slice, slice]]:
-    """Boxes of at most `rows` rows that together hold all unknown pixels, and few others."""
+def find_boxes(unknown: np.ndarray, rows: int = 64) -> Iterator[tuple[slice, slice]]:
+    """Yields boxes of at most `rows` rows that cover all unknown pixels and few others."""
     for top in range(0, len(unknown), rows):
         band = slice(top, min(top + rows, len(unknown)))
         columns = np.flatnonzero(unknown[band].any(0))
@@ -61,34 +61,34 @@ def boxes(unknown: np.ndarray, rows: int = 64) -> Iterator[tuple[slice, slice]]:
 
 
 def benchmark_taps() -> Taps:
-    """Smoothing and derivative filter from the centre on, each of unit norm: nine taps in all."""
+    """Returns smoothing and derivative taps from the centre outwards, unit norm, nine in all."""
     x, gaussian = half_gaussian(radius=4)
-    return unit(gaussian), unit(x * gaussian)
+    return normalise_taps(gaussian), normalise_taps(x * gaussian)
 
 
 def scipy_taps() -> Taps:
-    """As `benchmark_taps`, but of unit response and thirteen in all, as SciPy's gaussian_filter."""
+    """Returns the taps of SciPy's gaussian_filter: unit response, thirteen in all."""
     x, gaussian = half_gaussian(radius=6)
     smoothing = gaussian / (gaussian[0] + 2 * gaussian[1:].sum())
     return tuple(smoothing.tolist()), tuple((x / SIGMA**2 * smoothing).tolist())
 
 
 def half_gaussian(radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """x from 0 to `radius` and exp(-x^2 / 2 sigma^2)."""
+    """Returns x from 0 to `radius` and exp(-x^2 / 2 sigma^2)."""
     x = np.arange(radius + 1.0)
     return x, np.exp(-(x**2) / (2 * SIGMA**2))
 
 
-def unit(taps: np.ndarray) -> tuple[float, ...]:
-    """Half a filter, its centre first, scaled so that the squares of the whole add up to 1."""
+def normalise_taps(taps: np.ndarray) -> tuple[float, ...]:
+    """Scales half a filter, its centre first, so that the squares of all taps add up to 1."""
     squares = np.square(taps)
     return tuple((taps / np.sqrt(squares[0] + 2 * squares[1:].sum())).tolist())
 
 
-def with_margin(
+def crop_padded(
     image: np.ndarray, box: tuple[slice, slice], margin: int, border: str
 ) -> np.ndarray:
-    """The box of the image and `margin` pixels around it; outside the image as `border` says."""
+    """Crops a box with `margin` pixels around it; `border` is the mode of `np.pad`."""
     window, missing = [], []
     for side, length in zip(box, image.shape, strict=True):
         start, stop = side.start - margin, side.stop + margin
@@ -98,30 +98,30 @@ def with_margin(
 
 
 @njit(cache=True)
-def summed_error(prediction, truth, unknown, smoothing, derivative, scales):
-    """Sum of the squared difference of the amplitudes over the unknown pixels [h, w].
+def sum_errors(prediction, truth, unknown, smoothing, derivative, scales):
+    """Sums the squared differences of the amplitudes over the unknown pixels [h, w].
 
-    prediction, truth: float [h + 2 r, w + 2 r], with a margin as wide as the filters reach.
+    prediction, truth: float [h + 2 r, w + 2 r] with a margin of the filters' radius r.
     """
     height, width = unknown.shape
-    of_prediction, of_truth = np.empty(width, np.float32), np.empty(width, np.float32)
-    of_columns = np.zeros(width)  # side by side, so that the processor can add several at once
+    prediction_row, truth_row = np.empty(width, np.float32), np.empty(width, np.float32)
+    sums = np.zeros(width)  # one sum per column, so that additions are vectorised
     for y in range(height):
-        amplitude(prediction, y, smoothing, derivative, scales[0], of_prediction)
-        amplitude(truth, y, smoothing, derivative, scales[1], of_truth)
+        write_amplitude(prediction, y, smoothing, derivative, scales[0], prediction_row)
+        write_amplitude(truth, y, smoothing, derivative, scales[1], truth_row)
         for x in range(width):
-            of_columns[x] += unknown[y, x] * (of_prediction[x] - of_truth[x]) ** 2
-    return of_columns.sum()
+            sums[x] += unknown[y, x] * (prediction_row[x] - truth_row[x]) ** 2
+    return sums.sum()
 
 
 @njit(cache=True)
-def amplitude(image, y, smoothing, derivative, scale, result):
-    """Amplitude of the gradient times `scale`, of row `y` inside the margin.
+def write_amplitude(image, y, smoothing, derivative, scale, result):
+    """Writes the gradient amplitude times `scale`, of row `y` inside the margin, to `result`.
 
-    The filters are tuples, from the centre on: r taps beside it, for smoothing the same on both
-    sides, for the derivative of opposite sign. First down the columns, then along the row.
+    The filters are tuples from the centre outwards with r taps off the centre: the smoothing is
+    symmetric, the derivative antisymmetric. Columns are filtered first, then the row.
     """
-    r = len(smoothing) - 1  # of tuples known when this compiles, which unrolls the loops over k
+    r = len(smoothing) - 1  # known at compile time, which unrolls the loops over k
     rows = image[y : y + 2 * r + 1]
     smooth, steep = np.empty(image.shape[1]), np.empty(image.shape[1])
     for x in range(image.shape[1]):

@@ -1,9 +1,9 @@
-"""Metrics of a video: how much the error flickers (Erofeev et al., 2015), and SSDA.
+"""Video metrics: temporal coherence (Erofeev et al., 2015) and SSDA.
 
-`prediction` and `truth`: float arrays [T, H, W] in [0, 1]; `trimap` [T, H, W], 0, 0.5 (or 128/255)
-and 1: only its unknown pixels count, without one all pixels do. Each metric returns a float64 for
-each frame, [T]: papers print their mean over the frames. A frame without a neighbour has 0.
-ValueError for arrays of another shape or range.
+`prediction` and `truth`: float arrays [T, H, W] in [0, 1]; `trimap`: [T, H, W] of 0, 0.5 (or
+128/255) and 1: only unknown pixels are measured, without a trimap all pixels are. Each metric
+returns one float64 for each frame, [T]; papers print the mean over the frames. A frame without a
+neighbour has 0. They raise ValueError for arrays of another shape or range.
 
 tcvom   yunkezhang/TCVOM, calc_metric.py and utils/utils.py
 rvm     PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
@@ -27,15 +27,20 @@ def dtssd(
     *,
     convention: str = "rvm",
 ) -> np.ndarray:
-    """Root of the squared difference between how prediction and truth change from frame to frame.
+    """Computes the root of squared differences between the changes of prediction and truth.
 
-    "rvm": its mean over the whole frame, times 100, for each frame and the one before; ValueError
-    with a trimap. "tcvom": its sum over the unknown pixels, for each frame and the one after.
+    Args:
+        prediction: [T, H, W].
+        truth: [T, H, W].
+        trimap: [T, H, W], or None.
+        convention: "rvm" averages over the whole frame, times 100, for the change from the previous
+            frame, and takes no trimap. "tcvom" sums over the unknown pixels, for the change to the
+            next frame.
     """
     one_of(convention, ("rvm", "tcvom"), "convention")
     if convention == "rvm" and trimap is not None:
         raise ValueError(
-            "convention 'rvm' measures the whole frame: pass no trimap, or convention='tcvom'"
+            "convention 'rvm' measures whole frames: pass no trimap, or convention='tcvom'"
         )
     error, unknown = errors(prediction, truth, trimap)
     change = np.square(np.diff(error, axis=0))
@@ -45,7 +50,7 @@ def dtssd(
 
 
 def ssda(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None) -> np.ndarray:
-    """Root of the sum of squared differences of each frame, as tcvom has it."""
+    """Computes the root of the sum of squared differences of each frame, as tcvom."""
     error, unknown = errors(prediction, truth, trimap)
     return np.sqrt(np.square(error).sum((1, 2), where=unknown))
 
@@ -58,11 +63,17 @@ def messddt(
     *,
     squared: bool = True,
 ) -> np.ndarray:
-    """Sum of the change of the squared error along the motion from each frame to the next.
+    """Computes the sum of changes of the squared error along the motion to the next frame.
 
-    flow: float [T - 1, H, W, 2], the motion (x, y) in pixels from frame t to t + 1; pixels without
-    a finite one do not count. `squared=False` takes the error itself, tcvom's MESSDdt_fix.
-    As tcvom has it: the next frame is read bilinearly where the motion ends, 0 outside of it.
+    As in tcvom, the next frame is sampled bilinearly at the end of the motion; it is 0 outside.
+
+    Args:
+        prediction: [T, H, W].
+        truth: [T, H, W].
+        flow: float [T - 1, H, W, 2], the motion (x, y) in pixels from frame t to t + 1; pixels
+            whose motion is not finite are skipped.
+        trimap: [T, H, W], or None.
+        squared: whether to square the error; False is tcvom's MESSDdt_fix.
     """
     error, unknown = errors(prediction, truth, trimap)
     flow = np.asarray(flow, np.float64)
@@ -83,16 +94,16 @@ def messddt(
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """image [H, W] read at x + flow [H, W, 2] (x, y), bilinearly, 0 outside."""
+    """Samples image [H, W] bilinearly at x + flow [H, W, 2] (x, y); 0 outside."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
-    places = [y + flow[..., 1], x + flow[..., 0]]
-    return ndimage.map_coordinates(image, places, order=1, mode="grid-constant")
+    positions = [y + flow[..., 1], x + flow[..., 0]]
+    return ndimage.map_coordinates(image, positions, order=1, mode="grid-constant")
 
 
 def errors(
     prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """prediction - truth in float64 and which pixels count, both [T, H, W]."""
+    """Returns prediction - truth in float64 and a mask of unknown pixels, both [T, H, W]."""
     truth = as_float("truth", truth, axes=FRAMES)
     prediction = as_float("prediction", prediction, truth.shape, FRAMES)
     if trimap is None:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from matting_jax import metrics
 from matting_jax.metrics import connectivity
-from matting_jax.metrics.components import chains
+from matting_jax.metrics.components import count_chains
 
 levels = arrays(
     np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 4)
@@ -20,7 +20,7 @@ levels = arrays(
 
 
 def chains_by_labels(level, top, by_column):
-    """What `chains` says, by labelling the pixels that pass each threshold on its own."""
+    """The result of `count_chains`, by labelling the pixels that pass each threshold on its own."""
     if by_column:
         return chains_by_labels(level.T, top, False).T
     chain, unbroken = np.zeros(level.shape, np.uint8), np.ones(level.shape, bool)
@@ -39,7 +39,7 @@ def chains_by_labels(level, top, by_column):
 @example(np.array([[0, 1], [1, 0]], np.uint8), False)
 @example(np.array([[1, 0, 1, 1, 1], [1, 1, 0, 0, 0]], np.uint8), False)  # its smaller part is first
 def test_chains_equal_a_labelling_per_threshold(level, by_column):
-    ours = chains(np.ascontiguousarray(level), 4, by_column)
+    ours = count_chains(np.ascontiguousarray(level), 4, by_column)
     np.testing.assert_array_equal(ours, chains_by_labels(level, 4, by_column))
 
 
@@ -49,7 +49,7 @@ def test_chains_equal_a_labelling_per_threshold_on_larger_noise(smoothness, by_c
     noise = np.random.default_rng(smoothness).standard_normal((150, 170))
     noise = ndimage.gaussian_filter(noise, smoothness)
     level = np.clip(np.rint(5 + 5 * noise / noise.std()), 0, 10).astype(np.uint8)
-    ours = chains(level, 10, by_column)
+    ours = count_chains(level, 10, by_column)
     np.testing.assert_array_equal(ours, chains_by_labels(level, 10, by_column))
     assert len(np.unique(ours)) > 3
 
@@ -58,12 +58,12 @@ def test_spiral_and_comb_are_one_component():
     comb = np.zeros((41, 60), np.uint8)
     comb[::2], comb[-1] = 1, 1
     comb[1::4, -1], comb[3::4, 0] = 1, 1  # one long snake
-    np.testing.assert_array_equal(chains(comb, 1, True), comb)
+    np.testing.assert_array_equal(count_chains(comb, 1, True), comb)
     rows = comb.copy()
     rows[1::4, -1] = rows[3::4, 0] = 0
     first = np.zeros_like(rows)
     first[0] = 1
-    np.testing.assert_array_equal(chains(rows, 1, False), first)
+    np.testing.assert_array_equal(count_chains(rows, 1, False), first)
 
 
 def test_thresholds_of_8_bit_values_are_those_of_integers():
@@ -71,9 +71,13 @@ def test_thresholds_of_8_bit_values_are_those_of_integers():
     alphas = (codes / 255).astype(np.float32)[None]
     single, double = connectivity.thresholds(False), connectivity.thresholds(True)
     exact = (10 * codes[:, None] >= 255 * np.arange(1, 11)).sum(1)
-    np.testing.assert_array_equal(connectivity.passed(alphas, alphas, single, single)[0], exact)
+    np.testing.assert_array_equal(
+        connectivity.count_passed(alphas, alphas, single, single)[0], exact
+    )
     in_double = (codes[:, None] / 255 >= 0.1 * np.arange(1, 11)).sum(1)
-    np.testing.assert_array_equal(connectivity.passed(alphas, alphas, double, double)[0], in_double)
+    np.testing.assert_array_equal(
+        connectivity.count_passed(alphas, alphas, double, double)[0], in_double
+    )
     assert np.flatnonzero(exact != in_double).tolist() == [153]
 
 
@@ -128,12 +132,12 @@ def test_alphas_that_never_meet():
 def test_type_and_layout_of_the_arrays_do_not_count():
     prediction, truth = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
     expected = metrics.conn(prediction, truth)
-    compiled = len(connectivity.passed.signatures)
+    compiled = len(connectivity.count_passed.signatures)
     prediction.setflags(write=False)
     assert metrics.conn(prediction, truth) == expected
     assert metrics.conn(np.asfortranarray(prediction), truth[::-1][::-1]) == expected
     assert metrics.conn(prediction.astype(np.float64), truth) == expected
-    assert len(connectivity.passed.signatures) == compiled
+    assert len(connectivity.count_passed.signatures) == compiled
 
 
 def test_compiles_when_first_used_and_once_for_all_processes():
@@ -146,8 +150,8 @@ import matting_jax
 assert "numba" not in sys.modules
 import numpy as np
 from matting_jax.metrics import components, conn, connectivity, grad, gradient
-compiled = [components.chains, connectivity.passed]
-compiled += [connectivity.summed_error, gradient.summed_error]
+compiled = [components.count_chains, connectivity.count_passed]
+compiled += [connectivity.sum_errors, gradient.sum_errors]
 assert not any(function.signatures for function in compiled)
 half = np.full((4, 5), 0.5, np.float32)
 conn(half, half), grad(half, half)

@@ -67,7 +67,7 @@ def test_type_and_layout_of_the_arrays_do_not_count():
     expected = metrics.grad(prediction, truth)
     for kind in (bool, np.float16, np.float32):
         assert metrics.grad(prediction.astype(kind), truth) == pytest.approx(expected, rel=1e-6)
-    compiled = len(gradient.summed_error.signatures)
+    compiled = len(gradient.sum_errors.signatures)
     prediction, truth = prediction.astype(np.float32), truth.astype(np.float64)
     prediction.setflags(write=False)
     trimap = np.full(truth.shape, 0.5)
@@ -79,4 +79,4 @@ def test_type_and_layout_of_the_arrays_do_not_count():
         assert metrics.grad(*arguments) == pytest.approx(expected, rel=1e-6)
     trimap[0] = 0
     metrics.grad(prediction, truth, trimap)  # a box smaller than the image
-    assert len(gradient.summed_error.signatures) == compiled
+    assert len(gradient.sum_errors.signatures) == compiled
