@@ -1,4 +1,4 @@
-"""MODNet (Ke et al., AAAI 2022): a portrait's alpha from the photo alone.
+"""MODNet (Ke et al., AAAI 2022): the alpha of a portrait, without trimap.
 
 Sources: ZHKKKe/MODNet, src/models/modnet.py; the released checkpoints match arXiv v1/v2, the AAAI
 paper is arXiv v4. PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py.
@@ -21,9 +21,11 @@ from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv, UpsampledConv
 from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform
-from matting_jax.models.layers.norms import BatchNorm, InstanceNorm, instance_norm
+from matting_jax.models.layers.norms import InstanceNorm, batch_norm, instance_norm
 from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 CONTEXTS = ("se", "easpp", "none")
@@ -31,9 +33,9 @@ FLAVOURS = ("official", "paddle")
 
 
 class IBNorm(nn.Module):
-    """The first half of the channels through batch, the second through instance normalisation.
+    """Batch normalisation of the first half of the channels, instance normalisation of the second.
 
-    `affine` gives the second a scale and a bias too; the first always has them.
+    Batch normalisation has a scale and a bias; with `affine` instance normalisation too.
     """
 
     batch_norm: Any
@@ -47,9 +49,9 @@ class IBNorm(nn.Module):
 
 
 class ConvIBNormRelu(nn.Module):
-    """Convolution with bias, `norm` (IBNorm), ReLU; the convolution alone where `norm` is None.
+    """Convolution with bias, `norm` (IBNorm) and ReLU; only the convolution if `norm` is None.
 
-    With `upsampled` the input is enlarged twice first.
+    With `upsampled` the input is first enlarged to twice its size.
     """
 
     features: int
@@ -71,7 +73,7 @@ class ConvIBNormRelu(nn.Module):
 
 
 class SEBlock(nn.Module):
-    """Squeeze and excitation: each channel weighted by what the whole image holds.
+    """Squeeze and excitation: weights each channel by features of the whole image.
 
     Its two layers are linear, or 1x1 convolutions in the flavour "paddle".
     """
@@ -95,16 +97,19 @@ class SEBlock(nn.Module):
 
 
 class EASPP(nn.Module):
-    """Efficient atrous spatial pyramid pooling: context of several scales, at 1.5 % of ASPP's cost.
+    """Efficient atrous spatial pyramid pooling: context at several scales, 1.5 % of ASPP's cost.
 
-    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4: neither
-    code nor checkpoint of it was released. The paper's: a quarter of the channels; an atrous
-    convolution splits into a depth-wise and a 1x1 one, and the order is switched, so that each
-    channel fuses its own scales before a single 1x1 convolution fuses the channels and recovers
-    their number. Chosen here: the rates (half of DeepLabv3's, which are for features at 1/16), the
-    features themselves and their mean over the image as further scales, IBNorm and ReLU after each
-    convolution, and a ReLU after the fusion of scales, without which the normalisation of the last
-    convolution would take the image's mean away again.
+    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4, since
+    neither code nor checkpoint was released.
+
+    From the paper: the channels are reduced to a quarter. Each atrous convolution is split into a
+    depth-wise and a 1x1 convolution, in switched order: each channel fuses its own scales before
+    one 1x1 convolution fuses the channels and restores their number.
+
+    Chosen here: the rates, half of DeepLabv3's, which are for features at 1/16. The features and
+    their mean over the image are further scales. IBNorm and ReLU follow each convolution. A ReLU
+    follows the fusion of scales, because the last normalisation would otherwise remove the mean of
+    the image again.
     """
 
     norm: Any
@@ -130,9 +135,9 @@ class EASPP(nn.Module):
 
 
 class ScaleFusion(nn.Module):
-    """Each channel's own weighted sum of its scales, plus a bias.
+    """Weighted sum of the scales, with weights for each channel, plus a bias.
 
-    scales: maps [B, h, w, C], or [B, 1, 1, C] for a value of the whole image, -> [B, h, w, C].
+    scales: [B, h, w, C], or [B, 1, 1, C] for a value of the whole image -> [B, h, w, C].
     Parameters `kernel` [scales, C] and `bias` [C].
     """
 
@@ -151,7 +156,7 @@ class LRBranch(nn.Module):
     """Semantic estimation at low resolution.
 
     enc32x [B, H/32, W/32, 1280] -> semantic [B, H/16, W/16, 1] in [0, 1] and
-    lr8x [B, H/8, W/8, 32]. `context` and `flavour` as of `MODNet`.
+    lr8x [B, H/8, W/8, 32]. `context` and `flavour` as in `MODNet`.
     """
 
     norm: Any
@@ -222,20 +227,25 @@ class FusionBranch(nn.Module):
 
 
 def concatenate(*maps: Array) -> Array:
-    """Feature maps [B, H, W, C] of one size side by side."""
+    """Concatenates the channels of feature maps [B, H, W, C] of one size."""
     return jnp.concatenate(maps, axis=-1)
 
 
 class MODNet(nn.Module):
-    """Semantics, detail and alpha of the subject of one photo.
+    """Predicts semantics, detail and alpha of the subject of a photo.
 
-    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
-    Returns a dict: alpha [B, H, W, 1], detail [B, H, W, 1] and semantic [B, H/16, W/16, 1], all in
-    [0, 1], float32 (float64 for float64 input). `context` is "se", the squeeze-and-excitation block
-    of the released checkpoints, "easpp", the e-ASPP of the AAAI paper, or "none". `flavour` is
-    "official", or "paddle" for PaddleSeg's network, checkpoints and test-time rule. `train` takes
-    batch statistics unless `frozen_statistics`, over all devices of `axis_name`; `form` is that of
-    the convolutions, see `layers`.
+    image [B, H, W, 3] float RGB in [0, 1], H and W multiples of 32. Returns a dict: alpha
+    [B, H, W, 1], detail [B, H, W, 1] and semantic [B, H/16, W/16, 1], all in [0, 1], float32
+    (float64 for float64 input).
+
+    Attributes:
+        context: "se", the squeeze-and-excitation block of the released checkpoints, "easpp", the
+            e-ASPP of the AAAI paper, or "none".
+        flavour: "official", or "paddle" for PaddleSeg's network, checkpoints and test-time rule.
+        dtype: Dtype of the activations; None: that of the image.
+        axis_name: Mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: Training uses and keeps the running statistics.
+        form: Form of the convolutions, see `layers.forms`.
     """
 
     context: str = "se"
@@ -249,20 +259,11 @@ class MODNet(nn.Module):
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
         one_of(self.context, CONTEXTS, "context of modnet")
         paddle = one_of(self.flavour, FLAVOURS, "flavour of modnet") == "paddle"
-        height, width = image.shape[1:3]
-        if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(f"MODNet needs sides that are multiples of 32, got {height}x{width}")
-        batch_norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-            unbiased=not paddle,
-        )
-        norm = partial(IBNorm, batch_norm, affine=paddle)
-        x = 2 * image - 1
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
-        enc = MobileNetV2(batch_norm, self.dtype, self.form, paddle, name="backbone")(x)
+        check_sides("MODNet", *image.shape[1:3])
+        batch = batch_norm(self, train, unbiased=not paddle)
+        norm = partial(IBNorm, batch, affine=paddle)
+        x = as_dtype(2 * image - 1, self.dtype)
+        enc = MobileNetV2(batch, self.dtype, self.form, paddle, name="backbone")(x)
         semantic, lr8x = LRBranch(
             norm, self.context, self.dtype, self.form, self.flavour, name="lr_branch"
         )(enc["enc32x"])
@@ -274,11 +275,11 @@ class MODNet(nn.Module):
 
 
 def network_size(height: int, width: int, reference_size: int = 512) -> tuple[int, int]:
-    """The size that the published image demo gives the network for a photo of height x width.
+    """Returns the network's size for a photo of height x width, by the published image demo.
 
-    Photos whose short side is above, or whose long side is below `reference_size` are brought to
-    it by their short side; then both sides are cut to multiples of 32, at least 32. The long side
-    is brought to 32 times `reference_size` at most, where the demo makes 512 x 256000 of 1 x 500.
+    If the short side is above or the long side below `reference_size`, the short side is resized to
+    it. Then both sides are rounded down to multiples of 32, at least 32. Unlike in the demo, which
+    makes 512 x 256000 of 1 x 500, the long side is at most 32 times `reference_size`.
     Source: ZHKKKe/MODNet, demo/image_matting/colab/inference.py.
     """
     short, long = sorted((height, width))
@@ -290,10 +291,10 @@ def network_size(height: int, width: int, reference_size: int = 512) -> tuple[in
 
 
 def paddle_sizes(height: int, width: int, reference_size: int = 512) -> list[tuple[int, int]]:
-    """The two sizes to which PaddleSeg resizes a photo of height x width, the network's second.
+    """Returns the two sizes to which PaddleSeg resizes a photo of height x width in turn.
 
-    The short side is brought to `reference_size` (the long side to 32 times that at most), then
-    both sides are cut to multiples of 32, at least 32.
+    The first has a short side of `reference_size`, and a long side of at most 32 times that. The
+    second, the network's, is rounded down to multiples of 32, at least 32.
     Source: PaddlePaddle/PaddleSeg, Matting/configs/quick_start/modnet-mobilenetv2.yml.
     """
     scale = reference_size / min(height, width)

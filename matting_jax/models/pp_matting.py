@@ -1,8 +1,8 @@
-"""PP-Matting (Chen et al., 2022): alpha of any subject from the photo alone.
+"""PP-Matting (Chen et al., 2022): the alpha of any subject, without trimap.
 
-One branch says of each pixel whether it is foreground, transition or background, the other draws
-the transition at full resolution, guided by the first. Source: PaddlePaddle/PaddleSeg,
-Matting/ppmatting/models/ppmatting.py, whose names the modules have.
+A semantic branch classifies pixels as foreground, transition or background. A detail branch,
+guided by it, predicts the transition at full resolution. Source: PaddlePaddle/PaddleSeg,
+Matting/ppmatting/models/ppmatting.py, whose module names are kept.
 """
 
 from __future__ import annotations
@@ -21,28 +21,30 @@ from matting_jax.image.geometry import resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.forms import rematerialise
 from matting_jax.models.layers.initialisers import he_normal
-from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 
-# To what the test-time rule reduces the short side: the official configs.
+# Short side to which the test-time rule reduces larger photos, by the official configs.
 MAX_SHORT = {"hrnet_w18": 512, "hrnet_w48": 1536}
 
-BINS = (1, 3, 5)  # a side of each pooled map
-PYRAMID = (256, 128, 64, 64)  # channels of the pyramid's maps for stages 1 to 4
-# Channels within and after stages 0 to 4 of the semantic branch.
+BINS = (1, 3, 5)  # side of each pooled map
+PYRAMID = (256, 128, 64, 64)  # channels of the pyramid's features in stages 1 to 4
+# Channels inside and after stages 0 to 4 of the semantic branch.
 STAGES = ((512, 256), (256, 128), (128, 64), (128, 64), (64, 64))
 GUIDES = (0, 2, 4)  # the stages that guide the detail branch
 DETAIL = (64, 32, 16, 8)  # channels of the detail branch, before and after each gate
 
 
 class PyramidPooling(nn.Module):
-    """Features beside their averages over 1, 9 and 25 parts of the image, fused to 512 channels.
+    """Fuses features with their means over 1, 9 and 25 cells of the image.
 
-    x [B, h, w, C] -> [B, h, w, 512]. Without `pooled` the features alone are fused.
+    x [B, h, w, C] -> [B, h, w, 512]. Without `pooled` only the features are convolved.
     """
 
     layer: Any
@@ -61,7 +63,7 @@ class PyramidPooling(nn.Module):
 
 
 class SemanticStage(nn.Module):
-    """Three convolutions, the last two with their taps `dilation` apart, and an enlargement."""
+    """Three convolutions, the last two with `dilation`, then bilinear enlargement by 2."""
 
     within: int
     features: int
@@ -95,8 +97,8 @@ class SemanticBranch(nn.Module):
     """Semantic context: from the smallest features to classes at full resolution.
 
     x [B, H/32, W/32, C] -> logits [B, H, W, 3] of foreground, transition and background, and the
-    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. What is inside the
-    stages is computed again in the backward pass if `rematerialise`.
+    features that guide the detail branch, at 1/16, 1/4 and 1/1 of H and W. `rematerialise`
+    recomputes the inside of the stages in the backward pass.
     """
 
     norm: Any
@@ -123,8 +125,7 @@ class SemanticBranch(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions plus the input; to `features` channels, the input itself convolved where it
-    has others."""
+    """Two convolutions plus a shortcut, which is convolved if the number of channels changes."""
 
     features: int
     layer: Any
@@ -139,7 +140,7 @@ class ResidualBlock(nn.Module):
 
 
 class Gate(nn.Module):
-    """The guide says where the features count up to twice: x [B, H, W, C], guide [B, H, W, 1]."""
+    """Weights features by 1 to 2, by a guide: x [B, H, W, C], guide [B, H, W, 1]."""
 
     norm: Any
     conv: Any
@@ -153,11 +154,11 @@ class Gate(nn.Module):
 
 
 class DetailBranch(nn.Module):
-    """High-resolution detail: no map of it is ever smaller than the photo.
+    """High-resolution detail: all its features have the size of the photo.
 
-    half [B, H/2, W/2, 64], quarter [B, H/4, W/4, C] and, largest last, the guides of the semantic
-    branch -> logit [B, H, W, 1]. Where there are no guides there are no gates. What is inside
-    residual blocks and gates is computed again in the backward pass if `rematerialise`.
+    half [B, H/2, W/2, 64], quarter [B, H/4, W/4, C] and the guides of the semantic branch, largest
+    last -> logit [B, H, W, 1]. Without guides there are no gates. `rematerialise` recomputes the
+    inside of residual blocks and gates in the backward pass.
     """
 
     norm: Any
@@ -182,19 +183,24 @@ class DetailBranch(nn.Module):
 
 
 class PPMatting(nn.Module):
-    """Semantics, detail and alpha of the subject of one photo.
+    """Predicts semantics, detail and alpha of the subject of a photo.
 
-    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
-    Returns a dict, float32 (float64 for float64 input): `semantic` [B, H, W, 3], probabilities of
-    foreground, transition and background; `detail` [B, H, W, 1]; `alpha` [B, H, W, 1], which is
-    `detail` where transition is the likeliest, else exactly 1 or 0.
+    image [B, H, W, 3] float RGB in [0, 1], H and W multiples of 32. Returns a dict, float32
+    (float64 for float64 input): `semantic` [B, H, W, 3], probabilities of foreground, transition
+    and background; `detail` [B, H, W, 1]; `alpha` [B, H, W, 1], which is `detail` where transition
+    is the most likely class, else exactly 1 or 0.
 
-    Ablations: without `guidance` the detail branch has neither guides nor gates; without
-    `pyramid_pooling` the smallest features are fused without their averages; without `detail` there
-    is no such branch and output, and alpha is what the classes let expect, the probability of
-    foreground plus half of that of transition. `rematerialise` computes what is inside the blocks
-    again in the backward pass, which takes less memory and more time.
-    `train` takes batch statistics unless `frozen_statistics`, over all devices of `axis_name`.
+    Attributes:
+        backbone: "hrnet_w48" or "hrnet_w18".
+        guidance: False: the detail branch has neither guides nor gates.
+        pyramid_pooling: False: the smallest features are not fused with their means.
+        detail: False: there is no detail branch and output; alpha is its expectation by the
+            classes, the probability of foreground plus half of that of transition.
+        rematerialise: Recomputes the inside of blocks in the backward pass; less memory, more time.
+        dtype: Dtype of the activations; None: that of the image.
+        axis_name: Mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: Training uses and keeps the running statistics.
+        form: Form of the backbone, see `layers.forms`.
     """
 
     backbone: str = "hrnet_w48"
@@ -210,20 +216,9 @@ class PPMatting(nn.Module):
     @nn.compact
     def __call__(self, image: Array, *, train: bool = False) -> dict[str, Array]:
         width = WIDTHS[one_of(self.backbone, WIDTHS, "backbone of pp_matting")]
-        rows, columns = image.shape[1:3]
-        if rows % 32 or columns % 32 or 0 in (rows, columns):
-            raise ValueError(
-                f"PP-Matting needs sides that are multiples of 32, got {rows}x{columns}"
-            )
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-            unbiased=False,
-        )
-        x = 2 * image - 1
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
+        check_sides("PP-Matting", *image.shape[1:3])
+        norm = batch_norm(self, train, unbiased=False)
+        x = as_dtype(2 * image - 1, self.dtype)
         backbone = HRNet(width, norm, self.dtype, self.form, self.rematerialise, name="backbone")
         half, quarter, *_, smallest = backbone(x)
         logits, guides = SemanticBranch(
@@ -242,9 +237,9 @@ class PPMatting(nn.Module):
 
 
 def fuse(classes: list[Array], detail: Array) -> Array:
-    """`detail` where transition is the likeliest of the three classes, else exactly 1 or 0.
+    """Returns `detail` where transition is the most likely of three classes, else exactly 1 or 0.
 
-    Of equal ones the first is the likeliest. The classes receive no gradient.
+    Of equally likely classes the first counts. The classes receive no gradient.
     """
     foreground, transition, background = classes
     is_foreground = (foreground >= transition) & (foreground >= background)
@@ -252,9 +247,11 @@ def fuse(classes: list[Array], detail: Array) -> Array:
 
 
 def softmax(logits: list[Array]) -> list[Array]:
-    """Probabilities of a few classes in at least float32, each a map of its own: faster on CPU than
-    along an axis."""
-    logits = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in logits]
+    """Computes class probabilities in at least float32, one array a class.
+
+    On CPU separate arrays are faster than a reduction over an axis of three.
+    """
+    logits = [at_least_float32(x) for x in logits]
     largest = reduce(jnp.maximum, logits)
     weights = [jnp.exp(x - lax.stop_gradient(largest)) for x in logits]
     total = sum(weights)
@@ -262,15 +259,15 @@ def softmax(logits: list[Array]) -> list[Array]:
 
 
 def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[tuple[int, int]]:
-    """The sizes through which a photo of height x width is resized, the network's last.
+    """Returns the two sizes to which a photo of height x width is resized in turn.
 
-    A short side above `max_short` (0: the official one of the model's backbone) is brought to it,
-    then both sides are cut to multiples of 32, at least 32.
+    The first has a short side of at most `max_short`, 0: the official one of the model's backbone.
+    The second, the network's, is rounded down to multiples of 32, at least 32.
     """
     if max_short < 0:
         raise ValueError(
-            f"config.test_time.max_short is {max_short}, but must be a length, or 0 for the "
-            "official one"
+            f"test_time.max_short must be at least 0, got {max_short}: set a length in pixels, or "
+            "0 for the official one"
         )
     scale = min((max_short or MAX_SHORT[model.backbone]) / min(height, width), 1)
     first = round(height * scale), round(width * scale)
