@@ -1,9 +1,9 @@
 """GFM (Li et al., IJCV 2022): glance at the whole, focus on the transition, merge both to alpha.
 
-One encoder, two decoders: the glance decoder says where background, transition and foreground are,
-the focus decoder what alpha is in the transition. Source: JizhiziLi/GFM, core/gfm.py and
-core/test.py. The paper draws the pyramid's features as added to the glance decoder's; the released
-network, and this, concatenates them.
+An encoder and two decoders: the glance decoder classifies background, transition and foreground,
+the focus decoder predicts alpha in the transition. Source: JizhiziLi/GFM, core/gfm.py and
+core/test.py. In the paper's figure the pyramid's features are added to those of the glance decoder;
+as in the released network, they are concatenated here.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import BasicBlock, ResNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.initialisers import uniform_of_fan_in
-from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.modnet import SEBlock
 from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 Outputs = dict[str, Array]
 
-# Classes of the glance decoder, by what it represents: background, transition and foreground;
-# the eroded foreground, or the dilated one, against all else.
+# Classes of the glance decoder by representation: background, transition and foreground; the eroded
+# foreground and the rest; the dilated foreground and the rest.
 CLASSES = {"tt": 3, "ft": 2, "bt": 2}
 ROSTAS = (*CLASSES, "rim")
 
-# Channels of the three convolutions of each decoder block, by the number of its official name; the
-# last of block 0 gives the classes, or the focus.
+# Channels of the convolutions of each decoder block, by its official number. One more
+# convolution of block 0 yields the classes or the focus.
 SMALL = {4: (512, 512, 256), 3: (256, 256, 128), 2: (128, 128, 64), 1: (64, 64, 64), 0: (64, 64)}
 DECODERS = {
     "resnet34": SMALL,
@@ -54,9 +56,9 @@ DECODERS = {
 
 
 class ConvBlock(nn.Module):
-    """3x3 convolutions with bias, each before `norm` and ReLU; the last without these if `bare`.
+    """3x3 convolutions with bias, each followed by `norm` and ReLU; except the last if `bare`.
 
-    x [B, H, W, C] -> [B, factor * H, factor * W, features[-1]], enlarged at the end. The parts are
+    x [B, H, W, C] -> [B, factor * H, factor * W, features[-1]], enlarged at the end. The layers are
     numbered as in the official `nn.Sequential`.
     """
 
@@ -77,7 +79,7 @@ class ConvBlock(nn.Module):
 
 
 def conv3(features: int, x: Array, dtype: Any, dilation: int = 1, *, name: str) -> Array:
-    """3x3 convolution of x with bias, drawn as PyTorch draws it by default."""
+    """3x3 convolution of x with bias, initialised as in PyTorch by default."""
     init = uniform_of_fan_in(9 * x.shape[-1])
     return Conv(
         features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init, name=name
@@ -85,7 +87,7 @@ def conv3(features: int, x: Array, dtype: Any, dilation: int = 1, *, name: str) 
 
 
 class PyramidPooling(nn.Module):
-    """x [B, h, w, C] beside its means over 1, 3 x 3 and 5 x 5 parts, fused to [B, h, w, C]."""
+    """Fuses x [B, h, w, C] with its means over 1, 3 x 3 and 5 x 5 cells to [B, h, w, C]."""
 
     dtype: Any = None
 
@@ -110,39 +112,44 @@ class PyramidPooling(nn.Module):
         return nn.relu(fuse(jnp.concatenate([*scales, x], axis=-1)))
 
 
-class Encoder(nn.Module):
-    """What GFM adds to a backbone: r34_2b two layers, d121 the reduction of its last features.
+class Reduction(nn.Module):
+    """Reduces the last features of DenseNet-121: [B, h, w, C] -> [B, h/2, w/2, 512]."""
 
-    `taps`, the backbone's features from large to small -> GFM's, the last at 1/32 of the size.
-    """
+    norm: Any
+    dtype: Any = None
 
-    backbone: str
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = conv3(512, x, self.dtype, name="encoder4_1")
+        return halve(nn.relu(self.norm(name="encoder4_2")(x)))
+
+
+class DeeperLayers(nn.Module):
+    """The two layers that r34_2b adds to ResNet-34: [B, h, w, 512] -> those at 1/2 and 1/4."""
+
     norm: Any
     dtype: Any = None
     form: str = "auto"
 
     @nn.compact
-    def __call__(self, taps: list[Array]) -> list[Array]:
-        if self.backbone == "densenet121":
-            *taps, x = taps
-            x = nn.relu(self.norm(name="encoder4_2")(conv3(512, x, self.dtype, name="encoder4_1")))
-            return [*taps, halve(x)]
+    def __call__(self, x: Array) -> list[Array]:
+        block = partial(BasicBlock, 512, 1, self.norm, self.dtype, self.form)
+        taps = []
         for layer in (5, 6):
-            x = halve(taps[-1])
+            x = halve(x)
             for i in (1, 2, 3):
-                name = f"encoder{layer}_{i}"
-                x = BasicBlock(512, 1, self.norm, self.dtype, self.form, name=name)(x)
-            taps = [*taps, x]
+                x = block(name=f"encoder{layer}_{i}")(x)
+            taps.append(x)
         return taps
 
 
 def halve(x: Array) -> Array:
-    """The largest of each 2x2 places of x."""
+    """Max-pools 2x2 pixels of x [B, H, W, C]."""
     return nn.max_pool(x, (2, 2), (2, 2))
 
 
 class Stem(nn.Module):
-    """The first features of r34_2b, at the photo's size: [B, H, W, 3] -> [B, H, W, 64]."""
+    """The first features of r34_2b, at full size: [B, H, W, 3] -> [B, H, W, 64]."""
 
     norm: Any
     dtype: Any = None
@@ -153,9 +160,9 @@ class Stem(nn.Module):
 
 
 class Glance(nn.Module):
-    """The decoder that looks at the whole: each block also sees the pyramid's features, enlarged.
+    """The semantic decoder, whose blocks also get the enlarged features of the pyramid.
 
-    deepest [B, H/32, W/32, C] -> logits [B, H, W, n] under the names of `heads`, which says each n.
+    deepest [B, H/32, W/32, C] -> {head: logits [B, H, W, n]} for `heads` {head: n}.
     """
 
     backbone: str
@@ -175,16 +182,16 @@ class Glance(nn.Module):
                 features, factor = (blocks[k][-1],), 2 ** (top + 1 - k)
                 skips[k - 1] = self.block(features, factor=factor, name=f"psp{k}")(psp)
 
-        def beside(k: int, x: Array) -> Array:
+        def join(k: int, x: Array) -> Array:
             return jnp.concatenate([skips[k], x], axis=-1) if k in skips else x
 
-        return decode(self, deepest, beside, "g")
+        return decode(self, deepest, join, "g")
 
 
 class Focus(nn.Module):
-    """The decoder that looks closely: each block also sees the encoder's features of its size.
+    """The detail decoder, whose blocks also get the encoder's features of their size.
 
-    taps, from large to small -> logits [B, H, W, 1] under the names of `heads`.
+    taps, largest first -> {head: logits [B, H, W, n]} for `heads` {head: n}.
     """
 
     backbone: str
@@ -204,26 +211,35 @@ class Focus(nn.Module):
         if self.backbone == "resnet34_2b":
             del skips[0]
 
-        def beside(k: int, x: Array) -> Array:
+        def join(k: int, x: Array) -> Array:
             return jnp.concatenate([x, skips[k]], axis=-1) if k in skips else x
 
-        return decode(self, x, beside, "f")
+        return decode(self, x, join, "f")
 
 
-def decode(decoder: Glance | Focus, x: Array, beside: Any, letter: str) -> Outputs:
-    """The blocks of `decoder` one after the other, and one last block for each of its heads.
+def decode(
+    decoder: Glance | Focus, x: Array, join: Callable[[int, Array], Array], letter: str
+) -> Outputs:
+    """Applies the blocks of a decoder, and one last block for each of its heads.
 
-    beside(k, x) is what block k takes: x and what lies beside it.
+    Args:
+        decoder: The module whose blocks these are.
+        x: Input of the first block.
+        join: Maps the number of a block and x to the input of that block.
+        letter: Ending of the names of the blocks.
+
+    Returns:
+        Logits by head.
     """
     *blocks, (_, last) = DECODERS[decoder.backbone].items()
-    # Two blocks more, and the photo's size is reached two blocks before the end.
-    smallest_enlarged = 2 if decoder.backbone == "resnet34_2b" else 0
+    # r34_2b has two blocks more and reaches full size two blocks before the end.
+    last_enlarged = 2 if decoder.backbone == "resnet34_2b" else 0
     for k, features in blocks:
-        factor = 2 if k >= smallest_enlarged else 1
+        factor = 2 if k >= last_enlarged else 1
         block = decoder.block(features, factor=factor, name=f"decoder{k}_{letter}")
-        x = block(beside(k, x))
-    x = beside(0, x)
-    factor = 1 if smallest_enlarged else 2
+        x = block(join(k, x))
+    x = join(0, x)
+    factor = 1 if last_enlarged else 2
     return {
         head: decoder.block((*last, n), bare=True, factor=factor, name=f"decoder0_{head}")(x)
         for head, n in decoder.heads.items()
@@ -231,10 +247,10 @@ def decode(decoder: Glance | Focus, x: Array, beside: Any, letter: str) -> Outpu
 
 
 def fuse(rosta: str, glance: Array, focus: Array) -> Array:
-    """Alpha [B, H, W, 1] from the scores glance [B, H, W, n] and focus [B, H, W, 1], in [0, 1].
+    """Merges glance [B, H, W, n] and focus [B, H, W, 1], both in [0, 1], to alpha [B, H, W, 1].
 
-    The first of equal scores counts, and none has a gradient; that of focus is 0 where alpha is cut
-    off at 0 or 1.
+    Of equal scores of the glance the first counts; the glance receives no gradient. The focus
+    receives none where alpha is clipped at 0 or 1.
     """
     label = jnp.argmax(glance, -1, keepdims=True)
     if rosta == "tt":
@@ -244,32 +260,36 @@ def fuse(rosta: str, glance: Array, focus: Array) -> Array:
 
 
 class Integration(nn.Module):
-    """RoSTa integration, RIM: three alphas [B, H, W, 3] -> one [B, H, W, 1], not held in [0, 1]."""
+    """RoSTa integration, RIM: three alphas [B, H, W, 3] -> one [B, H, W, 1], not clipped."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = Conv(16, 1, kernel_init=uniform_of_fan_in(3), bias_init=uniform_of_fan_in(3), name="0")(
-            x
-        )
+        init = uniform_of_fan_in(x.shape[-1])
+        x = Conv(16, 1, kernel_init=init, bias_init=init, name="0")(x)
         x = SEBlock(name="1")(x)
-        return Conv(
-            1, 1, kernel_init=uniform_of_fan_in(16), bias_init=uniform_of_fan_in(16), name="2"
-        )(x)
+        init = uniform_of_fan_in(x.shape[-1])
+        return Conv(1, 1, kernel_init=init, bias_init=init, name="2")(x)
 
 
 class GFM(nn.Module):
-    """Semantics, detail of the transition, and alpha of the subject of one photo.
+    """Predicts semantics, detail of the transition and alpha of the subject of a photo.
 
-    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
-    Returns a dict: glance [B, H, W, 3 or 2], scores of the classes of `rosta` ("tt": background,
-    transition, foreground; "ft": rest, eroded foreground; "bt": rest, dilated foreground), focus
-    and alpha [B, H, W, 1]; all in [0, 1], float32 (float64 for float64 input). `rosta` "rim" has
-    glance_tt, focus_tt, alpha_tt and so for ft and bt, and an alpha made of the three that may
-    leave [0, 1]. `backbone` is "resnet34", "resnet34_2b" (the photo's size from first to last),
-    "densenet121" or "resnet101". Without `pyramid_pooling` the blocks of the glance decoder see one
-    another's features alone, the first the encoder's; without `bridge_block` the focus decoder
-    starts from the encoder's features. `train` takes batch statistics unless `frozen_statistics`,
-    over all devices of `axis_name`; `form` is that of the pooling, see `layers`.
+    image [B, H, W, 3] float RGB in [0, 1], H and W multiples of 32. Returns a dict: glance
+    [B, H, W, 3 or 2], scores of the classes of `rosta`, focus and alpha [B, H, W, 1]; all in
+    [0, 1], float32 (float64 for float64 input). RIM has glance_tt, focus_tt, alpha_tt, the same for
+    ft and bt, and an alpha, made of the three, that may leave [0, 1].
+
+    Attributes:
+        backbone: "resnet34", "resnet34_2b" (with features at full size), "densenet121" or
+            "resnet101".
+        rosta: Classes of the glance: "tt" (background, transition, foreground), "ft" (rest, eroded
+            foreground) or "bt" (rest, dilated foreground); "rim" integrates all three.
+        pyramid_pooling: False: the glance decoder gets only the encoder's last features.
+        bridge_block: False: the focus decoder starts from the encoder's last features.
+        dtype: Dtype of the activations; None: that of the image.
+        axis_name: Mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: Training uses and keeps the running statistics.
+        form: Form of the backbone, see `layers.forms`.
     """
 
     backbone: str = "resnet34"
@@ -285,17 +305,11 @@ class GFM(nn.Module):
     def __call__(self, image: Array, *, train: bool = False) -> Outputs:
         one_of(self.backbone, DECODERS, "backbone of gfm")
         one_of(self.rosta, ROSTAS, "rosta of gfm")
-        height, width = image.shape[1:3]
-        if height % 32 or width % 32 or 0 in (height, width):
-            raise ValueError(f"GFM needs sides that are multiples of 32, got {height}x{width}")
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-        )
+        check_sides("GFM", *image.shape[1:3])
+        norm = batch_norm(self, train)
         taps = self.encode(255 * image, norm)
         block = partial(ConvBlock, norm=norm, dtype=self.dtype)
-        # Each representation has decoders of its own in the end, the rest is shared.
+        # The representations share all but the last block of each decoder.
         rostas = CLASSES if self.rosta == "rim" else (self.rosta,)
         suffix = {rosta: f"_{rosta}" if self.rosta == "rim" else "" for rosta in rostas}
         glance_heads = {f"g{suffix[rosta]}": CLASSES[rosta] for rosta in rostas}
@@ -317,27 +331,28 @@ class GFM(nn.Module):
         return outputs
 
     def encode(self, x: Array, norm: Any) -> list[Array]:
-        """Features of the encoder from large to small, of an image in [0, 255]."""
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
+        """Returns the features of the encoder, largest first, for an image in [0, 255]."""
+        x = as_dtype(x, self.dtype)
         if self.backbone == "densenet121":
-            taps = DenseNet121(norm, self.dtype, name="backbone")(x)
-        elif self.backbone == "resnet34_2b":
+            *taps, x = DenseNet121(norm, self.dtype, name="backbone")(x)
+            return [*taps, Reduction(norm, self.dtype, name="encoder")(x)]
+        resnet = partial(ResNet, norm=norm, dtype=self.dtype, form=self.form, name="backbone")
+        if self.backbone == "resnet34_2b":
             x = Stem(norm, self.dtype, name="encoder0")(x)
-            backbone = ResNet("resnet34", norm, self.dtype, False, self.form, name="backbone")
-            taps = [x, *backbone(x)]
-        else:
-            return ResNet(self.backbone, norm, self.dtype, form=self.form, name="backbone")(x)
-        return Encoder(self.backbone, norm, self.dtype, self.form, name="encoder")(taps)
+            taps = [x, *resnet("resnet34", stem=False)(x)]
+            return [*taps, *DeeperLayers(norm, self.dtype, self.form, name="encoder")(taps[-1])]
+        return resnet(self.backbone)(x)
 
 
 STRATEGIES = ("hybrid", "resize")
-SCALES = (1 / 3, 1 / 2)  # of the glance and of the focus
+SCALES = (1 / 3, 1 / 2)  # sizes of the glance and of the focus as fractions of the photo's
 
 
 def network_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """The size that the published rule gives the network for a photo of height x width, `scale`
-    times as large: whole multiples of 32, 1600 at most; at least 32, where the rule fails."""
+    """Returns the network's size for a photo of height x width, `scale` times as large.
+
+    Both sides are rounded down to multiples of 32, at most 1600. The published rule fails below 32.
+    """
     sides = [int(side * scale) // 32 * 32 for side in (height, width)]
     return tuple(min(max(side, 32), 1600) for side in sides)
 
@@ -351,20 +366,21 @@ def predict(
     scales: tuple[float, float] = SCALES,
     exact: bool = False,
 ) -> Array:
-    """Predicts alpha by a published rule, HYBRID or RESIZE. Source: JizhiziLi/GFM, core/test.py.
+    """Predicts alpha by a published rule, HYBRID or RESIZE.
 
-    HYBRID, the rule of the published results, glances at the photo at a third of its size and
-    focuses at a half. RESIZE takes the network's alpha at a half, RIM at a third.
+    HYBRID, the rule of the published results, takes the glance at a third of the photo's size and
+    the focus at a half. RESIZE takes the network's alpha at a half, RIM at a third.
+    Source: JizhiziLi/GFM, core/test.py.
 
     Args:
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
         model: The network.
-        strategy: "hybrid" or "resize"; RIM has one rule, its alpha.
+        strategy: "hybrid" or "resize"; ignored for RIM.
         scales: Sizes of the glance and of the focus, as fractions of the photo's.
-        exact: HYBRID takes a pixel for known where all labels around it are equal. The published
-            rule, `exact`, asks for the enlarged labels to be whole numbers to the last bit, which
-            leaves single pixels of plain foreground to the focus.
+        exact: HYBRID sets pixels around which all labels are equal. The published rule tests this
+            to the last bit, which leaves single pixels of plain foreground to the focus. True: as
+            published; False: with a tolerance.
 
     Returns:
         Alpha [N, H, W, 1].

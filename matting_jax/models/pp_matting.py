@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from matting_jax.choices import one_of
+from matting_jax.choices import at_least, one_of
 from matting_jax.image.geometry import resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
 from matting_jax.models.layers.activations import probability
@@ -264,11 +264,7 @@ def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[t
     The first has a short side of at most `max_short`, 0: the official one of the model's backbone.
     The second, the network's, is rounded down to multiples of 32, at least 32.
     """
-    if max_short < 0:
-        raise ValueError(
-            f"test_time.max_short must be at least 0, got {max_short}: set a length in pixels, or "
-            "0 for the official one"
-        )
+    at_least(max_short, 0, "test_time.max_short")
     scale = min((max_short or MAX_SHORT[model.backbone]) / min(height, width), 1)
     first = round(height * scale), round(width * scale)
     return [first, tuple(max(side // 32 * 32, 32) for side in first)]

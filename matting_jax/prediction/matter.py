@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from matting_jax.choices import one_of
+from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.models import create_model, input_names, network_of
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
@@ -64,8 +64,7 @@ class Matter:
         self.needs = [x for x in self.takes if x != "trimap" or trimap_from is None]
         self.trimap_from, self.trimap_rule = trimap_from, trimap_rule
         if trimap_from is not None:
-            if "trimap" not in self.takes:
-                raise ValueError(f"{name} takes no trimap: omit trimap_from")
+            refuse_input("trimap", self.takes, name, "trimap_from")
             rule_of(trimap_from.name, trimap_rule)
         self.rule = partial(self.network.predict, model=model, **(test_time or {}))
         self.sizes: set[tuple[int, ...]] = set()
@@ -184,15 +183,9 @@ class Matter:
         if trimap is None and self.trimap_from is not None:
             trimap = self.trimap_from.make_trimap(photo, self.trimap_rule)
         for name, given in (("trimap", trimap), ("background", background)):
-            if given is None and name in self.needs:
-                other = " or trimap_from=" if name == "trimap" else ""
-                raise ValueError(
-                    f"{self.name} needs a {name} in addition to the photo: pass {name}={other}"
-                )
             if given is None:
                 continue
-            if name not in self.takes:
-                raise ValueError(f"{self.name} takes no {name}: omit {name}=")
+            refuse_input(name, self.takes, self.name, f"{name}=")
             check = {"trimap": as_float_trimap, "background": as_float_image}[name]
             images[name] = check(given)
             if images[name].shape[:2] != images["image"].shape[:2]:
@@ -200,6 +193,9 @@ class Matter:
                     f"the {name} has the size {size_of(images[name])}, the photo "
                     f"{size_of(images['image'])}: they must be equal"
                 )
+        for name in self.needs:
+            other = " or trimap_from=" if name == "trimap" else ""
+            require_input(name, images, self.name, f"pass {name}={other}")
         return {name: image[None] for name, image in images.items()}
 
     def log_size(self, inputs: Images) -> None:

@@ -105,6 +105,20 @@ def test_resize_to_the_same_size_changes_nothing(resize):
     np.testing.assert_array_equal(resize(x, *x.shape[:2]), x)
 
 
+@pytest.mark.parametrize("new", [(5, 30), (13, 17), (40, 9), (1, 1)])
+@pytest.mark.parametrize("kind", ["area", "bilinear", "aligned", "smooth"])
+def test_resizes_of_stacks_are_those_of_each_image_in_numpy_and_jax(kind, new):
+    resize = getattr(geometry, f"resize_{kind}")
+    x = np.random.default_rng(0).random((2, 13, 17, 3), np.float32)
+    host = resize(x, *new)
+    assert host.shape == (2, *new, 3)
+    for image, resized in zip(x, host, strict=True):
+        np.testing.assert_array_equal(resize(image, *new), resized)
+    compiled = jax.jit(lambda x: resize(x, *new))(x)
+    assert compiled.dtype == np.float32
+    np.testing.assert_allclose(compiled, host, atol=1e-6)
+
+
 @given(height=small, width=small, multiple=st.sampled_from([1, 2, 8, 32]))
 def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, width, multiple):
     image = np.arange(height * width * 2).reshape(height, width, 2)
@@ -117,6 +131,15 @@ def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, wi
         for new, old in zip(padded.shape, image.shape[:2], strict=False)
     )
     np.testing.assert_array_equal(padded, image[rows][:, columns])
+    np.testing.assert_array_equal(geometry.pad_to_multiple(image[None], multiple), padded[None])
+
+
+@pytest.mark.parametrize("size", [(1, 5), (3, 1), (5, 40), (32, 64)])
+def test_padding_in_jax_is_that_of_numpy(size):
+    image = np.random.default_rng(0).random((2, *size, 3), np.float32)
+    padded = geometry.pad_to_multiple(image, 32)
+    compiled = jax.jit(lambda x: geometry.pad_to_multiple(x, 32))(image)
+    np.testing.assert_array_equal(compiled, padded)
 
 
 def test_pieces_of_the_pyramid_overlap_where_they_must():

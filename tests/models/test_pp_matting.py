@@ -279,7 +279,7 @@ def test_sides_must_be_multiples_of_32():
 
 def test_short_side_of_the_test_must_be_a_length():
     model = mj.create_model("pp_matting")
-    with pytest.raises(ValueError, match="test_time.max_short is -1, but must be"):
+    with pytest.raises(ValueError, match="test_time.max_short must be at least 0, got -1"):
         pp_matting.resizes(model, 100, 100, -1)
 
 

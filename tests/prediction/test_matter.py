@@ -196,7 +196,7 @@ def test_trimaps_of_bytes_and_floats_have_the_same_thirds(trimap_matter):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        (None, "tiny_trimap needs a trimap in addition to the photo: pass trimap="),
+        (None, "tiny_trimap needs a trimap for each photo: pass trimap= or trimap_from="),
         (np.zeros((40, 50, 1), np.uint8), r"\[H, W\], got shape \(40, 50, 1\)"),
         (np.zeros((40, 49), np.uint8), "49 x 40, the photo 50 x 40"),
         (np.zeros((40, 50), bool), "bool"),
