@@ -1,4 +1,4 @@
-"""Fixtures that several tests use: small data, a small network, and one finished run."""
+"""Shared fixtures: small data, a small network, and one finished run."""
 
 import os
 
@@ -14,7 +14,7 @@ from tests.tiny import TINY, register_tiny, tiny_config
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """A folder of compiled programs, so that equal steps of two runs are compiled once.
+    """A folder of compiled programs, so that equal programs of two runs are compiled once.
 
     JAX_COMPILATION_CACHE_DIR keeps it for the next test run.
     """
@@ -26,7 +26,7 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def freed_after_each_file():
-    """Forgets what XLA compiled for a file, which adds up to gigabytes over all files."""
+    """Frees what XLA compiled for a file, which adds up to gigabytes over all files."""
     yield
     jax.clear_caches()
 
@@ -46,7 +46,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def config(folders, compiled_once):
-    """A config of the tiny network on the small folders; each test may change its own."""
+    """A config of the tiny network on the small folders; a test may change it."""
     with compiled_quickly():
         yield on_folders(tiny_config(), folders, compiled_once)
 
@@ -63,5 +63,5 @@ def finished(folders, compiled_once, tiny, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def official():
-    """{official name: array} of a whole MODNet, drawn from a seed."""
+    """{official name: array} of a whole MODNet, random from a seed."""
     return synth.state_dict(str(GOLDENS / "modnet.json"), 1)

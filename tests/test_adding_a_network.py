@@ -14,7 +14,15 @@ from matting_jax.config import load_config, read_config
 from matting_jax.convert.files import read_state_dict
 from matting_jax.prediction.load import load_matter
 from matting_jax.training.state import initial_variables, training_model
-from tests.helpers import ROOT, assert_same, compiled_quickly, differs, lines_of
+from tests.helpers import (
+    ROOT,
+    assert_same,
+    compiled_quickly,
+    differs,
+    lines_of,
+    on_folders,
+    one_step,
+)
 from tests.toy.models.toy import NETWORK
 
 TOY = ROOT / "tests" / "toy"
@@ -23,7 +31,7 @@ CONFIG = TOY / "configs" / "toy.py"
 
 @pytest.fixture(scope="module", autouse=True)
 def toy():
-    """The files of the toy network, where those of the library's networks are found."""
+    """Adds the files of the toy network to the places where those of the library are found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.NETWORKS, "toy", NETWORK)
         for package in (tasks, convert):
@@ -71,9 +79,7 @@ def test_it_trains(workdir):
 
 
 def test_it_learns(folders, compiled_once):
-    """The loss falls on a batch that is repeated."""
-    from tests.helpers import on_folders, one_step
-
+    """The loss falls on a repeated batch."""
     config = on_folders(load_config(CONFIG, ""), folders, compiled_once)
     with compiled_quickly():
         _, _, terms = one_step(config, steps=10)

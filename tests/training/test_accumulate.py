@@ -31,7 +31,7 @@ def test_micro_batches_are_strided_and_run_in_sequence(parts):
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch(config):
-    """Where statistics are frozen and losses are plain means."""
+    """Holds if statistics are frozen and losses are plain means."""
     config.freeze_statistics = True
     config.batch_size = 4
     config.optimizer.module_rates.lr_branch = 1.0
@@ -45,7 +45,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(config):
 
 
 def test_statistics_are_updated_once_per_micro_batch(config, tmp_path):
-    """As they do in as many steps of a part each, while the parameters stay."""
+    """As in the same number of steps of one micro-batch each, if the parameters do not change."""
     config.optimizer.learning_rate = 0.0
     config.evaluate_every = 0
     config.steps, config.batch_size = 2, 1

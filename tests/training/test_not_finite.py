@@ -20,7 +20,7 @@ TERMS = ("loss", "semantic", "detail", "matte", "gradient_norm")
 
 
 def break_step(monkeypatch, number, term, value):
-    """Let a term of one step be `value`, and count the steps that begin."""
+    """Makes a term of one step `value`; returns the list of steps that have started."""
     original, begun = training.train_step, []
 
     def broken(*arguments):

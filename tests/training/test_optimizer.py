@@ -7,37 +7,24 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
+from matting_jax.config import defaults
 from matting_jax.training.optimizer import create_optimizer, learning_rate
 
 
 def config_of(
     schedule="constant", steps=100, rate=0.2, warmup=0, name="sgd", rates=None, first=0, **values
 ):
-    options = dict(
-        name=schedule,
-        power=0.9,
-        step_every=7,
-        step_factor=0.1,
-        warmup_steps=warmup,
-        first_step=first,
+    config = defaults()
+    config.steps = steps
+    config.optimizer.update(name=name, learning_rate=rate, b1=0.8, b2=0.95, eps=1e-3)
+    config.optimizer.schedule.update(
+        name=schedule, power=0.9, step_every=7, step_factor=0.1, warmup_steps=warmup
     )
-    optimizer = dict(
-        name=name,
-        learning_rate=rate,
-        momentum=0.9,
-        b1=0.8,
-        b2=0.95,
-        eps=1e-3,
-        weight_decay=0.0,
-        decay="all",
-        clip_norm=0.0,
-        clip_moving=0.0,
-        schedule=options,
-        module_rates=rates or {},
-    )
-    return ConfigDict(dict(steps=steps, optimizer=optimizer | values))
+    config.optimizer.schedule.first_step = first
+    config.optimizer.module_rates = rates or {}
+    config.optimizer.update(values)
+    return config
 
 
 FORMULAS = {
@@ -75,7 +62,7 @@ def test_schedule_may_start_one_step_ahead(name, warmup):
 
 
 def test_exponential_warm_up_and_poly_equal_those_of_bisenet():
-    """The rates of the published 150,000 iterations, 1000 of them warm-up from a tenth."""
+    """The rates of the published 150,000 iterations: 1000 warm-up steps, starting from a tenth."""
     config = config_of("poly", steps=150_000, rate=1.0, warmup=1000)
     config.optimizer.schedule.warmup_from = 0.1
     expected = {
@@ -114,7 +101,7 @@ def test_step_schedule_without_an_interval_raises():
 
 
 def run(config, gradients, start):
-    """Parameters {module: {leaf: value}} after one update by each gradient."""
+    """Returns parameters {module: {leaf: value}} after one update for each gradient."""
     params = {name: {"x": jnp.asarray(x, jnp.float32)} for name, x in start.items()}
     optimizer = create_optimizer(config, params)
     state = optimizer.init(params)
@@ -204,14 +191,14 @@ LAYERS = {
 
 
 def drawn(rng, scale=1.0):
-    """Float64 arrays for every leaf of LAYERS."""
+    """Returns float64 arrays for every leaf of LAYERS."""
     return jax.tree.map(
         lambda shape: scale * rng.normal(size=shape), LAYERS, is_leaf=lambda x: isinstance(x, tuple)
     )
 
 
 def torch_run(torch, config, start, gradients):
-    """What torch.optim makes of the same parameters, gradients and options."""
+    """Returns the result of torch.optim for the same parameters, gradients and options."""
     options = config.optimizer
     params = jax.tree.map(lambda x: torch.nn.Parameter(torch.tensor(x)), start)
     groups = [
@@ -275,7 +262,7 @@ def test_decay_rates_and_clipping_equal_those_of_pytorch(name, options):
 
 
 def clipped_by_hand(factor, gradients):
-    """GCA's clipping: the limit of a step knows the norms of the steps before it, unclipped."""
+    """GCA's clipping: the limit of a step depends on the unclipped norms of the earlier steps."""
     moving, results = None, []
     for gradient in gradients:
         norm = np.sqrt(sum(np.sum(x**2) for x in jax.tree.leaves(gradient)))

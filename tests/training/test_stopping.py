@@ -26,7 +26,7 @@ def steps_of(workdir):
 
 
 def batches_that_raise(monkeypatch, numbers, step):
-    """Let the data of `step` raise signals."""
+    """Makes the data of `step` raise signals."""
     original = training.train_batches
 
     def batches(*arguments):
@@ -74,7 +74,7 @@ def test_signal_in_the_last_step_does_not_change_how_a_run_ends(
 
 @pytest.fixture
 def heard():
-    """What reached the handlers that the caller of a run had installed."""
+    """The signals that reached the handlers which the caller of a run had installed."""
     heard = []
     before = {n: signal.signal(n, lambda number, frame: heard.append(number)) for n in SIGNALS}
     yield heard
@@ -129,7 +129,7 @@ def test_thread_and_job_do_not_change_the_handlers(heard):
 
 
 def start(workdir, **variables):
-    """The training of a workdir in a process of its own."""
+    """Starts the training of a workdir in a separate process."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.launch_tiny", f"--workdir={workdir}"],
         cwd=ROOT,
@@ -147,7 +147,7 @@ def endless(config, workdir):
 
 
 def wait_for_lines(workdir, count, program):
-    """Until the log of a run has so many lines."""
+    """Waits until the log of a run has `count` lines."""
     log = workdir / "metrics.jsonl"
     end = time.monotonic() + 300
     while not log.exists() or len(log.read_text().splitlines()) < count:

@@ -49,7 +49,7 @@ def test_run_stopped_between_saves_resumes_from_the_last_one(finished, config, t
     config.steps = 3
     train(config, tmp_path / "run")
     manager = checkpoint.open_checkpoints(tmp_path / "run", mad)
-    manager.delete(3)  # as if it had been stopped in step 3
+    manager.delete(3)  # as if the run had been stopped in step 3
     manager.close()
     config.steps = 4
     assert_same(jax.device_get(train(config, tmp_path / "run")), expected)
@@ -70,7 +70,7 @@ def test_run_whose_newest_checkpoint_is_damaged_equals_an_uninterrupted_one(
 
 @pytest.mark.parametrize("field", ["images", "dataset", "list"])
 def test_a_folder_a_data_set_or_a_list_is_scored(config, folders, tmp_path, field):
-    """In place of the training photos, which have no alpha and are only shown."""
+    """Without test data the first training photos, which have no alpha, are only shown."""
     shutil.copytree(folders / "test" / "image", tmp_path / "fg")
     shutil.copytree(folders / "test" / "alpha", tmp_path / "alpha")
     (tmp_path / "list.txt").write_text("fg/a.png\nfg/b.png\n")
@@ -380,7 +380,7 @@ def test_start_and_end_are_printed(config, tmp_path, capsys):
 
 
 def test_unsynchronised_statistics_are_those_of_one_device(config):
-    """On one device both are equal; tests/test_parallel.py has them differ on eight."""
+    """On one device they equal synchronised ones; tests/test_parallel.py compares eight."""
     assert training_model(config).axis_name == parallel.AXIS
     _, synchronised, (expected,) = one_step(config)
     config.synchronise_statistics = False

@@ -1,4 +1,4 @@
-"""Training of a network that takes a trimap and keeps statistics of another name."""
+"""Training of a network that takes a trimap and has other collections of statistics."""
 
 import jax
 import numpy as np

@@ -22,7 +22,7 @@ def state_of(step, ema=False):
 
 
 def write(workdir, scores, ema=False, state_of=state_of):
-    """A workdir with the checkpoints that remain of {step: MAD or None}."""
+    """Writes checkpoints {step: MAD or None} to a workdir; returns the steps that are kept."""
     workdir.mkdir(exist_ok=True)
     (workdir / "config.json").write_text('{"task": {"name": "modnet"}}')
     manager = checkpoint.open_checkpoints(workdir, mad)
@@ -51,7 +51,7 @@ def value_of(tree):
 )
 def test_last_two_and_the_best_are_kept(tmp_path, scores, kept):
     steps = write(tmp_path, scores)
-    if kept is None:  # two are equally good
+    if kept is None:  # two scores are equal
         assert steps[-2:] == [5, 6] and len(steps) == 3 and steps[0] in (1, 4)
     else:
         assert steps == kept
@@ -110,7 +110,7 @@ def test_workdir_without_a_checkpoint_raises(tmp_path):
 
 @pytest.fixture
 def half_written(tmp_path):
-    """A workdir whose third checkpoint was being written when the program was killed."""
+    """A workdir whose third checkpoint was being written when the run was killed."""
     write(tmp_path, {1: 0.1, 2: None})
     folder = tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp"
     (folder / "default").mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_reading_does_not_disturb_a_run_that_is_writing(half_written):
 
 
 def data_file(folder):
-    """The file that holds the arrays."""
+    """Returns the file that holds the arrays."""
     return max((folder / "default").glob("ocdbt.process_*/d/*"), key=lambda x: x.stat().st_size)
 
 
@@ -175,7 +175,7 @@ DAMAGE = {
 
 
 def large_state(step, ema=False):
-    """As `state_of`, with arrays that Orbax does not keep in its index."""
+    """Returns a state as `state_of`, with arrays that are too large for Orbax's index."""
     rng = np.random.default_rng(step)
     params = {"a": {"x": rng.normal(size=(64, 64)).astype(np.float32)}}
     return state_of(step) | {"params": params}
