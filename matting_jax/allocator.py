@@ -1,7 +1,7 @@
-"""glibc's allocator, told to keep freed memory.
+"""Configures glibc's malloc to keep freed memory.
 
-XLA on CPU frees its temporaries after each step and takes them again for the next; by default each
-round goes through the kernel, page by page, and costs up to half of a step.
+On CPU XLA frees its temporaries after each step and allocates them again for the next. By default
+each time the kernel maps and clears every page, which takes up to half of a step.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import importlib.util
 import os
 import platform
 
-# mallopt's parameters: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX
+# Parameters of mallopt: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX.
 SETTINGS = ((-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20), (-8, 1))
 
 
 def keep_freed_memory() -> bool:
-    """Keep all freed memory in one arena for reuse; whether that was possible (glibc alone).
+    """Keeps freed memory in one arena for reuse, and returns whether that is possible (glibc only).
 
-    Must come before JAX is imported: arenas of threads that run already stay.
+    Call it before JAX is imported: threads that already run keep their own arenas.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
 
 
 def runs_on_cpu() -> bool:
-    """Whether JAX, not yet imported, will find no accelerator here."""
+    """Returns whether JAX, not yet imported, will find no accelerator."""
     if os.environ.get("JAX_PLATFORMS"):
         return os.environ["JAX_PLATFORMS"].split(",")[0] == "cpu"
     return not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that are written atomically."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a temporary file to write, which becomes `path` only when the block succeeds."""
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yields a temporary file to write, which replaces `path` only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
@@ -23,8 +23,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder to fill, which replaces `path` only when the block succeeds."""
+def write_folder_atomically(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder to fill, which replaces `path` only if the block succeeds."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = (path.with_name(f".{uuid.uuid4().hex}") for _ in range(2))

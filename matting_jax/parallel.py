@@ -1,4 +1,4 @@
-"""One program per device: the mesh, the mapped step, and jobs of several processes."""
+"""Data parallelism: the device mesh, the mapped step, and jobs of several processes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from jax.sharding import PartitionSpec as P
 
 AXIS = "batch"
 
-# XLA for CPU would take away the barriers of `jax.checkpoint`, and then keep what it was to compute
-# again.
+# On CPU XLA would remove the barriers of `jax.checkpoint` and thereby undo rematerialisation.
 KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
-# The number of processes that Slurm's srun and Open MPI's mpirun started.
+# The number of processes that Slurm's srun or Open MPI's mpirun started.
 PROCESS_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
 def start() -> None:
-    """Join the other processes of the job; without a cluster it does nothing.
+    """Joins the other processes of the job, if there are any.
 
-    By hand JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are; Slurm,
-    Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods are recognised. Must be the
-    first use of JAX.
+    Detects Slurm, Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods. Elsewhere set
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Must be the first use of JAX.
     """
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         count, index = os.environ["JAX_NUM_PROCESSES"], os.environ["JAX_PROCESS_ID"]
@@ -42,7 +40,7 @@ def start() -> None:
 
 
 def first_process_first(function: Callable[[], Any]) -> Any:
-    """`function()`, in the first process of the job before it runs in the others."""
+    """Returns `function()`, called in the first process of the job before the others."""
     if jax.process_index():
         multihost_utils.sync_global_devices("first process")
     result = function()
@@ -52,25 +50,26 @@ def first_process_first(function: Callable[[], Any]) -> Any:
 
 
 def device_mesh(batch_size: int) -> Mesh:
-    """The devices of the job in one axis named `batch`; of one process as many as divide a batch.
+    """Returns the devices of the job along one axis named `batch`.
 
-    Raises ValueError where the devices of several processes do not divide it.
+    A single process uses the largest number of devices that divides the batch. Raises ValueError
+    if the devices of several processes do not divide it.
     """
     devices = jax.devices()
     if jax.process_count() == 1:
         devices = devices[: math.gcd(batch_size, len(devices))]
     elif batch_size % len(devices):
         raise ValueError(
-            f"batch_size {batch_size} must be a multiple of the {len(devices)} devices"
+            f"batch_size must be a multiple of the {len(devices)} devices, got {batch_size}"
         )
     return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
 
 
 def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """`step(state, batch) -> (state, results)` of one device, mapped over all of `mesh`.
+    """Maps the `step(state, batch) -> (state, results)` of one device over those of `mesh`.
 
-    The state is the same on all devices and is donated; the batch is split by its first axis.
-    Inside, collectives name the axis `batch`; what is returned must be the same on all devices.
+    The state is replicated and donated; the batch is sharded along its first axis. Collectives use
+    the axis name `batch`. State and results must be equal on all devices.
     """
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()))
     is_cpu = mesh.devices.flat[0].platform == "cpu"
@@ -88,25 +87,28 @@ def mean_devices(tree: Any, axis_name: str | None) -> Any:
 
 
 def varying(tree: Any) -> Any:
-    """A replicated tree seen as each device's own, so that its gradient is summed over devices.
+    """Casts a replicated tree to varying over devices, so that its gradient is summed over them.
 
-    Inside the differentiated function: layers with a custom gradient then need no axis.
+    Call it inside the differentiated function; layers with a custom gradient then need no axis.
     """
     return jax.tree.map(lambda x: jax.lax.pcast(x, AXIS, to="varying"), tree)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A tree of host arrays on all devices of `mesh`."""
+    """Copies a tree of host arrays to all devices of `mesh`."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
 def placed(shapes: Any, mesh: Mesh) -> Any:
-    """A tree of shapes with the placement that `replicate` gives arrays."""
+    """Returns a tree of shapes with the sharding that `replicate` gives arrays."""
     sharding = NamedSharding(mesh, P())
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
 def split(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's part of a batch as its part of the global one, over the devices of `mesh`."""
+    """Shards a batch along its first axis over the devices of `mesh`.
+
+    `batch` holds this process's samples, and the result those of all processes.
+    """
     sharding = NamedSharding(mesh, P(AXIS))
     return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}

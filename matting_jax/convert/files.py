@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 TORCH_SUFFIXES = (".ckpt", ".pth", ".pt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".pdparams")
@@ -150,7 +150,7 @@ def read_paddle(path: Path) -> dict[str, np.ndarray]:
 def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Write {name: array}; the file appears whole or not at all."""
     check_suffix(path)
-    with written_whole(path) as file:
+    with write_atomically(path) as file:
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 

@@ -16,7 +16,7 @@ from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.measure import check_output, measure
 from matting_jax.evaluation.scores import Case, write_csv
-from matting_jax.files import folder_written_whole
+from matting_jax.files import write_folder_atomically
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.models import create_model, input_names
 from matting_jax.prediction.inputs import as_float_trimap
@@ -94,7 +94,7 @@ def write_scores(
     scores: dict[str, float], pictures: Sequence[Mapping[str, np.ndarray]], folder: Path, title: str
 ) -> dict[str, float]:
     """Write scores.csv and, of some images, preview.png into `folder`; `scores`, printed."""
-    with folder_written_whole(folder) as partly:
+    with write_folder_atomically(folder) as partly:
         write_csv(partly / "scores.csv", [{"name": title, **scores}])
         if pictures:
             Image.fromarray(previews.grid(pictures)).save(partly / "preview.png")

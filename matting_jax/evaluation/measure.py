@@ -27,7 +27,7 @@ from matting_jax.evaluation.scores import (
     mean_scores,
     write_csv,
 )
-from matting_jax.files import folder_written_whole, written_whole
+from matting_jax.files import write_atomically, write_folder_atomically
 
 T = TypeVar("T")
 RESULTS = {"scores.csv", "index.html", "tiles", "alphas", "preview.png"}
@@ -50,7 +50,7 @@ def measure(
     The folder replaces that of an earlier evaluation, whole or not at all. Prints and returns the
     means.
     """
-    with folder_written_whole(folder) as partly:
+    with write_folder_atomically(folder) as partly:
         work = partial(measure_one, convention=convention, folder=partly, save=save)
         rows = list(on_all_cores(work, enumerate(cases), count))
         notes = [
@@ -71,10 +71,10 @@ def measure_one(
     number, load = numbered
     case = load()
     for name, tile in tiles(case).items():
-        with written_whole(folder / "tiles" / f"{number}_{name}") as file:
+        with write_atomically(folder / "tiles" / f"{number}_{name}") as file:
             tile.save(file)
     if save:
-        with written_whole(folder / "alphas" / f"{case.name}.png") as file:
+        with write_atomically(folder / "alphas" / f"{case.name}.png") as file:
             Image.fromarray(np.rint(255 * case.prediction).astype(np.uint8)).save(file)
     return all_scores(case, convention)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from matting_jax import metrics
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 from matting_jax.metrics.conventions import CONVENTIONS
 
 Row = dict[str, Any]
@@ -104,7 +104,7 @@ def left_out(rows: Sequence[Row]) -> dict[str, int]:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """The scores as a table with a line of names, a line an image and a line of means."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)

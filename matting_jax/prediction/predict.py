@@ -19,7 +19,7 @@ from tqdm import tqdm
 from matting_jax.choices import one_of
 from matting_jax.data.files.images import count_frames, is_image, read_image
 from matting_jax.data.files.trimaps import read_trimap
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.image.foreground import METHODS
 from matting_jax.models import create_model, find_network, input_names
@@ -230,7 +230,7 @@ def write_images(images: Mapping[Path, np.ndarray]) -> None:
     try:
         with ExitStack() as stack:
             for path, image in images.items():
-                file = stack.enter_context(written_whole(path))
+                file = stack.enter_context(write_atomically(path))
                 # Level 1 takes a fifth of the time of Pillow's 6, for files larger by a fifth.
                 Image.fromarray(image).save(file, compress_level=1)
     except OSError as error:

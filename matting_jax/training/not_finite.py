@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 Arrays = dict[str, np.ndarray]
 
@@ -64,6 +64,6 @@ def write_step(workdir: Path, step: int, batch: Arrays, terms: dict[str, float])
     path = workdir / "not_finite" / f"step_{step:06d}{part}.npz"
     arrays = {f"batch/{name}": array for name, array in batch.items()}
     arrays |= {f"terms/{name}": np.float32(value) for name, value in terms.items()}
-    with written_whole(path) as file:
+    with write_atomically(path) as file:
         np.savez(file, **arrays)
     return path

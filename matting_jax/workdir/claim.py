@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from matting_jax.config import flatten, read_config
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 # Fields that may change when a run resumes: its cost, its output, and its number of steps.
 # Schedules that end at `steps` then follow the new end.
@@ -51,5 +51,5 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         x.name != "evaluation" and not x.name.startswith(".") for x in workdir.iterdir()
     ):
         raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
-    with written_whole(path) as file:
+    with write_atomically(path) as file:
         file.write_text(config.to_json(indent=2) + "\n")

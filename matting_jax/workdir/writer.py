@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
 
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 
 class Writer:
@@ -25,7 +25,7 @@ class Writer:
         self.lines = workdir / "metrics.jsonl"
         if self.lines.exists():
             kept = [x for x in self.lines.read_text().splitlines() if step_of(x) <= first_step]
-            with written_whole(self.lines) as file:
+            with write_atomically(self.lines) as file:
                 file.write_text("".join(line + "\n" for line in kept))
         self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from matting_jax.data.files.checks import identity
 from matting_jax.data.files.folders import Pair
 from matting_jax.data.files.images import read_alpha, read_image
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 from matting_jax.image.foreground import multilevel
 
 
@@ -59,7 +59,7 @@ def write_cutout(image: Path, alpha: Path, target: Path) -> None:
     """Estimates foreground colours and writes them with alpha as RGBA."""
     matte = read_alpha(alpha)
     rgba = np.dstack([multilevel(read_image(image), matte), matte])
-    with written_whole(target) as file:
+    with write_atomically(target) as file:
         Image.fromarray(rgba).save(file, compress_level=1)
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from matting_jax.data.estimated.denoised import copies_folder, copy_of
 from matting_jax.data.files.images import is_image, read_header, read_image, read_rgba
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 
 def denoise(image: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def write_copy(path: Path, target: Path) -> str | None:
     except ValueError as error:
         return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as file:
+    with write_atomically(target) as file:
         Image.fromarray(copy).save(file, compress_level=1)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from matting_jax.data.files.images import Header, read_header
-from matting_jax.files import written_whole
+from matting_jax.files import write_atomically
 
 
 def identity(path: Path) -> str:
@@ -48,7 +48,7 @@ def check_files(
         checked = list(tqdm(results, "checking images", len(paths), disable=None, leave=False))
     good = {key: header for key, header in checked if key}
     if record and not good.keys() <= known.keys():
-        with written_whole(record) as file:
+        with write_atomically(record) as file:
             file.write_text(json.dumps(known | good))
     return {path: result for path, (_, result) in zip(paths, checked, strict=True)}
 
