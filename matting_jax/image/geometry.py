@@ -1,4 +1,4 @@
-"""Resizing, exactly as the references do it: half-pixel centres, no antialiasing, edges clamped."""
+"""Resizing as in the reference codes: half-pixel centres, no antialiasing, clamped edges."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Array = jax.Array
 
 
 def upsample(x: Array, factor: int = 2) -> Array:
-    """Bilinear enlargement of x [B, H, W, C] to [B, factor * H, factor * W, C].
+    """Enlarges x [B, H, W, C] bilinearly to [B, factor * H, factor * W, C].
 
-    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`, as weighted sums of
-    neighbours: several times faster on CPU than `jax.image.resize`.
+    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`. Weighted sums of
+    neighbours are several times faster on CPU than `jax.image.resize`.
     """
     for axis in (1, 2):
         x = enlarge(x, factor, axis)
@@ -25,7 +25,7 @@ def upsample(x: Array, factor: int = 2) -> Array:
 
 
 def enlarge(x: Array, factor: int, axis: int) -> Array:
-    """`upsample` along one axis."""
+    """Enlarges x bilinearly along one axis."""
     size = x.shape[axis]
     first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
     last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
@@ -41,10 +41,10 @@ def enlarge(x: Array, factor: int, axis: int) -> Array:
 
 
 def downsample(x: Array, factor: int) -> Array:
-    """Bilinear reduction of x [B, H, W, C] by an even factor: the mean of the two middle samples.
+    """Reduces x [B, H, W, C] bilinearly by an even factor, to means of the two middle samples.
 
-    It reads two rows and columns of each cell and averages nothing else, as PyTorch's
-    `interpolate(scale_factor=1 / factor, mode="bilinear")` does.
+    Only two rows and columns of each cell are read, as by PyTorch's
+    `interpolate(scale_factor=1 / factor, mode="bilinear")`.
     """
     if factor % 2 or x.shape[1] % factor or x.shape[2] % factor:
         raise ValueError(
@@ -57,17 +57,17 @@ def downsample(x: Array, factor: int) -> Array:
 
 
 def reduce(x: Array, factor: int, axis: int) -> Array:
-    """`downsample` along one axis."""
+    """Reduces x bilinearly along one axis."""
     middle, size = factor // 2, x.shape[axis]
     before = jax.lax.slice_in_dim(x, middle - 1, size, factor, axis)
     return (before + jax.lax.slice_in_dim(x, middle, size, factor, axis)) / 2
 
 
 def resize(x: Array, height: int, width: int) -> Array:
-    """Bilinear resize of x [B, H, W, C] to [B, height, width, C], larger or smaller.
+    """Resizes x [B, H, W, C] bilinearly to [B, height, width, C], inside of a network.
 
-    PyTorch's `interpolate(size=(height, width), mode="bilinear")`; sizes that divide each other
-    cost least.
+    PyTorch's `interpolate(size=(height, width), mode="bilinear")`. Sizes that divide each other are
+    cheapest.
     """
     for axis, new in ((1, height), (2, width)):
         old = x.shape[axis]
@@ -76,18 +76,20 @@ def resize(x: Array, height: int, width: int) -> Array:
         elif old % (2 * new) == 0:
             x = reduce(x, old // new, axis)
         else:
-            place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-            before = np.floor(place).astype(int)
+            position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+            before = np.floor(position).astype(int)
             after = np.minimum(before + 1, old - 1)
-            weight = np.expand_dims(place - before, tuple(range(1, x.ndim - axis)))
+            weight = np.expand_dims(position - before, tuple(range(1, x.ndim - axis)))
             low, high = jnp.take(x, before, axis), jnp.take(x, after, axis)
             x = low + (high - low) * jnp.asarray(weight, x.dtype)
     return x
 
 
 def crop_middle(x: Array, height: int, width: int) -> Array:
-    """The middle of x [B, H, W, C], [B, height, width, C]; neighbours are averaged where it lies
-    between pixels. kornia's `center_crop`."""
+    """Crops the middle [B, height, width, C] of x [B, H, W, C].
+
+    Neighbours are averaged if it lies between pixels, as by kornia's `center_crop`.
+    """
     for axis, new in ((1, height), (2, width)):
         first, between = divmod(x.shape[axis] - new, 2)
         low = jax.lax.slice_in_dim(x, first, first + new, axis=axis)
@@ -98,7 +100,7 @@ def crop_middle(x: Array, height: int, width: int) -> Array:
 
 
 def enlarge_nearest(x: Array, factor: int) -> Array:
-    """x [B, H, W, C] with each pixel `factor` times in both directions."""
+    """Repeats each pixel of x [B, H, W, C] `factor` times along both axes."""
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, factor, width, factor, channels))
     return x.reshape(batch, factor * height, factor * width, channels)
@@ -132,10 +134,10 @@ def bilinear_weights(old: int, new: int) -> sparse.csr_array:
 
     Row i interpolates the two samples next to (i + 1/2) old / new - 1/2; edges are clamped.
     """
-    place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    before = np.minimum(place.astype(int), max(old - 2, 0))
+    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = np.minimum(position.astype(int), max(old - 2, 0))
     after = np.minimum(before + 1, old - 1)
-    weight = (place - before).astype(np.float32)
+    weight = (position - before).astype(np.float32)
     rows = np.tile(np.arange(new), 2)
     values, columns = np.concatenate([1 - weight, weight]), np.concatenate([before, after])
     return sparse.csr_array((values, (rows, columns)), shape=(new, old))
@@ -155,8 +157,8 @@ def aligned_weights(old: int, new: int) -> np.ndarray:
 
     Row i interpolates the two samples next to i (old - 1) / (new - 1).
     """
-    place = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
-    return np.maximum(1 - np.abs(place - np.arange(old)), 0).astype(np.float32)
+    position = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
+    return np.maximum(1 - np.abs(position - np.arange(old)), 0).astype(np.float32)
 
 
 def resize_aligned(x: Array, height: int, width: int) -> Array:
@@ -172,11 +174,12 @@ def resize_by(
 ) -> Array:
     """Resizes x [..., H, W, C] to [..., height, width, C] by a matrix for each axis.
 
-    On the host sparse matrices are fastest. In JAX they are dense constants of the program.
+    NumPy arrays are resized by sparse matrices, which are fastest on the host. In a compiled
+    program the matrices are dense constants.
 
     Args:
         weights: Maps an old and a new size to the matrix [new, old].
-        x: NumPy array, or JAX array inside or outside of a compiled function.
+        x: NumPy or JAX array.
         height: New height.
         width: New width.
     """
@@ -187,7 +190,7 @@ def resize_by(
 
 
 def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Array:
-    """Multiplies the matrix `weights` [new, old] to a JAX array along one axis."""
+    """Multiplies a JAX array along one axis by the matrix `weights` [new, old]."""
     if sparse.issparse(weights):
         weights = weights.toarray()
     weights, axis = jnp.asarray(weights, x.dtype), axis % x.ndim
@@ -241,7 +244,7 @@ def smooth_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def smooth_weights(old: int, new: int) -> np.ndarray:
-    """Returns the matrix [new, old] of blur and interpolation: those of an identity matrix."""
+    """Returns the matrix [new, old] of blur and interpolation, applied to an identity matrix."""
     factor, weights = old / new, np.eye(old)
     if factor > 1:
         weights = ndimage.gaussian_filter1d(weights, (factor - 1) / 2, axis=0, mode="mirror")
@@ -249,9 +252,9 @@ def smooth_weights(old: int, new: int) -> np.ndarray:
 
 
 def pad_to_multiple(x: Array, multiple: int) -> Array:
-    """Pads x [..., H, W, C] at the bottom and on the right, to sides that are multiples.
+    """Pads x [..., H, W, C] at the bottom and on the right to sides that are multiples.
 
-    The image is reflected without repeating its edge, several times if necessary.
+    Pixels are reflected without repeating the edge, several times if necessary.
     """
     xp = x.__array_namespace__()
     for axis in (-3, -2):

@@ -22,7 +22,7 @@ NETWORKS: dict[str, Network] = {
     "bgmv2": bgmv2.NETWORK,
     "bisenet_v2": bisenet_v2.NETWORK,
 }
-CHANNELS = {"image": 3, "trimap": 1, "background": 3}  # of what a network may take
+CHANNELS = {"image": 3, "trimap": 1, "background": 3}  # of the inputs of networks
 
 
 def find_network(name: str) -> Network:

@@ -348,6 +348,6 @@ NETWORK = Network(
     BiSeNetV2,
     predict,
     output="logits",
-    trimap=TrimapRule("logits", 0.5, 0.0, {"logits": (2, 0)}),
+    trimap=TrimapRule(head="logits", sure=0.5, margin=0.0, heads={"logits": (2, 0)}),
     optional_modules=("bga", "aux2", "aux3", "aux4", "aux5_4"),
 )

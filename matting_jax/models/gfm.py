@@ -414,5 +414,5 @@ def predict(
 NETWORK = Network(
     GFM,
     predict,
-    trimap=TrimapRule("glance", 0.8, 0.0, {"glance": (2, 0), "alpha": (0,)}),
+    trimap=TrimapRule(head="glance", sure=0.8, margin=0.0, heads={"glance": (2, 0), "alpha": (0,)}),
 )

@@ -333,5 +333,5 @@ def predict(
 NETWORK = Network(
     MODNet,
     predict,
-    trimap=TrimapRule("alpha", 0.8, 0.01, {"alpha": (0,), "semantic": (0,)}),
+    trimap=TrimapRule(head="alpha", sure=0.8, margin=0.01, heads={"alpha": (0,), "semantic": (0,)}),
 )

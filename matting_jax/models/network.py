@@ -1,9 +1,9 @@
-"""What the library knows of a network beyond its module."""
+"""The record that ends the file of each network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 from flax import linen as nn
@@ -15,31 +15,44 @@ Array = jax.Array
 class TrimapRule:
     """How the output of a trimap-free network becomes a trimap for another network.
 
-    Pixels whose foreground or background probability in the output `head` is at least `sure` are
-    known, unless another kind of pixel lies within `margin`, a fraction of the photo's longer side.
-    `heads` lists the outputs that `head` may name, each with its channels of foreground and
-    background; for a single channel the background probability is 1 - foreground.
+    Attributes:
+        head: The output that is thresholded.
+        sure: Minimum probability of foreground or background for a pixel to count as known.
+        margin: Minimum distance of known pixels to all others, as a fraction of the longer side.
+        heads: Valid values of `head`, each with its channels of foreground and background; for a
+            single channel the probability of background is 1 - foreground.
     """
 
     head: str
     sure: float
     margin: float
-    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    heads: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A linen module, its published test-time rule, and what general code must know of it.
+    """What general code knows of a network.
 
-    `predict(apply, image, *, model, **inputs, **options)` maps a stack of photos [N, H, W, 3] in
-    [0, 1] (and trimaps [N, H, W, 1] or backgrounds [N, H, W, 3] by name) to [N, H, W, C]. It takes
-    NumPy and JAX arrays alike; `apply(head, **inputs)` runs the network and returns one output.
+    `predict(apply, image, *, model, **inputs, **options)` is the published test-time rule. It maps
+    a stack of photos [N, H, W, 3] in [0, 1], with trimaps [N, H, W, 1] or backgrounds [N, H, W, 3]
+    by name, to [N, H, W, C]. `apply(head, **inputs)` runs the network and returns one output. With
+    NumPy arrays the rule runs on the host around a compiled network; with JAX arrays it can be
+    compiled as a whole.
+
+    Attributes:
+        module: The linen module.
+        predict: The test-time rule.
+        output: The output that the rule returns, "logits" for segmentation.
+        foreground: The output that holds foreground colours, if there is one.
+        trimap: How the network makes a trimap for another one, if it can.
+        optional_modules: Modules that only some variants have, for learning rates by module.
+        batch_norm: Whether the module has `axis_name` and `frozen_statistics`.
     """
 
     module: type[nn.Module]
     predict: Callable[..., Array]
-    output: str = "alpha"  # "logits" for segmentation
-    foreground: str | None = None  # the output that holds foreground colours, if there is one
-    trimap: TrimapRule | None = None  # how it makes a trimap for another network
-    optional_modules: tuple[str, ...] = ()  # modules that only some variants have
-    batch_norm: bool = True  # takes `axis_name` and `frozen_statistics`
+    output: str = "alpha"
+    foreground: str | None = None
+    trimap: TrimapRule | None = None
+    optional_modules: tuple[str, ...] = ()
+    batch_norm: bool = True

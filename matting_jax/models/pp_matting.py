@@ -300,5 +300,7 @@ def predict(
 NETWORK = Network(
     PPMatting,
     predict,
-    trimap=TrimapRule("alpha", 0.8, 0.0, {"semantic": (0, 2), "alpha": (0,)}),
+    trimap=TrimapRule(
+        head="alpha", sure=0.8, margin=0.0, heads={"semantic": (0, 2), "alpha": (0,)}
+    ),
 )
