@@ -55,12 +55,12 @@ def pull_back(function, x, cotangent):
 
 
 def test_upsampled_constants_stay_exactly_constant():
-    """MODNet's SOC compares floats for equality after a x16 enlargement."""
+    """SOC of MODNet compares floats for equality after enlargement by 16."""
     x = jnp.ones((1, 3, 4, 1))
     np.testing.assert_array_equal(geometry.upsample(x, 16), 1)
 
 
-def test_downsample_refuses_what_does_not_divide():
+def test_downsample_by_a_factor_that_does_not_divide_raises_an_error():
     with pytest.raises(ValueError, match="30x32 by 16"):
         geometry.downsample(jnp.zeros((1, 30, 32, 1)), 16)
 
@@ -91,7 +91,7 @@ def test_bilinear_resize_equals_opencv(size):
     np.testing.assert_allclose(ours, golden["bilinear_{}x{}".format(*size)], atol=3e-6)
 
 
-def test_bilinear_resize_reads_the_two_neighbours_alone():
+def test_bilinear_resize_reads_only_the_two_neighbours():
     """Half-pixel centres, no antialiasing: of 6 pixels to 2, those at 1 and 4."""
     x = np.arange(6, dtype=np.float32).reshape(6, 1, 1) ** 2
     np.testing.assert_array_equal(geometry.resize_bilinear(x, 2, 1).ravel(), [1, 16])
@@ -107,7 +107,7 @@ def test_resize_to_the_same_size_changes_nothing(resize):
 
 @pytest.mark.parametrize("new", [(5, 30), (13, 17), (40, 9), (1, 1)])
 @pytest.mark.parametrize("kind", ["area", "bilinear", "aligned", "smooth"])
-def test_resizes_of_stacks_are_those_of_each_image_in_numpy_and_jax(kind, new):
+def test_resized_stacks_equal_resized_images_in_numpy_and_jax(kind, new):
     resize = getattr(geometry, f"resize_{kind}")
     x = np.random.default_rng(0).random((2, 13, 17, 3), np.float32)
     host = resize(x, *new)
@@ -120,13 +120,15 @@ def test_resizes_of_stacks_are_those_of_each_image_in_numpy_and_jax(kind, new):
 
 
 @given(height=small, width=small, multiple=st.sampled_from([1, 2, 8, 32]))
-def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, width, multiple):
+def test_padding_reflects_at_the_bottom_and_right_several_times_if_necessary(
+    height, width, multiple
+):
     image = np.arange(height * width * 2).reshape(height, width, 2)
     padded = geometry.pad_to_multiple(image, multiple)
     assert all(side % multiple == 0 for side in padded.shape[:2])
     assert all(a - b < multiple for a, b in zip(padded.shape, image.shape, strict=True))
     rows, columns = (
-        # A walk to and fro over the side; one of length 1 stands.
+        # Indices go back and forth over the side; a side of 1 is repeated.
         np.abs((np.arange(new) + old - 1) % max(2 * old - 2, 1) - (old - 1))
         for new, old in zip(padded.shape, image.shape[:2], strict=False)
     )
@@ -135,15 +137,15 @@ def test_padding_reflects_below_and_on_the_right_as_often_as_it_takes(height, wi
 
 
 @pytest.mark.parametrize("size", [(1, 5), (3, 1), (5, 40), (32, 64)])
-def test_padding_in_jax_is_that_of_numpy(size):
+def test_padding_in_jax_equals_numpy(size):
     image = np.random.default_rng(0).random((2, *size, 3), np.float32)
     padded = geometry.pad_to_multiple(image, 32)
     compiled = jax.jit(lambda x: geometry.pad_to_multiple(x, 32))(image)
     np.testing.assert_array_equal(compiled, padded)
 
 
-def test_pieces_of_the_pyramid_overlap_where_they_must():
-    """PyTorch's adaptive pooling of 2 and 7 places into 5; its enlargement, corners on corners."""
+def test_cells_of_adaptive_pooling_overlap():
+    """PyTorch's adaptive pooling of 2 and 7 pixels to 5, and enlargement with aligned corners."""
     x = jnp.arange(7.0)[None, :, None, None]
     pooled = geometry.resize_area(jnp.broadcast_to(x, (1, 7, 2, 1)), 5, 5)
     np.testing.assert_allclose(pooled[0, :, 0, 0], [0.5, 1.5, 3, 4.5, 5.5])
@@ -154,8 +156,8 @@ def test_pieces_of_the_pyramid_overlap_where_they_must():
     np.testing.assert_allclose(geometry.resize_aligned(two[:, :, :1], 3, 2), 1)
 
 
-def test_smooth_resize_blurs_by_what_it_reduces_and_no_more():
-    """To a third a Gaussian of deviation 1, every third of it; enlarged, no blur at all."""
+def test_smooth_resize_blurs_only_where_it_reduces():
+    """Reduction to a third blurs with standard deviation 1; enlargement does not blur."""
     impulse = np.zeros((27, 9, 1))
     impulse[13] = 1
     weights = np.exp(-np.square(np.arange(-4, 5)) / 2)
@@ -192,7 +194,7 @@ def test_middle_between_pixels_is_the_mean_of_neighbours(size):
     np.testing.assert_allclose(middle, golden["center_crop_{}x{}".format(*size)], atol=2e-6)
 
 
-def test_middle_of_whole_pixels_is_cut_out():
+def test_middle_at_whole_pixels_is_a_slice():
     x = np.random.default_rng(0).random((1, 8, 9, 2)).astype(np.float32)
     np.testing.assert_array_equal(geometry.crop_middle(x, 4, 3), x[:, 2:6, 3:6])
 

@@ -40,7 +40,7 @@ def run(golden, manifest, height, width, seed, **keywords):
 
 
 def assert_same_alpha(ours, theirs, glance):
-    """Equal where the two best scores differ: a flipped label may change alpha by up to 1."""
+    """Compares where the two best scores differ: another label changes alpha by up to 1."""
     scores = np.sort(glance, -1)
     clear = scores[..., -1] - scores[..., -2] > 1e-4
     assert clear.mean() > 0.99
@@ -108,14 +108,14 @@ def test_integration_of_three_representations_equals_official():
             np.testing.assert_allclose(outputs[key], golden[key], atol=1e-4, err_msg=key)
         key = f"fusion_{rosta}"
         assert_same_alpha(outputs[f"alpha_{rosta}"], golden[key], golden[f"glance_{rosta}"])
-    # A pixel whose label flips moves the mean that all others are weighed by.
+    # A pixel with another label changes the mean by which all pixels are weighted.
     assert np.quantile(np.abs(outputs["alpha"] - golden["fusion"]), 0.99) < 1e-3
     assert golden["fusion"].min() < 0 or golden["fusion"].max() > 1
 
 
 @pytest.fixture(scope="module")
 def test_time():
-    """The golden of the published rules, its photo, and our network with its weights."""
+    """(golden of the published rules, photo, Matter with its weights)."""
     golden = np.load(GOLDENS / "gfm_r34_tt_test_203x270_s21.npz")
     photo = np.rint(255 * synth.image(203, 270, 3, 1, 21)[0]).astype(np.uint8)
     variables = mj.from_state_dict("gfm", checkpoints.state_dict("r34", golden, 21))
@@ -123,7 +123,7 @@ def test_time():
         yield golden, photo, mj.Matter("gfm", variables)
 
 
-def test_photos_are_resized_as_official(test_time):
+def test_resized_photos_equal_official(test_time):
     golden, photo, matter = test_time
     _, inputs = run_rule(matter.rule, image=photo / np.float32(255))
     for head, key in (("focus", "scaled_half"), ("glance", "scaled_third")):
@@ -131,18 +131,18 @@ def test_photos_are_resized_as_official(test_time):
         np.testing.assert_allclose(ours, golden[key], atol=5e-5)
 
 
-def test_hybrid_equals_official_where_its_rounding_leaves_known_pixels_known(test_time):
+def test_hybrid_equals_official_except_where_rounding_makes_known_pixels_unknown(test_time):
     golden, photo, matter = test_time
     ours = matter(photo)
     fuzz = golden["hybrid/fuzz"]
     np.testing.assert_allclose(ours[~fuzz], golden["hybrid/fusion"][~fuzz], atol=1e-4)
-    # Where the released rule lets its focus speak, ours keeps to the plain label around it.
+    # There the released rule takes the focus, ours the label of all pixels around.
     assert 0 < fuzz.sum() < 500 and set(np.unique(ours[fuzz])) == {1}
     assert np.any(golden["hybrid/fusion"][fuzz] < 0.99)
 
 
-def test_hybrid_is_exact_when_asked(test_time):
-    """To the pixel, from the labels and the focus that the official network gave."""
+def test_exact_hybrid_equals_official_in_every_pixel(test_time):
+    """From the labels and the focus of the official network."""
     golden, photo, matter = test_time
     levels = {0: 0, 128: 1, 255: 2}
     labels = np.vectorize(levels.get)(golden["glance_third_labels"])
@@ -161,7 +161,7 @@ def test_resize_equals_official(test_time):
     outputs, image = {"alpha": heads["alpha"][None]}, photo / np.float32(255)
     alpha, inputs = run_rule(matter.rule, outputs, image=image, strategy="resize")
     assert list(inputs) == ["alpha"] and inputs["alpha"]["image"].shape == (1, 96, 128, 3)
-    # A flipped label of the small map reaches the pixels next to it.
+    # Another label in the small map changes the pixels around it.
     assert np.mean(np.abs(alpha[..., 0] - golden["resize/fusion"]) > 1e-4) < 1e-3
     levels = np.array([0, 128, 255])[np.argmax(heads["glance"], -1)]
     glance = resize_smooth(levels[..., None], 203, 270)[::2, ::2, 0]
@@ -169,7 +169,7 @@ def test_resize_equals_official(test_time):
 
 
 @pytest.mark.parametrize("rosta", ["ft", "bt"])
-def test_hybrid_adds_the_focus_to_the_glance_or_takes_it_away(rosta):
+def test_hybrid_adds_the_focus_to_the_glance_or_subtracts_it(rosta):
     model = mj.create_model("gfm", rosta=rosta)
     glance = np.zeros((1, 32, 32, 2), np.float32)
     glance[:, :, 16:, 1] = 1
@@ -192,7 +192,7 @@ def test_hybrid_adds_the_focus_to_the_glance_or_takes_it_away(rosta):
         ((1, 1), 1 / 2, (32, 32)),
     ],
 )
-def test_network_size_is_the_rules_and_never_nothing(photo, scale, network):
+def test_network_size_is_that_of_the_rule_and_at_least_32(photo, scale, network):
     assert gfm.network_size(*photo, scale) == network
     assert gfm.network_size(*photo[::-1], scale) == network[::-1]
 
@@ -215,7 +215,9 @@ def test_integration_has_one_rule_at_the_size_of_the_glance():
         ("bt", 1, 0.3, 0.7, -1),
     ],
 )
-def test_fusion_follows_the_label_and_its_gradient_the_focus(rosta, label, focus, alpha, gradient):
+def test_fusion_follows_the_label_and_has_gradients_of_the_focus(
+    rosta, label, focus, alpha, gradient
+):
     glance = jnp.full((1, 1, 1, gfm.CLASSES[rosta]), 0.2).at[..., label].set(0.9)
 
     def fused(focus):
@@ -247,7 +249,7 @@ def test_first_of_equal_scores_counts():
         (dict(backbone="densenet121", rosta="rim"), 46_382_299),
     ],
 )
-def test_parameters_are_as_many_as_the_official_network_uses(keywords, parameters):
+def test_parameters_are_as_many_as_official(keywords, parameters):
     shapes = shapes_of(mj.create_model("gfm", **keywords))
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == parameters
 
@@ -257,7 +259,7 @@ def shapes_of(model, height=32, width=32):
     return jax.eval_shape(model.init, jax.random.key(0), image)
 
 
-def test_ablated_decoders_are_the_others_without_what_is_left_out():
+def test_ablated_decoders_lack_only_the_ablated_parts():
     whole = shapes_of(mj.create_model("gfm"))["params"]
     flat = shapes_of(mj.create_model("gfm", pyramid_pooling=False))["params"]
     assert flat["focus"] == whole["focus"]
@@ -271,7 +273,7 @@ def test_ablated_decoders_are_the_others_without_what_is_left_out():
     assert plain["focus"]["decoder4_f"]["0"]["kernel"].shape[2] == 512
 
 
-def test_sides_must_be_multiples_of_32_and_choices_known():
+def test_wrong_sides_and_choices_raise_errors():
     with pytest.raises(ValueError, match="multiples of 32, got 48x64"):
         shapes_of(mj.create_model("gfm"), 48, 64)
     for keywords in (dict(backbone="resnet43"), dict(rosta="tf")):
@@ -282,7 +284,7 @@ def test_sides_must_be_multiples_of_32_and_choices_known():
         run_rule(gfm.predict, image=photo, model=mj.create_model("gfm"), strategy="resise")
 
 
-def test_initialisation_is_pytorchs_own():
+def test_initialisation_is_that_of_pytorch():
     """U(-b, b), b = 1 / sqrt(fan_in), for kernels and biases; He's for the backbone."""
     norm = partial(BatchNorm, use_running_average=False)
     x, key = jnp.zeros((1, 4, 4, 256)), jax.random.key(0)
@@ -297,7 +299,7 @@ def test_initialisation_is_pytorchs_own():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """One step of ours in float64 from the golden's weights, by official names."""
+    """Our step in float64 from the golden's weights, by official names."""
     golden, seed = np.load(GOLDENS / "gfm_r34_tt_train_96x96_s5.npz"), 5
     config = load_config(CONFIG, "am2k_ori")
     variables = mj.from_state_dict("gfm", checkpoints.state_dict("r34", golden, seed))
@@ -338,7 +340,7 @@ def official_step():
 @pytest.mark.slow
 def test_training_outputs_and_losses_equal_official(official_step):
     golden, outputs, terms, _ = official_step
-    # The official step is float32's.
+    # The official step is in float32.
     for name in ("glance", "focus"):
         np.testing.assert_allclose(outputs[name][:, ::2, ::2], golden[name], atol=3e-4)
     assert_same_alpha(outputs["alpha"][:, ::2, ::2], golden["fusion"], golden["glance"])
@@ -362,7 +364,7 @@ def test_gradients_and_statistics_equal_official(official_step):
         ours = tensors[key.removeprefix("grad/")]
         if "stages" in key:
             ours = ours[:64, :64]
-        # Through all layers float32 is off by half a percent from float64, theirs as ours.
+        # Through all layers float32 differs by half a percent from float64, here and there.
         tolerance = 1e-2 if "encoder0.0" in key or "stages" in key else 2e-5
         error = np.linalg.norm(ours - golden[key]) / np.linalg.norm(golden[key])
         assert error < tolerance, key

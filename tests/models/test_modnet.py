@@ -62,15 +62,15 @@ def test_forward_equals_official(form):
 
 @pytest.fixture(scope="module")
 def context():
-    """The e-ASPP with its variables, and features wider than its atrous convolutions reach."""
+    """The e-ASPP, its variables, and features larger than the reach of its atrous convolutions."""
     norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=True))
     block = modnet.EASPP(norm)
     x = np.random.default_rng(0).random((1, 40, 40, 64)).astype(np.float32)
     return block, block.init(jax.random.key(0), x), x
 
 
-def test_scales_of_the_context_may_be_fused_before_the_channels():
-    """The order that the e-ASPP switches: one 1x1 convolution for all scales."""
+def test_scales_can_be_fused_before_the_channels():
+    """The switched order of the e-ASPP needs one 1x1 convolution for all scales."""
     rng = np.random.default_rng(0)
     scales = [rng.standard_normal((2, 5, 6, 8)).astype(np.float32) for _ in range(3)]
     scales.append(scales[0].mean((1, 2), keepdims=True))
@@ -84,8 +84,8 @@ def test_scales_of_the_context_may_be_fused_before_the_channels():
 
 
 @pytest.mark.parametrize("mean_counts", [True, False])
-def test_context_of_a_place_is_the_whole_image(context, mean_counts):
-    """Batch-normalised channels see past the largest atrous rate by the image's mean alone."""
+def test_context_of_a_pixel_is_the_whole_image(context, mean_counts):
+    """Beyond the largest atrous rate, batch-normalised channels depend only on the image's mean."""
     block, variables, x = context
     variables = jax.tree.map(jnp.copy, variables)
     fusion = variables["params"]["fusion"]
@@ -106,7 +106,7 @@ def test_context_of_a_place_is_the_whole_image(context, mean_counts):
 
 
 def test_mean_of_the_image_survives_the_last_normalisation(context):
-    """Instance normalisation takes a constant away; the ReLU of the fusion makes it more."""
+    """Instance normalisation removes a constant; after the fusion's ReLU it is not one."""
     block, variables, x = context
     outputs = []
     for weight in (0.0, -2.0):
@@ -117,7 +117,7 @@ def test_mean_of_the_image_survives_the_last_normalisation(context):
     assert np.abs(outputs[0] - outputs[1]).max() > 0.1
 
 
-def test_context_of_every_form_is_the_same_with_gradients(context):
+def test_forms_of_the_context_agree_in_values_and_gradients(context):
     block, variables, x = context
 
     def pull_back(form):
@@ -131,8 +131,8 @@ def test_context_of_every_form_is_the_same_with_gradients(context):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_low_resolution_branch_learns_with_the_reconstructed_context():
-    """A gradient reaches every parameter, and steps along it lower the loss."""
+def test_low_resolution_branch_learns_with_the_context():
+    """Every parameter has a gradient, and steps along it lower the loss."""
     norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=False))
     branch = modnet.LRBranch(norm, "easpp")
     x = np.random.default_rng(0).random((2, 12, 12, 64)).astype(np.float32)
@@ -153,7 +153,7 @@ def test_low_resolution_branch_learns_with_the_reconstructed_context():
         losses.append(float(value))
         params = jax.tree.map(lambda p, g: p - 0.05 * g, params, gradient)
         for path, g in traverse_util.flatten_dict(gradient["easpp"]).items():
-            # Normalisation takes away what the bias of a convolution adds.
+            # Normalisation removes the bias of a convolution.
             assert path[-2:] == ("layers_0", "bias") or np.all(g != 0), path
     assert losses == sorted(losses, reverse=True)
 
@@ -198,7 +198,7 @@ def test_test_time_rule_equals_official_image_demo():
         ((1, 1), (512, 512)),
     ],
 )
-def test_network_size_is_the_demos(photo, network):
+def test_network_size_is_that_of_the_demo(photo, network):
     assert modnet.network_size(*photo) == network
     assert modnet.network_size(*photo[::-1]) == network[::-1]
 
@@ -209,14 +209,14 @@ def test_sides_must_be_multiples_of_32():
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 48, 64, 3)))
 
 
-def test_unknown_names_are_refused_with_the_nearest():
+def test_unknown_names_raise_an_error_with_the_closest():
     with pytest.raises(ValueError, match="did you mean 'modnet'"):
         mj.create_model("modnt")
     with pytest.raises(ValueError, match="did you mean 'context'"):
         mj.create_model("modnet", contxt="se")
 
 
-def test_initialisation_is_the_official_one():
+def test_initialisation_equals_official():
     model = mj.create_model("modnet")
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     assert sum(x.size for x in jax.tree.leaves(params)) == 6_487_075
@@ -224,7 +224,7 @@ def test_initialisation_is_the_official_one():
     def spread(kernel):
         return np.abs(kernel).max(), np.std(kernel)
 
-    # U(-b, b), b = sqrt(6 / fan_in), whose deviation is b / sqrt(3)
+    # U(-b, b), b = sqrt(6 / fan_in), whose standard deviation is b / sqrt(3)
     for kernel, bound in (
         (params["lr_branch"]["conv_lr16x"]["layers_0"]["kernel"], np.sqrt(6 / (25 * 1280))),
         (params["backbone"]["features_14"]["conv_3"]["kernel"], np.sqrt(6 / 9)),
@@ -238,7 +238,7 @@ def test_initialisation_is_the_official_one():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """One supervised step of ours in float64 from the golden's weights, by official names."""
+    """Our supervised step in float64 from the golden's weights, by official names."""
     golden = np.load(GOLDENS / "modnet_train.npz")
     config = load_config(CONFIG, "official")
     with jax.enable_x64(True):
@@ -274,7 +274,7 @@ def test_training_outputs_and_losses_equal_official(official_step):
 
 
 def stored(tensors, key):
-    """The tensor that a golden's key names, in the slice that it stores."""
+    """The tensor of a golden's key, reduced to the slice that it stores."""
     name = key.split("/", 1)[1].removesuffix("_s").replace("backbone.", "lr_branch.backbone.", 1)
     tensor = tensors[f"module.{name}"]
     if key.endswith("fc.0.weight_s"):

@@ -67,13 +67,13 @@ def test_test_time_rule_equals_official():
         ((1, 500), [(512, 16384), (512, 16384)]),
     ],
 )
-def test_photo_goes_through_two_sizes(photo, sizes):
+def test_photo_is_resized_twice(photo, sizes):
     assert modnet.paddle_sizes(*photo) == sizes
     assert modnet.paddle_sizes(*photo[::-1]) == [size[::-1] for size in sizes]
 
 
-def test_alpha_goes_back_through_both_sizes():
-    """Which is smoother than at once, and not what the official demo does."""
+def test_alpha_is_resized_back_through_both_sizes():
+    """This is smoother than one resize, which the official demo of MODNet does."""
     photo = synth.image(70, 90, 3, 1, 0)[0]
     model = mj.create_model("modnet", flavour="paddle")
     restored, passes = run_rule(modnet.predict, image=photo, model=model, reference_size=64)
@@ -84,11 +84,11 @@ def test_alpha_goes_back_through_both_sizes():
     assert np.abs(restored - resize_bilinear(alpha, 70, 90)).max() > 1e-3
 
 
-def test_initialisation_is_the_official_one():
+def test_initialisation_equals_official():
     model = mj.create_model("modnet", flavour="paddle")
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == 6_488_883
-    # U(-b, b), b = sqrt(6 / fan_in), whose deviation is b / sqrt(3): also of the SE block
+    # U(-b, b), b = sqrt(6 / fan_in), whose standard deviation is b / sqrt(3), also in the SE block
     block = modnet.SEBlock(flavour="paddle")
     params = block.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1280)))["params"]
     kernel, bound = params["conv_0"]["kernel"], np.sqrt(6 / 1280)
@@ -96,7 +96,7 @@ def test_initialisation_is_the_official_one():
     assert np.std(kernel) == pytest.approx(bound / np.sqrt(3), rel=0.02)
 
 
-def test_unknown_flavour_is_refused_with_the_nearest():
+def test_unknown_flavour_raises_an_error_with_the_closest():
     model = mj.create_model("modnet", flavour="padle")
     with pytest.raises(ValueError, match="flavour of modnet 'padle': did you mean 'paddle'"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
@@ -106,13 +106,13 @@ def test_unknown_flavour_is_refused_with_the_nearest():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """One training step of ours in float64 from the golden's weights, by official names."""
+    """Our training step in float64 from the golden's weights, by official names."""
     golden = np.load(GOLDENS / "modnet_paddle_train.npz")
     config, seed = load_config(CONFIG, "paddle"), int(golden["seed"])
     with jax.enable_x64(True):
         state = jax.tree.map(lambda x: np.asarray(x, np.float64), variables(seed))
         image = synth.image(96, 64, 3, 2, seed)
-        # As the golden's inputs were made: in float32 but for the last conversion.
+        # The golden's inputs were made in float32, except for the last conversion.
         image = (2 * image - 1).astype(np.float64) / 2 + 0.5
         alpha = np.clip(2.4 * synth.image(96, 64, 1, 2, seed + 1) - 0.7, 0, 1).astype(np.float64)
         regions = synth.image(96, 64, 1, 2, seed + 2)
@@ -164,7 +164,7 @@ SLICES = {
 
 @pytest.mark.slow
 def test_gradients_and_statistics_equal_official(official_step):
-    """The running variance is Paddle's biased one."""
+    """Paddle's running variance is biased."""
     golden, _, _, tensors = official_step
     keys = [key for key in golden if key.startswith(("grad/", "after/"))]
     assert len(keys) == 22

@@ -27,7 +27,7 @@ CONFIG = CONFIGS / "pp_matting.py"
 
 
 def variables(width, seed, rules="adjust"):
-    """Weights of the goldens, by official names first."""
+    """Weights of the goldens as Flax variables."""
     tensors = synth.state_dict(str(GOLDENS / f"pp_matting_{width}.json"), seed)
     for start, end, factor in json.loads((GOLDENS / f"pp_matting_{rules}.json").read_text()):
         for name in tensors:
@@ -81,14 +81,14 @@ def test_forward_equals_official(width, form, golden):
     logits = golden["semantic_logits"].astype(np.float64)
     classes = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(outputs["semantic"], classes, atol=1e-5)
-    # A pixel whose likeliest class is another would be off by more; none of these is.
+    # A pixel with another most likely class would differ by more; there is none.
     np.testing.assert_allclose(outputs["alpha"], golden["alpha"], atol=2e-4)
     inside = golden["alpha"] % 1 != 0
     assert 0.05 < inside.mean() < 0.95
     np.testing.assert_array_equal(outputs["alpha"][inside], outputs["detail"][inside])
 
 
-def test_of_equal_classes_the_first_is_taken():
+def test_first_of_equal_classes_counts():
     third = [0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.4, 0.2, 0.4], [1 / 3] * 3, [0.1, 0.2, 0.7]
     classes = jnp.split(jnp.array(third), 3, axis=-1)
     detail = jnp.full((5, 1), 0.3)
@@ -96,14 +96,14 @@ def test_of_equal_classes_the_first_is_taken():
     np.testing.assert_array_equal(alpha[:, 0], np.float32([1, 0.3, 1, 1, 0]))
 
 
-def test_alpha_teaches_detail_where_transition_is_likeliest_and_classes_never():
+def test_alpha_has_gradients_of_detail_only_where_transition_is_most_likely():
     rng = np.random.default_rng(0)
     classes = jnp.split(rng.dirichlet([1, 1, 1], (6, 7)), 3, axis=-1)
     detail = jnp.asarray(rng.random((6, 7, 1)))
     gradient = jax.grad(lambda *x: jnp.sum(pp_matting.fuse(*x)), (0, 1))(classes, detail)
     assert not any(np.any(g) for g in gradient[0])
-    likeliest = np.argmax(np.concatenate(classes, -1), -1)
-    np.testing.assert_array_equal(gradient[1][..., 0], likeliest == 1)
+    most_likely = np.argmax(np.concatenate(classes, -1), -1)
+    np.testing.assert_array_equal(gradient[1][..., 0], most_likely == 1)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_alpha_teaches_detail_where_transition_is_likeliest_and_classes_never():
         ("hrnet_w48", 86_197_934),
     ],
 )
-def test_parameters_are_those_of_the_official_networks(backbone, parameters):
+def test_parameters_are_as_many_as_official(backbone, parameters):
     shapes = flat_shapes(mj.create_model("pp_matting", backbone=backbone))
     assert sum(x.size for path, x in shapes.items() if path[0] == "params") == parameters
 
 
-def test_multiply_adds_are_those_of_the_official_network():
-    """Its own count is of convolutions alone; the pyramid's matrices are a thousandth of it."""
+def test_multiply_adds_equal_official():
+    """The official count has only convolutions; the pyramid's matrices are a thousandth of it."""
     model = mj.create_model("pp_matting", backbone="hrnet_w18")
     image = jnp.zeros((1, 512, 512, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
@@ -135,7 +135,7 @@ def test_multiply_adds_are_those_of_the_official_network():
         ("detail", {"hrdb": ("",)}),
     ],
 )
-def test_an_ablation_lacks_its_own_parameters_alone(keyword, missing):
+def test_an_ablation_lacks_only_its_own_parameters(keyword, missing):
     shapes = flat_shapes(mj.create_model("pp_matting", backbone="hrnet_w18"))
     ablated = flat_shapes(mj.create_model("pp_matting", backbone="hrnet_w18", **{keyword: False}))
     ((branch, beginnings),) = missing.items()
@@ -168,7 +168,7 @@ class Blocks(nn.Module):
 
 
 @pytest.mark.slow
-def test_blocks_computed_again_have_the_same_gradients_and_statistics_in_less_memory():
+def test_rematerialised_blocks_have_the_same_gradients_and_statistics_in_less_memory():
     rng = np.random.default_rng(0)
     features = [
         rng.standard_normal((2, *shape)).astype(np.float32)
@@ -207,7 +207,7 @@ def test_blocks_computed_again_have_the_same_gradients_and_statistics_in_less_me
 
 
 @pytest.mark.slow
-def test_each_guide_reaches_the_detail_and_without_them_there_are_no_gates():
+def test_each_guide_changes_the_detail_and_without_guides_there_are_no_gates():
     norm = partial(BatchNorm, use_running_average=True)
     branch = pp_matting.DetailBranch(norm)
     rng = np.random.default_rng(0)
@@ -250,7 +250,7 @@ def test_test_time_rule_equals_official(pipeline):
         alpha = matter.apply("alpha", image=bytes_)
         np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
         np.testing.assert_allclose(restored, golden["alpha"][0], atol=1e-5)
-        # From rounding alone: a few pixels change their likeliest class.
+        # Rounding changes the most likely class of a few pixels.
         ours = matter(photo)
     assert np.mean(np.abs(ours - golden["alpha"][0, ..., 0]) < 0.02) > 0.97
 
@@ -265,7 +265,7 @@ def test_test_time_rule_equals_official(pipeline):
         ("hrnet_w18", (10, 40), [(10, 40), (32, 32)]),
     ],
 )
-def test_short_sides_are_reduced_to_that_of_the_backbones_config(backbone, photo, sizes):
+def test_short_sides_are_reduced_as_in_the_config_of_the_backbone(backbone, photo, sizes):
     model = mj.create_model("pp_matting", backbone=backbone)
     assert pp_matting.resizes(model, *photo, 0) == sizes
     assert pp_matting.resizes(model, *photo[::-1], 0) == [size[::-1] for size in sizes]
@@ -277,24 +277,24 @@ def test_sides_must_be_multiples_of_32():
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 48, 64, 3)))
 
 
-def test_short_side_of_the_test_must_be_a_length():
+def test_negative_short_side_raises_an_error():
     model = mj.create_model("pp_matting")
     with pytest.raises(ValueError, match="test_time.max_short must be at least 0, got -1"):
         pp_matting.resizes(model, 100, 100, -1)
 
 
-def test_unknown_backbones_are_answered_with_the_nearest():
+def test_unknown_backbone_raises_an_error_with_the_closest():
     with pytest.raises(ValueError, match="did you mean 'hrnet_w48'"):
         flat_shapes(mj.create_model("pp_matting", backbone="hrnet48"))
 
 
-def test_initialisation_is_the_official_one():
+def test_initialisation_equals_official():
     branch = pp_matting.DetailBranch(partial(BatchNorm, use_running_average=True))
     x = jnp.zeros((1, 8, 8, 64)), jnp.zeros((1, 4, 4, 48))
     kernel = branch.init(jax.random.key(0), *x, [])["params"]["res_list_0"]["conv0"]["_conv"][
         "kernel"
     ]
-    # Normal with its tails, where Flax's own cuts them at two deviations.
+    # Flax's normal is truncated at two standard deviations; this one is not.
     deviation = np.sqrt(2 / (9 * 112))
     assert np.std(kernel) == pytest.approx(deviation, rel=0.02)
     assert np.abs(kernel).max() > 3.5 * deviation
@@ -309,12 +309,12 @@ def test_initialisation_is_the_official_one():
 
 
 def golden_batch():
-    """The golden's batch, as it was drawn, in float32 first: inputs and truth in float64."""
+    """The golden's batch, drawn in float32: inputs and truth in float64."""
     image, alpha, trimap, foreground, background = (
         synth.image(96, 64, channels, 3, 32 + offset)
         for channels, offset in ((3, 0), (1, 200), (1, 300), (3, 400), (3, 500))
     )
-    # What the official code sees lies in [-1, 1]; ours begins in [0, 1].
+    # The official network takes images in [-1, 1], ours in [0, 1].
     colours = [(2 * x - 1).astype(np.float64) / 2 + 0.5 for x in (image, foreground, background)]
     trimap = np.where(trimap > 0.6, 1, np.where(trimap < 0.42, 0, 0.5))
     alpha = np.clip(2 * alpha - 0.5, 0, 1).astype(np.float64)
@@ -324,7 +324,7 @@ def golden_batch():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """Losses, gradients and statistics of one training forward in float64, by official names."""
+    """Losses, gradients and statistics of our training step in float64, by official names."""
     config = load_config(CONFIG, "official")
     start = variables("w18", 32, "adjust_train")
     with jax.enable_x64(True):
@@ -357,7 +357,7 @@ def test_training_step_equals_official(official_step):
     keys = [key for key in golden if key.startswith(("grad/", "bn/"))]
     assert len(keys) == 13
     for key in keys:
-        # The first convolution lies behind all others.
+        # Rounding of all other layers adds up in the gradient of the first convolution.
         bound = 1e-3 if "conv_layer1_1._conv" in key else 2e-6
         bound *= np.abs(golden[key]).max()
         ours = tensors[key.split("/")[1]]

@@ -62,8 +62,8 @@ def test_compiled_rule_equals_that_of_the_host(rule):
         compiled = jax.jit(predict)(**inputs)
     np.testing.assert_allclose(compiled, host, atol=2e-5)
     for i in range(2):
-        alone = predict(**{kind: x[i : i + 1] for kind, x in inputs.items()})
-        np.testing.assert_array_equal(alone[0], host[i])
+        single = predict(**{kind: x[i : i + 1] for kind, x in inputs.items()})
+        np.testing.assert_array_equal(single[0], host[i])
 
 
 def test_rules_of_all_networks_are_compiled():

@@ -38,7 +38,7 @@ def test_alpha_is_float32_of_the_size_of_the_photo(matter, size):
     assert 0 <= alpha.min() <= alpha.max() <= 1
 
 
-def test_bytes_and_floats_of_one_photo_give_one_alpha(matter):
+def test_uint8_and_float_photos_give_equal_alphas(matter):
     image = photo()
     alpha = matter(image)
     assert alpha.std() > 0.01
@@ -46,7 +46,7 @@ def test_bytes_and_floats_of_one_photo_give_one_alpha(matter):
     np.testing.assert_array_equal(matter(image / 255), alpha)
 
 
-def test_layout_of_the_array_does_not_matter_and_it_is_left_alone(matter):
+def test_memory_layout_does_not_matter_and_the_photo_is_unchanged(matter):
     image = photo()
     alpha = matter(image)
     strided = np.zeros((80, 50, 6), np.uint8)[::2, :, ::2]
@@ -77,20 +77,20 @@ def test_layout_of_the_array_does_not_matter_and_it_is_left_alone(matter):
         (np.full((4, 4, 3), np.nextafter(1, 2, dtype=np.float32)), "got 1.00000012 to"),
     ],
 )
-def test_wrong_photo_is_refused_in_a_sentence(matter, wrong, words):
+def test_wrong_photo_raises_an_error_that_says_what_to_do(matter, wrong, words):
     with pytest.raises(ValueError, match=words):
         matter(wrong)
 
 
 @given(height=sides, width=sides, reference=st.integers(32, 640))
-def test_network_gets_sides_that_it_takes(height, width, reference):
+def test_network_sizes_are_valid(height, width, reference):
     size = modnet.network_size(height, width, reference)
     assert modnet.network_size(width, height, reference) == size[::-1]
     assert all(side >= 32 and side % 32 == 0 for side in size)
     assert max(size) <= max(height, width, 32 * reference)
 
 
-def test_strip_that_is_enlarged_fits_into_memory():
+def test_enlarged_strip_fits_in_memory():
     assert modnet.network_size(16, 512) == (32, 512)
     assert modnet.network_size(16, 511) == (512, 16352)
     assert modnet.network_size(1, 500) == (512, 16384)
@@ -134,7 +134,7 @@ def test_new_variables_are_used(matter):
     assert np.abs(before - after).max() > 0.01
 
 
-def test_unknown_network_and_keyword_are_answered_with_the_nearest():
+def test_unknown_network_and_keyword_raise_errors_with_the_closest():
     with pytest.raises(ValueError, match="did you mean 'modnet'"):
         mj.Matter("modnett", {})
     with pytest.raises(ValueError, match="did you mean 'context'"):
@@ -163,7 +163,7 @@ def codes(height=40, width=50):
     return np.random.default_rng(1).choice(np.uint8([0, 128, 255]), (height, width))
 
 
-def test_known_pixels_are_set_from_the_trimap_and_the_others_are_the_networks(trimap_matter):
+def test_known_pixels_are_set_from_the_trimap_and_others_from_the_network(trimap_matter):
     image, trimap = photo(), codes()
     alpha = trimap_matter(image, trimap=trimap)
     np.testing.assert_array_equal(alpha[trimap == 0], 0)
@@ -184,7 +184,7 @@ def test_known_pixels_are_set_from_the_trimap_and_the_others_are_the_networks(tr
     np.testing.assert_allclose(heads["alpha"][:40, :50, 0], raw, rtol=1e-5)
 
 
-def test_trimaps_of_bytes_and_floats_have_the_same_thirds(trimap_matter):
+def test_uint8_and_float_trimaps_have_the_same_thirds(trimap_matter):
     image = photo(32, 32)
     grey = np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32)
     alpha = trimap_matter(image, trimap=grey)
@@ -204,20 +204,20 @@ def test_trimaps_of_bytes_and_floats_have_the_same_thirds(trimap_matter):
         (np.full((40, 50), np.nan), r"\[0, 1\]"),
     ],
 )
-def test_wrong_trimap_is_refused_in_a_sentence(trimap_matter, wrong, words):
+def test_wrong_trimap_raises_an_error_that_says_what_to_do(trimap_matter, wrong, words):
     with pytest.raises(ValueError, match=words):
         trimap_matter(photo(), trimap=wrong)
 
 
-def test_trimap_is_refused_where_the_network_takes_none(matter):
+def test_trimap_raises_an_error_for_a_network_that_takes_none(matter):
     with pytest.raises(ValueError, match="tiny takes no trimap"):
         matter(photo(), trimap=codes())
 
 
 @pytest.fixture
 def chain(matter, trimap_matter, monkeypatch):
-    """A network that makes trimaps by the rule of its alpha's halves, one that takes them, and a
-    function that chains them."""
+    """(network that makes trimaps of its alpha, network that takes them, function that chains
+    both)."""
     rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,), "semantic": (0,)})
     monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
 
@@ -242,7 +242,7 @@ def test_chain_gives_the_alpha_of_the_trimap_that_the_first_network_makes(chain)
     np.testing.assert_array_equal(both(image, trimap=given), second(image, trimap=given))
 
 
-def test_fields_of_the_rule_replace_those_of_the_network(chain):
+def test_fields_of_the_trimap_rule_are_replaced(chain):
     first, second, chained = chain
     image = photo(64, 70)
     semantic = resize_bilinear(first.heads(image)["semantic"], 64, 70)[..., 0]
@@ -252,7 +252,7 @@ def test_fields_of_the_rule_replace_those_of_the_network(chain):
     assert 0.01 < (expected == 0.5).mean() < 0.99
 
 
-def test_wrong_chain_is_refused_in_a_sentence(chain):
+def test_wrong_chain_raises_an_error_that_says_what_to_do(chain):
     first, second, chained = chain
     with pytest.raises(ValueError, match="tiny takes no trimap: omit trimap_from"):
         mj.Matter("tiny", first.variables, trimap_from=first)
@@ -263,7 +263,7 @@ def test_wrong_chain_is_refused_in_a_sentence(chain):
 
 
 class Glance(nn.Module):
-    """GFM's outputs for a photo of three classes side by side, without weights."""
+    """A network with GFM's outputs and no weights; its three classes are side by side."""
 
     rosta: str = "tt"
 
@@ -274,7 +274,7 @@ class Glance(nn.Module):
 
 
 def test_trimap_is_made_from_the_pass_in_which_the_rule_reads_its_head(monkeypatch):
-    """GFM glances at a third of the photo's size, or sees it once."""
+    """GFM has its glance at a third of the photo's size, or runs once."""
     monkeypatch.setitem(NETWORKS, "glance", replace(gfm.NETWORK, module=Glance))
     for strategy, size in {"hybrid": (64, 128), "resize": (96, 192)}.items():
         first = mj.Matter("glance", {}, test_time={"strategy": strategy})

@@ -1,4 +1,4 @@
-"""Trimaps made of what a network says of a photo."""
+"""Trimaps made from the outputs of trimap-free networks."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ KEYWORDS = {"bisenet_v2": {"num_classes": 3}, "pp_matting": {"backbone": "hrnet_
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, 0.25])
-def test_known_is_what_has_nothing_unsure_within_the_margin(margin):
+def test_known_pixels_have_only_their_kind_within_the_margin(margin):
     rng = np.random.default_rng(0)
     foreground = np.kron(rng.choice([0.0, 0.5, 0.9, 1.0], (3, 4)), np.ones((6, 5)))
     background = np.where(foreground == 0.0, rng.choice([0.8, 0.95]), 1 - foreground)
@@ -26,7 +26,7 @@ def test_known_is_what_has_nothing_unsure_within_the_margin(margin):
     assert made.dtype == np.float32 and (margin or (made == 1).any())
 
 
-def test_sides_that_touch_have_an_unknown_band_between_them():
+def test_foreground_next_to_background_has_an_unknown_band():
     foreground = np.repeat([[0.0, 1.0]], 10, 1).repeat(5, 0)
     made = trimap(foreground, 1 - foreground, 0.9, 0.1)
     np.testing.assert_array_equal(made, np.tile([0.0] * 8 + [0.5] * 4 + [1.0] * 8, (5, 1)))
@@ -46,9 +46,9 @@ def test_heads_are_outputs_of_their_network(name):
         assert outputs[head].shape[-1] == (3 if len(channels) > 1 else 1)
 
 
-def test_channels_are_those_of_each_network():
-    """PP-Matting counts from the foreground, the others from the background."""
-    classes = np.eye(3)[None]  # three pixels, surely of the first, second and third class
+def test_channels_of_each_network():
+    """PP-Matting has foreground first, the others background."""
+    classes = np.eye(3)[None]  # three pixels, certainly of the first, second and third class
     for name, head, expected in (
         ("bisenet_v2", "logits", [0, 0.5, 1]),
         ("gfm", "glance", [0, 0.5, 1]),
@@ -64,7 +64,7 @@ def test_channels_are_those_of_each_network():
 
 
 @pytest.mark.parametrize("name", ["gca", "dim", "bgmv2"])
-def test_networks_that_need_more_than_the_photo_make_no_trimap(name):
+def test_networks_with_further_inputs_make_no_trimap(name):
     with pytest.raises(
         ValueError, match=f"{name} makes no trimap: .* the photo, modnet, pp_matting"
     ):
@@ -83,12 +83,12 @@ def test_networks_that_need_more_than_the_photo_make_no_trimap(name):
         ("modnet", {"margin": 20}, "below 0.5, got 20"),
     ],
 )
-def test_wrong_rule_is_refused_in_a_sentence(name, given, words):
+def test_wrong_rule_raises_an_error_that_says_what_to_do(name, given, words):
     with pytest.raises(ValueError, match=words):
         rule_of(name, given)
 
 
-def test_network_of_other_classes_makes_no_trimap():
+def test_network_with_other_classes_makes_no_trimap():
     with pytest.raises(ValueError, match="logits has 19 classes, but a trimap"):
         probabilities(rule_of("bisenet_v2"), np.zeros((4, 4, 19)))
     with pytest.raises(ValueError, match="glance has 2 classes"):  # those of FT and BT
