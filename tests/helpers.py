@@ -48,29 +48,32 @@ def soft_disc(height, width):
     return np.rint(255 * np.clip((0.35 * min(height, width) - radius) / 6 + 0.5, 0, 1)).astype("u1")
 
 
+def save_image(array, *place):
+    """Saves an array as the image file whose path is joined from `place`."""
+    path = Path(*place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
 def draw_images(folder):
     """Writes folders `foregrounds` (RGBA), `backgrounds`, and `test` with image/ and alpha/."""
     rng = np.random.default_rng(0)
-
-    def save(array, *place):
-        path = folder.joinpath(*place)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path)
 
     def texture(height, width):
         coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8))
         return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
     for i in range(4):
-        save(np.dstack([texture(80, 80), soft_disc(80, 80)]), "foregrounds", f"{i}.png")
+        rgba = np.dstack([texture(80, 80), soft_disc(80, 80)])
+        save_image(rgba, folder, "foregrounds", f"{i}.png")
     for i in range(3):
-        save(texture(64, 72), "backgrounds", f"{i}.png")
+        save_image(texture(64, 72), folder, "backgrounds", f"{i}.png")
     for name, size in {"a": (40, 48), "b": (48, 40), "c": (44, 44)}.items():
         alpha = soft_disc(*size)
         weight = alpha[..., None] / 255
         image = weight * texture(*alpha.shape) + (1 - weight) * texture(*alpha.shape)
-        save(np.rint(image).astype(np.uint8), "test", "image", f"{name}.png")
-        save(alpha, "test", "alpha", f"{name}.png")
+        save_image(np.rint(image).astype(np.uint8), folder, "test", "image", f"{name}.png")
+        save_image(alpha, folder, "test", "alpha", f"{name}.png")
     return folder
 
 

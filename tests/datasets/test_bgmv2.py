@@ -1,4 +1,4 @@
-"""BackgroundMattingV2's data are prepared from files laid out as their owners send them."""
+"""BackgroundMattingV2's data sets are prepared from the owners' folder layout."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from tests.datasets.layouts.bgmv2 import BACKGROUNDS, FRAMES, PHOTOS, draw
 
 @pytest.fixture
 def config(tmp_path):
-    """A config that trains and tests on them; the files lie where TFDS looks for them."""
+    """Returns a config that trains and tests on files in TFDS's manual folder."""
     draw(tmp_path / "downloads" / "manual")
     train = dict(
         dataset="videomatte240k/sd",
@@ -51,7 +51,7 @@ def opened(path):
         return np.asarray(image)
 
 
-def test_frames_are_trained_on_over_the_backgrounds_of_a_folder(config, tmp_path):
+def test_training_pairs_frames_with_the_backgrounds_of_a_folder(config, tmp_path):
     source = data.train_source(config)
     counts = "3 foregrounds, 2 backgrounds"
     assert source.description == f"{counts}, videomatte240k/sd/train, backgrounds/train"
@@ -64,7 +64,7 @@ def test_frames_are_trained_on_over_the_backgrounds_of_a_folder(config, tmp_path
         np.testing.assert_array_equal(image, opened(manual / "Backgrounds/train" / name))
 
 
-def test_photos_are_scored_with_the_background_they_were_laid_over(config, tmp_path):
+def test_test_composites_come_with_their_background(config, tmp_path):
     images = data.evaluation_images(config)
     assert [image.name for image in images] == sorted(PHOTOS)
     manual = tmp_path / "downloads/manual"
@@ -72,14 +72,14 @@ def test_photos_are_scored_with_the_background_they_were_laid_over(config, tmp_p
         rgba = opened(manual / "PhotoMatte85" / f"{image.name}.png")
         np.testing.assert_array_equal(image.alpha, rgba[..., 3])
         background = opened(manual / "Backgrounds/valid" / behind)
-        if background.shape[0] >= 20:  # a smaller one is enlarged until it covers the photo
+        if background.shape[0] >= 20:  # smaller ones are enlarged to cover the photo
             np.testing.assert_array_equal(image.background, background[:20, :16])
         weight = rgba[..., 3:] / 255
         expected = weight * rgba[..., :3] + (1 - weight) * image.background
         np.testing.assert_allclose(image.image, expected, atol=0.51)
 
 
-def test_test_frames_take_turns_with_few_backgrounds(config):
+def test_few_backgrounds_are_cycled_over_test_frames(config):
     config.data.test.dataset = "videomatte240k/sd"
     shutil.rmtree(config.data.directory + "/downloads/manual/Backgrounds/valid/")
     config.data.test.background_split = "train"
@@ -91,7 +91,7 @@ def test_test_frames_take_turns_with_few_backgrounds(config):
     assert not np.array_equal(first, second)
 
 
-def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_path):
+def test_all_missing_files_are_listed_with_instructions(config, tmp_path):
     manual = tmp_path / "downloads/manual"
     frames = manual / "VideoMatte240K_JPEG_SD"
     (frames / "train/pha/0001/00001.jpg").unlink()
@@ -116,7 +116,7 @@ def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_pa
         data.evaluation_images(config)
 
 
-def test_backgrounds_that_are_not_there_are_asked_for(config, tmp_path):
+def test_missing_backgrounds_are_an_error_with_instructions(config, tmp_path):
     folder = tmp_path / "downloads/manual/Backgrounds"
     shutil.rmtree(folder / "train")
     with pytest.raises(ValueError, match="Unknown split 'train'.*valid"):
@@ -127,7 +127,7 @@ def test_backgrounds_that_are_not_there_are_asked_for(config, tmp_path):
         data.train_source(config)
 
 
-def test_frames_and_alphas_of_other_sizes_are_named(config, tmp_path):
+def test_a_frame_and_alpha_of_different_sizes_are_an_error(config, tmp_path):
     path = tmp_path / "downloads/manual/VideoMatte240K_JPEG_SD/train/pha/0000/00007.jpg"
     Image.new("L", (9, 8)).save(path)
     with pytest.raises(ValueError, match="fgr/0000/00007.jpg has 32 x 18 pixels, but .* has 9 x 8"):

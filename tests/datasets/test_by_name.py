@@ -1,4 +1,4 @@
-"""Data sets in their owners' folders: each part holds its files, and what is missing is named."""
+"""Data sets are prepared from the owners' folders, and missing files are listed."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from matting_jax.image.foreground import multilevel
 from tests.datasets.layouts.by_name import draw
 from tests.helpers import ROOT
 
-# part, split: the folder of each feature, and how many there are
+# config, split: the folder, and the subfolder of each feature
 PARTS = {
     ("am2k", "train"): ("AM-2k/train", {"image": "original", "alpha": "mask"}),
     ("am2k/validation", "validation"): (
@@ -43,7 +43,7 @@ PARTS = {
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Where all data sets lie, to be read only."""
+    """Returns the folder of all data sets, which tests must not change."""
     folder = tmp_path_factory.mktemp("prepared")
     draw(folder / "downloads" / "manual")
     return folder
@@ -83,7 +83,7 @@ def config_of(folder, **train):
     return config
 
 
-def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(prepared):
+def test_foreground_colours_are_estimated_without_the_owners_folder(prepared):
     config = config_of(
         prepared,
         dataset="am2k/foregrounds_denoised",
@@ -114,7 +114,7 @@ def test_colours_of_foregrounds_are_estimated_where_the_owners_way_left_none(pre
         ),
     ],
 )
-def test_gfms_tracks_find_their_data(prepared, variant, channels):
+def test_gfm_recipes_find_their_data(prepared, variant, channels):
     config = load_config(ROOT / "configs" / "gfm.py", variant)
     config.data.directory = str(prepared)
     source = data.train_source(config, denoised=config.synthesis.rssn.denoise > 0)
@@ -122,14 +122,14 @@ def test_gfms_tracks_find_their_data(prepared, variant, channels):
     assert [image.name for image in data.evaluation_images(config)] == ["m_4d", "m_5e"]
 
 
-def test_owners_trimaps_are_those_of_the_test_images(prepared):
+def test_test_images_have_the_owners_trimap(prepared):
     config = config_of(prepared)
     config.data.test.update(dataset="aim500")
     (image, _) = data.evaluation_images(config)
     assert image.name == "o_1" and image.trimap.shape == image.alpha.shape
 
 
-def test_data_sets_without_copies_are_named(prepared):
+def test_a_data_set_without_denoised_copies_is_an_error(prepared):
     config = config_of(
         prepared, dataset="am2k/foregrounds", background_dataset="bg20k", background_split="train"
     )
@@ -147,7 +147,7 @@ def test_data_sets_without_copies_are_named(prepared):
         ("aim500", "AIM"),
     ],
 )
-def test_everything_that_is_missing_is_named_with_where_to_get_it(tmp_path, name, homepage):
+def test_all_missing_files_are_listed_with_instructions(tmp_path, name, homepage):
     with pytest.raises(ValueError, match=rf"does not exist or is empty.*github.com/.*/{homepage}"):
         builders.load_builder(name, str(tmp_path))
     manual = draw(tmp_path / "downloads" / "manual")
@@ -162,7 +162,7 @@ def test_everything_that_is_missing_is_named_with_where_to_get_it(tmp_path, name
     for path in gone:
         (manual / path).unlink()
     names = [path.rpartition(".")[0] for path in gone]
-    if own == "p3m10k":  # it was the folder's only file
+    if own == "p3m10k":  # the only file of the folder
         names = ["P3M-10k/validation/P3M-500-NP/mask/*"]
     with pytest.raises(ValueError, match=f"{own} misses {len(gone)} files or folders") as error:
         builders.load_builder(name, str(tmp_path))
@@ -174,7 +174,7 @@ def test_everything_that_is_missing_is_named_with_where_to_get_it(tmp_path, name
         builders.load_builder(name, str(tmp_path))
 
 
-def test_parts_of_different_sizes_are_named(tmp_path):
+def test_features_of_different_sizes_are_an_error(tmp_path):
     manual = draw(tmp_path / "downloads" / "manual")
     Image.new("L", (9, 8)).save(manual / "PPM-100/matte/9_a_o.jpg")
     with pytest.raises(ValueError, match="9_a_o.jpg has 36 x 40 pixels, but .* has 9 x 8"):

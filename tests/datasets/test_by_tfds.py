@@ -1,4 +1,4 @@
-"""TFDS's own checks of the builders, on few and small files; they need the package dill."""
+"""TFDS's builder tests on small data; they need the package dill."""
 
 import shutil
 import tempfile
@@ -14,7 +14,7 @@ pytest.importorskip("dill")
 
 
 class Prepared(tfds.testing.DatasetBuilderTestCase):
-    """A part of a data set, as it is laid out by hand."""
+    """Tests one config of a data set in the owners' layout."""
 
     __test__ = False
     DATASET_CLASS = builders.builder_class(builders.CHECKOUT / "composition_1k")

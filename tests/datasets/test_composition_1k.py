@@ -1,4 +1,4 @@
-"""Composition-1k is prepared as its owners merge it, from files laid out as they send them."""
+"""Composition-1k is prepared from the owners' layout and equals their composites."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from tests.helpers import merged_by_hand
 
 @pytest.fixture
 def config(tmp_path):
-    """A config of both parts, whose files lie in the folder that TFDS looks into."""
+    """Returns a config of both parts with files in TFDS's manual folder."""
     draw(tmp_path / "downloads" / "manual")
     (tmp_path / "backgrounds").mkdir()
     Image.new("RGB", (40, 30)).save(tmp_path / "backgrounds" / "grey.png")
@@ -55,7 +55,7 @@ def test_foregrounds_are_the_files_in_the_order_of_the_list(config, tmp_path):
                     np.testing.assert_array_equal(ours, np.asarray(image))
 
 
-def test_composites_are_merged_as_by_hand_and_in_order(config, tmp_path):
+def test_composites_equal_a_merge_by_hand_in_the_order_of_the_lists(config, tmp_path):
     images = data.evaluation_images(config)
     assert len(images) == 40
     manual = tmp_path / "downloads/manual"
@@ -72,7 +72,7 @@ def test_composites_are_merged_as_by_hand_and_in_order(config, tmp_path):
         np.testing.assert_array_equal(image.image, by_hand)
 
 
-def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_path):
+def test_all_missing_files_are_listed_with_instructions(config, tmp_path):
     manual = tmp_path / "downloads/manual"
     test, training = (manual / f"Combined_Dataset/{part}_set" for part in ("Test", "Training"))
     lost = [
@@ -105,7 +105,7 @@ def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_pa
         data.train_source(config)
 
 
-def test_files_that_do_not_fit_together_are_named(config, tmp_path):
+def test_files_that_do_not_match_are_an_error(config, tmp_path):
     test = tmp_path / "downloads/manual/Combined_Dataset/Test_set"
     trimap = test / "Adobe-licensed images/trimaps/dog (1)_3.png"
     Image.new("L", (30, 24)).save(trimap)
@@ -117,7 +117,7 @@ def test_files_that_do_not_fit_together_are_named(config, tmp_path):
         data.evaluation_images(config)
 
 
-def test_unknown_part_is_an_error_with_the_valid_ones(config):
+def test_unknown_config_is_an_error_with_the_valid_ones(config):
     config.data.test.dataset = "composition_1k/composite"
     with pytest.raises(ValueError, match="did you mean 'composites'"):
         data.evaluation_images(config)

@@ -1,4 +1,4 @@
-"""Distinctions-646 is prepared as its owners merge it, from files laid out as they give them."""
+"""Distinctions-646 is prepared from the owners' layout and equals their composites."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from tests.helpers import merged_by_hand
 
 @pytest.fixture
 def config(tmp_path):
-    """A config of both parts, whose files lie in the folder that TFDS looks into."""
+    """Returns a config of both parts with files in TFDS's manual folder."""
     draw(tmp_path / "downloads" / "manual")
     (tmp_path / "backgrounds").mkdir()
     Image.new("RGB", (40, 30)).save(tmp_path / "backgrounds" / "grey.png")
@@ -50,7 +50,7 @@ def test_foregrounds_are_the_files_of_both_folders(config, tmp_path):
                 np.testing.assert_array_equal(ours, np.asarray(image))
 
 
-def test_composites_are_merged_as_by_hand_and_in_the_order_of_the_lists(config, tmp_path):
+def test_composites_equal_a_merge_by_hand_in_the_order_of_the_lists(config, tmp_path):
     images = data.evaluation_images(config)
     assert [image.name for image in images] == [f"test_{number}" for number in range(60)]
     manual = tmp_path / "downloads/manual"
@@ -67,7 +67,7 @@ def test_composites_are_merged_as_by_hand_and_in_the_order_of_the_lists(config, 
         )
 
 
-def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_path):
+def test_all_missing_files_are_listed_with_instructions(config, tmp_path):
     manual = tmp_path / "downloads/manual"
     train, test = (manual / f"Distinctions-646/{part}" for part in ("Train", "Test"))
     lost = [
@@ -103,7 +103,7 @@ def test_everything_that_is_missing_is_named_with_where_to_get_it(config, tmp_pa
         data.train_source(config)
 
 
-def test_files_that_do_not_fit_together_are_named(config, tmp_path):
+def test_files_that_do_not_match_are_an_error(config, tmp_path):
     own = tmp_path / "downloads/manual/Distinctions-646"
     Image.new("L", (9, 8)).save(own / "Train/GT/GT01.png")
     with pytest.raises(ValueError, match="FG/GT01.png has 16 x 20 pixels, but .* has 9 x 8"):

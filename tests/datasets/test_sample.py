@@ -1,4 +1,4 @@
-"""The sample data set: what its drawings are, and that TFDS prepares and reads them."""
+"""The sample data set: its drawings, and how TFDS prepares and reads them."""
 
 import importlib
 from pathlib import Path
@@ -22,7 +22,7 @@ KINDS = list(foregrounds.KINDS)
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Four drawings of each kind."""
+    """Returns four drawings of each kind."""
     return {
         kind: [draw(np.random.default_rng([7, k]), SIZE) for k in range(4)]
         for kind, draw in foregrounds.KINDS.items()
@@ -73,20 +73,20 @@ def test_colours_continue_smoothly_where_alpha_is_zero(drawn, kind):
 def test_strands_make_a_fractional_outline(drawn, kind):
     for _, alpha in drawn[kind]:
         solid = alpha > 0.95
-        # A smooth outline of the same area would have about its perimeter in fractional pixels.
+        # A smooth outline of the same area has about as many fractional pixels as its perimeter.
         outline = 2.0 * np.sqrt(np.pi * solid.sum())
         assert _between(alpha).sum() > 1.5 * outline
 
 
 @pytest.mark.parametrize("kind", ["glass", "smoke", "motion"])
-def test_translucent_kinds_have_areas_strictly_between(drawn, kind):
+def test_translucent_kinds_have_fractional_areas(drawn, kind):
     inner = [ndimage.binary_erosion(_between(alpha), iterations=3) for _, alpha in drawn[kind]]
     assert np.mean(inner) > 0.02
     assert _share(drawn[kind], _between) > 0.08
 
 
 @pytest.mark.parametrize("kind", ["holes", "lace"])
-def test_background_shows_through_enclosed_holes(drawn, kind):
+def test_holes_and_lace_have_enclosed_holes(drawn, kind):
     counts = []
     for _, alpha in drawn[kind]:
         framed = np.pad(alpha < 0.5, 1, constant_values=True)
@@ -95,7 +95,7 @@ def test_background_shows_through_enclosed_holes(drawn, kind):
     assert sum(counts) >= (100 if kind == "lace" else 4)
 
 
-def test_solid_things_are_mostly_opaque_or_absent(drawn):
+def test_solid_objects_have_few_fractional_pixels(drawn):
     assert _share(drawn["solid"], _between) < 0.03
     assert _share(drawn["solid"], lambda alpha: alpha > 0.95) > 0.1
 

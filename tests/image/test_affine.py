@@ -1,4 +1,4 @@
-"""Images moved, turned and scaled."""
+"""Random affine transformations and warping."""
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,15 @@ def drawn(**ranges):
 
 
 @pytest.mark.parametrize("nearest", [True, False])
-def test_nothing_drawn_leaves_the_image(nearest):
+def test_zero_ranges_keep_the_image(nearest):
     np.testing.assert_allclose(warp(X, drawn(), nearest), X, atol=1e-6)
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_places_are_those_of_scipy(order):
-    """But beyond the edge, where SciPy is 0 at once and this fades over half a pixel."""
+def test_warp_equals_scipy(order):
+    """Compared inside only: at the edge SciPy is 0 at once, and this fades over a pixel."""
     transform = np.asarray(drawn(rotation=20.0, shear=15.0, scale=(1.2, 1.4)))
-    swapped = transform[::-1, [1, 0]]  # SciPy's places are (y, x)
+    swapped = transform[::-1, [1, 0]]  # SciPy's positions are (y, x)
     middle = (np.array(X.shape[:2]) - 1) / 2
     offset = transform[::-1, 2] + middle - swapped @ middle
     expected = np.stack(
@@ -36,7 +36,7 @@ def test_places_are_those_of_scipy(order):
     )
 
 
-def test_moves_are_whole_pixels_and_leave_nothing_behind():
+def test_translations_are_whole_pixels_and_fill_with_zeros():
     transform = drawn(translation=0.3)
     move = -np.asarray(transform)[:, 2]
     assert np.array_equal(move, np.round(move)) and np.any(move)
@@ -49,13 +49,13 @@ def test_moves_are_whole_pixels_and_leave_nothing_behind():
     np.testing.assert_allclose(warp(X, transform), expected, atol=1e-6)
 
 
-def test_scale_enlarges_about_the_middle():
+def test_scale_enlarges_about_the_centre():
     transform = drawn(scale=(2.0, 2.0))
     enlarged = warp(jnp.asarray(X), transform, nearest=True)
     np.testing.assert_array_equal(enlarged[5, 1::2], X[5, 4:11][: enlarged[5, 1::2].shape[0]])
 
 
-def test_ranges_are_used_to_their_ends():
+def test_ranges_are_covered_to_their_limits():
     ranges = {**STILL, "rotation": 5.0, "scale": (0.5, 1.5)}
     keys = jax.random.split(jax.random.key(0), 400)
     transforms = jax.vmap(lambda key: random_affine(key, ranges, 11, 15))(keys)

@@ -22,7 +22,7 @@ GOLDEN = np.load(GOLDENS / "foreground_cases.npz")
     ],
 )
 def test_blur_fusion_equals_official_for_each_sample_of_a_batch(sizes, expected):
-    """The second sample's alpha is 0 but for a few pixels, and must not change the first's."""
+    """The second sample's alpha is almost everywhere 0; it must not affect the first sample."""
     image, alpha = (np.stack([GOLDEN[x]] * 2) for x in ("image", "alpha"))
     alpha[1] *= alpha[1] > 0.99
     results = jax.jit(partial(blur_fusion, sizes=sizes))(image, alpha[..., None])

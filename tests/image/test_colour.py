@@ -1,4 +1,4 @@
-"""Blurs and changes of colour."""
+"""Blurs and colour operations."""
 
 import colorsys
 
@@ -37,7 +37,7 @@ def test_jitter_without_ranges_changes_nothing():
     np.testing.assert_array_equal(jitter(jax.random.key(0), image, NONE), image)
 
 
-def test_brightness_moves_all_pixels_alike_within_its_range():
+def test_brightness_shifts_all_pixels_equally_within_its_range():
     image = np.full((4, 4, 3), 0.5, np.float32)
     shifts = [
         jitter(jax.random.key(seed), image, NONE | {"brightness": 0.2}) - image for seed in range(8)
@@ -46,8 +46,8 @@ def test_brightness_moves_all_pixels_alike_within_its_range():
     assert np.ptp([shift[0, 0, 0] for shift in shifts]) > 0.05
 
 
-def test_contrast_saturation_and_hue_leave_grey_grey():
-    """About its mean, a flat grey has no contrast; it has no colour to strengthen or turn."""
+def test_contrast_saturation_and_hue_keep_grey():
+    """A constant grey has no contrast, no saturation and no hue."""
     image = np.full((4, 4, 3), 0.4, np.float32)
     for name in ("contrast", "saturation", "hue"):
         result = jitter(jax.random.key(1), image, NONE | {name: 0.3})
@@ -67,7 +67,7 @@ def test_gaussian_blur_equals_opencv(size):
 
 
 @pytest.mark.parametrize("size", [3, 9, 31])
-def test_gaussian_blur_of_a_sigma_is_scipys_of_as_many_taps(size):
+def test_gaussian_blur_with_sigma_equals_scipy(size):
     x = np.random.default_rng(0).random((40, 36, 2)).astype(np.float32)
     expected = x
     for axis in (0, 1):
@@ -78,7 +78,7 @@ def test_gaussian_blur_of_a_sigma_is_scipys_of_as_many_taps(size):
 
 @pytest.mark.parametrize("factor", [0.55, 1.45])
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
-def test_scaled_colours_equal_pillow_to_its_rounding(name, factor):
+def test_scaled_colours_equal_pillow_up_to_rounding(name, factor):
     image = PADDLE["distort_in"].astype(np.float32) / 255
     ours = getattr(colour, f"scale_{name}")(image, factor)
     difference = np.abs(255 * np.asarray(ours) - PADDLE[f"{name}_{factor}"])
@@ -86,8 +86,8 @@ def test_scaled_colours_equal_pillow_to_its_rounding(name, factor):
 
 
 @pytest.mark.parametrize("turn", [-15, 12])
-def test_turned_hue_equals_pillow_to_its_rounding(turn):
-    """Pillow keeps hue and saturation in bytes, which costs a few levels of 255."""
+def test_rotated_hue_equals_pillow_up_to_rounding(turn):
+    """Pillow stores hue and saturation as bytes, an error of a few levels of 255."""
     image = PADDLE["distort_in"].astype(np.float32) / 255
     difference = 255 * np.asarray(colour.rotate_hue(image, turn / 255)) - PADDLE[f"hue_{turn}"]
     assert np.abs(difference).max() <= 8 and np.abs(difference).mean() < 0.5
@@ -99,7 +99,7 @@ ALONE = {"chance": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "
 order = np.arange(4)
 
 
-def test_distortion_without_chance_or_ranges_changes_nothing():
+def test_distortion_without_probability_or_ranges_changes_nothing():
     image = PADDLE["distort_in"].astype(np.float32) / 255
     for ranges in (ALONE, dict.fromkeys(ALONE, 0.5) | {"chance": 0.0}):
         result = distort(jax.random.key(0), image, ranges, order)
@@ -107,7 +107,7 @@ def test_distortion_without_chance_or_ranges_changes_nothing():
 
 
 def test_distortion_follows_its_order():
-    """Bright first and clipped, then with less contrast, is not the other way round."""
+    """Brightening with clipping and reducing contrast do not commute."""
     image = PADDLE["distort_in"].astype(np.float32) / 255
     ranges = ALONE | {"brightness": 0.5, "contrast": 0.5}
 
@@ -128,7 +128,7 @@ def test_distortion_follows_its_order():
     assert np.abs(results[0] - results[1]).max() > 0.01
 
 
-def test_each_change_of_colour_has_its_chance():
+def test_each_colour_change_has_its_probability():
     image = np.full((2, 2, 3), 0.5, np.float32)
     ranges = ALONE | {"chance": 0.25, "brightness": 0.5}
     results = jax.vmap(lambda key: distort(key, image, ranges, order))(
@@ -139,15 +139,15 @@ def test_each_change_of_colour_has_its_chance():
     assert np.all((results >= 0.25 - 1e-6) & (results <= 0.75 + 1e-6))
 
 
-def test_normalised_colours_are_those_of_bytes():
-    """mmagic's constants are of bytes: 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375."""
+def test_normalisation_equals_that_of_bytes():
+    """mmagic's constants are for bytes: 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375."""
     image = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.float32)
     expected = (image - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
     np.testing.assert_allclose(normalise(image / 255), expected, atol=1e-6)
 
 
 def shifted_by_hand(image, hue, saturation, value):
-    """`shift_hsv` pixel by pixel, by Python's own conversions."""
+    """Computes `shift_hsv` pixel by pixel, by Python's colorsys."""
 
     def reflect(x):
         return 2 - abs(x) if abs(x) > 1 else abs(x)
@@ -175,8 +175,8 @@ def test_shifted_hsv_equals_the_plain_formula(shift):
     np.testing.assert_allclose(ours, shifted_by_hand(image, *shift), atol=3e-6)
 
 
-def test_hsv_jitter_is_a_shift_by_whole_degrees_and_less_where_there_is_much():
-    """The reach of saturation and value is a tenth of what their means leave up to 1.1."""
+def test_hsv_jitter_shifts_by_whole_degrees_within_its_range():
+    """The range of saturation and value is 0.1 * (1.1 - mean)."""
     image, alpha = 0.5 + 0.4 * colours_of_all_kinds(), np.ones((6, 7, 1), np.float32)
     alpha[3:] = 0
     hsv = np.apply_along_axis(lambda x: colorsys.rgb_to_hsv(*x), -1, image.astype(np.float64))
@@ -185,7 +185,7 @@ def test_hsv_jitter_is_a_shift_by_whole_degrees_and_less_where_there_is_much():
     jittered = jax.jit(jax.vmap(lambda key: jitter_hsv(key, image, alpha, ranges)))(
         jax.random.split(jax.random.key(0), 300)
     )
-    # One pixel that no shift reflects at 0 or 1 tells the shift.
+    # The shift is read from a pixel that no shift reflects at 0 or 1.
     saturation, value = hsv[..., 1], hsv[..., 2]
     row, column = np.argwhere((saturation > 0.2) & (saturation < 0.8) & (value < 0.85))[0]
     after = np.array([colorsys.rgb_to_hsv(*x[row, column]) for x in np.asarray(jittered, float)])
@@ -201,7 +201,7 @@ def test_hsv_jitter_is_a_shift_by_whole_degrees_and_less_where_there_is_much():
     np.testing.assert_allclose(jittered[one], expected, atol=2e-5)
 
 
-def test_hsv_jitter_leaves_what_no_alpha_shows():
+def test_hsv_jitter_keeps_an_image_whose_alpha_is_zero():
     image, ranges = colours_of_all_kinds(), {"hue": 40, "saturation": 0.1, "value": 0.1}
     result = jitter_hsv(jax.random.key(0), image, np.zeros((6, 7, 1), np.float32), ranges)
     np.testing.assert_array_equal(result, image)
@@ -230,8 +230,8 @@ def test_changes_in_hsv_equal_kornia():
             np.testing.assert_allclose(changed, expected, atol=5e-6)
 
 
-def test_sharpening_and_blur_of_a_box_are_pillows():
-    """Which rounds to bytes."""
+def test_sharpening_and_box_blur_equal_pillow():
+    """Up to Pillow's rounding to bytes."""
     image = np.rint(255 * synth.image(24, 30, 3, 1, 0)[0]).astype(np.uint8)
     photo = Image.fromarray(image)
     ours = sharpen(jnp.asarray(image / np.float32(255)))
@@ -244,7 +244,7 @@ def test_sharpening_and_blur_of_a_box_are_pillows():
 
 
 def bisenet_bytes(image, brightness, contrast, saturation):
-    """BiSeNet's jitter of an image in bytes, by tables and a matrix."""
+    """Computes BiSeNet's jitter of a uint8 image by tables and a matrix."""
     levels = np.arange(256)
     for table in (levels * brightness, 74 + (levels - 74) * contrast):
         image = np.clip(table, 0, 255).astype(np.uint8)[image]
@@ -253,7 +253,7 @@ def bisenet_bytes(image, brightness, contrast, saturation):
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "all"])
-def test_jitter_of_bytes_is_bisenets_at_the_drawn_factors(name):
+def test_jitter_of_bytes_equals_bisenet_for_the_drawn_factors(name):
     names = ("brightness", "contrast", "saturation")
     ranges = {other: 0.4 * (name in (other, "all")) for other in names}
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -263,7 +263,7 @@ def test_jitter_of_bytes_is_bisenets_at_the_drawn_factors(name):
         ours = colour.jitter_bytes(key, image.astype(np.float32) / 255, ranges)
         expected = bisenet_bytes(image, *np.asarray(factors, np.float64))
         difference = np.abs(255 * np.asarray(ours) - expected)
-        # A product close to a whole number falls to either side of it, and its byte with it.
+        # A product close to an integer may be rounded down or up.
         assert difference.max() < 2.5 and (difference > 1e-3).mean() < 3e-3
 
 

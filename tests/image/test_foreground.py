@@ -1,4 +1,4 @@
-"""The foreground colours of cut-outs: equal to the references, and better than the photo's own."""
+"""Foreground colours: equal to the references, and better than the photo's colours."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def texture(rng, height, width):
 
 
 @pytest.mark.parametrize("method, left", [("multilevel", 0.6), ("blur", 0.8)])
-def test_soft_edges_lose_the_old_background(method, left):
+def test_soft_edges_lose_the_background(method, left):
     rng = np.random.default_rng(2)
     alpha = soft_disc(90, 120)
     weight = alpha[..., None] / 255

@@ -21,7 +21,7 @@ def through_pillow(image, quality):
 
 
 @pytest.mark.parametrize("quality", [10, 50, 70, 85, 94, 100])
-def test_recompressed_images_are_libjpegs(quality):
+def test_recompressed_images_equal_libjpeg(quality):
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8))
     smooth = np.asarray(coarse.resize((96, 64), Image.Resampling.BICUBIC))
     noisy = np.rint(255 * synth.image(64, 96, 3, 1, 3)[0]).astype(np.uint8)
@@ -29,19 +29,19 @@ def test_recompressed_images_are_libjpegs(quality):
     for image in (smooth, noisy, grey):
         theirs = through_pillow(image, quality)
         ours = np.rint(255 * compiled(image / np.float32(255), quality)).astype(int)
-        # A wave near the middle of two steps may be rounded to the other one.
+        # A coefficient near the middle of two steps may be rounded to either.
         bound = 0.25 * np.abs(theirs - image).mean() + 0.15
         assert np.abs(ours - theirs).mean() <= bound
 
 
-def test_quality_may_differ_from_sample_to_sample():
+def test_quality_may_differ_between_samples():
     images = synth.image(64, 96, 3, 2, 0)
     both = jax.jit(jax.vmap(recompress))(images, np.array([70, 90]))
     for i, quality in enumerate((70, 90)):
         np.testing.assert_allclose(both[i], compiled(images[i], quality), atol=1e-6)
 
 
-def test_plain_colours_stay_to_a_rounding():
+def test_constant_colours_are_kept_up_to_rounding():
     for colour in ([200, 30, 90], [0, 0, 0], [255, 255, 255]):
         image = np.broadcast_to(np.float32(colour) / 255, (64, 96, 3))
         assert np.abs(255 * compiled(image, 95) - np.array(colour)).max() <= 2.01

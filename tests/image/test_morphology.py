@@ -37,7 +37,7 @@ def test_morphology_equals_scipy(size, seed):
     np.testing.assert_array_equal(ours[1][..., 0], ndimage.grey_erosion(x, cval=np.inf, **window))
 
 
-def test_mapped_sizes_equal_single_ones():
+def test_batched_sizes_equal_single_ones():
     """Under vmap, as on an accelerator, each sample has its own size."""
     x = np.random.default_rng(0).random((4, 12, 15, 1)).astype(np.float32)
     sizes = jnp.array([1, 6, 13, 20])
@@ -59,7 +59,7 @@ dilate_by_disc = jax.jit(partial(morphology.dilate_mask, elements=DISCS))
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 11), st.integers(0, 3), st.floats(0, 0.2), st.integers(0, 2**16))
-def test_dilated_set_equals_the_definition(which, times, share, seed):
+def test_dilated_mask_equals_the_definition(which, times, share, seed):
     x = np.random.default_rng(seed).random((17, 23)) < share
     ours = dilate_by_ellipse(x[..., None], which=which, times=times)[..., 0]
     np.testing.assert_array_equal(ours, dilated(x, ELLIPSES[which], times))
@@ -67,15 +67,15 @@ def test_dilated_set_equals_the_definition(which, times, share, seed):
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 9), st.floats(0.001, 0.1), st.integers(0, 2**16))
-def test_disc_reaches_as_far_as_the_exact_distance(radius, share, seed):
+def test_dilation_by_a_disc_equals_the_exact_distance(radius, share, seed):
     x = np.random.default_rng(seed).random((17, 23)) < share
     x[3, 4] = True
     ours = dilate_by_disc(x[..., None], which=radius - 1)[..., 0]
     np.testing.assert_array_equal(ours, ndimage.distance_transform_edt(~x) <= radius)
 
 
-def test_set_dilated_by_an_even_ellipse_leans_as_in_opencv():
-    """A single place grows by one before and two after: the element is not mirrored."""
+def test_dilation_by_an_even_ellipse_is_off_centre_as_in_opencv():
+    """A single pixel grows by one before and two after: the element is not mirrored."""
     x = np.zeros((9, 9, 1), bool)
     x[4, 4] = True
     y = np.asarray(dilate_by_ellipse(x, which=3))[..., 0]

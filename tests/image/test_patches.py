@@ -1,4 +1,4 @@
-"""Windows cut out of images and put back."""
+"""Cropping and replacing windows of images."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from matting_jax.image.patches import cut, put
 RNG = np.random.default_rng(0)
 
 
-def test_windows_are_those_of_each_image():
+def test_windows_are_cropped_from_each_image():
     x = RNG.random((2, 9, 8, 3)).astype(np.float32)
     rows, columns = np.array([[0, 5, 2], [1, 4, 0]]), np.array([[4, 0, 3], [1, 2, 4]])
     windows = cut(x, rows, columns, 4)
@@ -19,7 +19,7 @@ def test_windows_are_those_of_each_image():
         np.testing.assert_array_equal(window, x[sample, row : row + 4, column : column + 4])
 
 
-def test_valid_cells_alone_are_replaced_and_gradients_follow_them():
+def test_only_valid_cells_are_replaced_and_have_gradients():
     x = RNG.random((2, 6, 8, 3)).astype(np.float32)
     cells = np.array([[0, 7, 11], [5, 2, 9]])
     valid = np.array([[1, 0, 1], [1, 1, 0]], np.float32)

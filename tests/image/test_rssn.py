@@ -1,4 +1,4 @@
-"""RSSN against the official code, and its chances."""
+"""RSSN against the official code, and its probabilities."""
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def parts(golden):
-    """Foreground, alpha, and a background brought to their size as the official code does it."""
+    """Returns foreground, alpha, and a background resized as in the official code."""
     seed = int(golden["seed"])
     alpha = golden["rssn/mask"][..., None] / np.float32(255)
     foreground = np.rint(255 * synth.image(96, 80, 3, 1, seed + 8)[0]) / 255
@@ -49,7 +49,7 @@ def test_resized_background_equals_official(golden, parts):
 )
 def test_composites_equal_official(golden, parts, name, fields):
     image, foreground, background = rssn.compose(jax.random.key(0), *parts, options(**fields))
-    # The official ones are bytes, cut off.
+    # The official ones are truncated to bytes.
     difference = 255 * np.asarray(image) - golden[f"rssn/{name}"]
     assert -1e-3 < difference.min() and difference.max() < 1 + 1e-3
     np.testing.assert_array_equal(foreground, parts[0])
@@ -58,7 +58,7 @@ def test_composites_equal_official(golden, parts, name, fields):
         np.testing.assert_allclose(255 * background[::2, ::2], stored, atol=1e-3)
 
 
-def test_one_field_of_noise_is_added_to_all_and_saturates(parts):
+def test_the_same_noise_is_added_to_all_and_clipped(parts):
     foreground, alpha, background = parts
     dark, light = np.zeros_like(foreground), np.ones_like(background)
     on = options(noise=1.0)
@@ -77,8 +77,8 @@ def test_one_field_of_noise_is_added_to_all_and_saturates(parts):
     assert dark.min() == 0 and dark.max() < 0.5 and light.max() == 1 and light.min() > 0.5
 
 
-def test_chances_are_independent_and_met(parts):
-    """Of 400 samples: blurred, noisy, both or neither, each a quarter; sizes alike."""
+def test_probabilities_are_independent_and_met(parts):
+    """Of 400 samples, a quarter each is blurred, noisy, both or neither; sizes are uniform."""
     small = [x[:32, :32] for x in parts]
     on = options(sharpness=0.5, noise=0.5, blur_sizes=(3, 5))
     keys = jax.random.split(jax.random.key(0), 400)
@@ -86,7 +86,7 @@ def test_chances_are_independent_and_met(parts):
         lambda keys: jax.lax.map(lambda key: rssn.compose(key, *small, on), keys)
     )(keys)
     noisy = np.abs(foreground - small[0]).max((1, 2, 3)) > 0
-    # What the noise is, the foreground says.
+    # The noise is read from the foreground.
     background = background - (foreground - small[0])
     distances = [
         np.median(np.abs(background - plain), (1, 2, 3))
@@ -99,7 +99,7 @@ def test_chances_are_independent_and_met(parts):
         assert np.mean(noisy[which == size]) == pytest.approx(0.5, abs=0.13)
 
 
-def test_chance_zero_leaves_all_as_it_is(parts):
+def test_probability_zero_changes_nothing(parts):
     image, foreground, background = rssn.compose(jax.random.key(0), *parts, options())
     np.testing.assert_array_equal(foreground, parts[0])
     np.testing.assert_array_equal(background, parts[2])
@@ -107,7 +107,7 @@ def test_chance_zero_leaves_all_as_it_is(parts):
     np.testing.assert_allclose(image, expected, atol=1e-6)
 
 
-def test_both_parts_are_denoised_or_neither():
+def test_both_layers_are_denoised_or_neither():
     rng = np.random.default_rng(0)
     names = ("foreground", "background", "foreground_denoised", "background_denoised")
     arrays = {name: rng.random((4, 4, 3)).astype(np.float32) for name in names}
@@ -135,7 +135,7 @@ def test_both_parts_are_denoised_or_neither():
         (dict(blur_sizes=(3, 0)), "at least 1"),
     ],
 )
-def test_options_that_cannot_be_followed_are_named(parts, fields, message):
+def test_invalid_options_are_an_error(parts, fields, message):
     with pytest.raises(ValueError, match=message):
         rssn.compose(jax.random.key(0), *parts, options(**fields))
 
@@ -144,8 +144,8 @@ def test_options_that_cannot_be_followed_are_named(parts, fields, message):
     ("file", "variant"),
     [("modnet", ""), ("modnet", "paddle"), ("pp_matting", ""), ("gca", ""), ("dim", "")],
 )
-def test_other_networks_may_train_by_it(file, variant):
-    """Composites change where it is switched on: in the background, or in all their colours."""
+def test_other_networks_can_train_with_rssn(file, variant):
+    """Enabled, it changes the background of composites, or all their colours."""
     config = load_config(ROOT / "configs" / f"{file}.py", variant)
     assert not any(config.synthesis.rssn[name] for name in ("sharpness", "noise", "denoise"))
     for name in {"flip", "blur"} & set(config.synthesis):

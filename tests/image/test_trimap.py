@@ -16,7 +16,7 @@ from tests.helpers import GOLDENS, dilated
 TRIMAPS = np.load(GOLDENS / "trimap_cases.npz")
 PADDLE = np.load(GOLDENS / "modnet_paddle_augment.npz")
 
-# Each rule with sizes that are known only when the program runs, and the largest ones tried.
+# Each rule with traced sizes, and the largest sizes tried.
 RULES = {
     "modnet": (lambda x, a, b: trimap.modnet(x, a, b, 20), (20, 20)),
     "paddleseg": (trimap.paddleseg, (4, 14)),
@@ -33,12 +33,12 @@ TOGETHER = {
     name: jax.jit(jax.vmap(rule, (None, *(0 for _ in most))))
     for name, (rule, most) in RULES.items()
 }
-# How far a known pixel may be from alpha.
+# How much a known pixel may differ from alpha.
 ROUNDED = {"modnet": 0.1, "paddleseg": 0.5 / 255, "gca": 1e-5, "bgmv2": 0.06}
 
 
 def eroded(x, element, times=1):
-    """The set x [H, W] where the element fits, `times` times; places outside do not count."""
+    """Erodes the mask x [H, W] by an element, `times` times; pixels outside are ignored."""
     size, (height, width) = len(element), x.shape
     for _ in range(times):
         padded = np.pad(x, size, constant_values=True)
@@ -48,14 +48,14 @@ def eroded(x, element, times=1):
 
 
 def within(x, distance):
-    """Where the nearest place of the set x [H, W] is at most `distance` away."""
+    """Returns where the nearest pixel of the mask x [H, W] is at most `distance` away."""
     if not x.any():
         return x
     return ndimage.distance_transform_edt(~x) <= distance
 
 
 def plain(name, alpha, *sizes):
-    """The rule `name` as the source's words say it, of alpha [H, W] by loops on the host."""
+    """Applies the rule `name` to alpha [H, W] by loops on the host, as its source defines it."""
     size, (full, empty) = sizes[0], (alpha == 1, alpha == 0)
     soft = ~full & ~empty
     if name == "modnet":
@@ -90,7 +90,7 @@ def plain(name, alpha, *sizes):
 
 
 def draw_alpha(seed):
-    """Float32 [33, 41] of bytes / 255: blobs with soft and with hard edges."""
+    """Draws float32 [33, 41] of bytes / 255: blobs with soft and with hard edges."""
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.standard_normal((33, 41)), rng.uniform(1, 5))
     alpha = np.clip(rng.uniform(1, 8) * noise / noise.std() + rng.uniform(-2, 3), 0, 1)
@@ -102,10 +102,10 @@ def draw_alpha(seed):
 @pytest.mark.parametrize("name", RULES)
 @settings(deadline=None, max_examples=25)
 @given(data=st.data(), seed=st.integers(0, 2**16))
-def test_rule_equals_its_words_for_each_sample_of_a_batch(name, data, seed):
+def test_rule_equals_its_definition_for_each_sample_of_a_batch(name, data, seed):
     most = RULES[name][1]
     sizes = np.array([data.draw(st.integers(1, x)) for x in most])
-    # The same alpha again, each size larger by one.
+    # The same alpha, with each size larger by one in turn.
     batch = np.minimum([sizes, *(sizes + np.eye(len(most), dtype=int))], most)
     alpha = draw_alpha(seed)
     made = np.asarray(TOGETHER[name](alpha[..., None], *batch.T))[..., 0]
@@ -113,11 +113,11 @@ def test_rule_equals_its_words_for_each_sample_of_a_batch(name, data, seed):
         np.testing.assert_array_equal(result, plain(name, alpha, *row))
         known = result != 0.5
         assert np.all(np.abs(result - alpha)[known] <= ROUNDED.get(name, 0))
-        assert np.all((result == 0.5) >= (made[0] == 0.5))  # what is larger leaves no more known
+        assert np.all((result == 0.5) >= (made[0] == 0.5))  # larger sizes leave fewer known
 
 
 def in_our_codes(golden):
-    """A trimap of bytes as 0, 0.5 and 1."""
+    """Converts a trimap of bytes to 0, 0.5 and 1."""
     return np.where(golden == 128, 0.5, golden / 255)
 
 
@@ -151,7 +151,7 @@ def test_band_of_soc_equals_official():
     region = (TRIMAPS["alpha"] / np.float32(255) > 0.1)[..., None].astype(np.float32)
     band = jax.jit(lambda x: dilate(x, 14, 14) != erode(x, 14, 14))(region)
     np.testing.assert_array_equal(band[..., 0], golden)
-    # SOC takes sides that sixteenths divide; of these the mean side asks for the same width.
+    # SOC takes sides divisible by 16; the mean of these sides gives the same width.
     alpha = TRIMAPS["alpha"][None, :256, :320, None].astype(np.float32) / 255
     band = jax.jit(soc.boundary_mask)(jnp.ones((1, 16, 20, 1)), alpha)[0, ..., 0]
     np.testing.assert_array_equal(band[:-14, :-14], golden[: 256 - 14, : 320 - 14])
@@ -173,7 +173,7 @@ def test_paddleseg_equals_official(size, times):
         (lambda x: trimap.modnet(x, 3, 5, 4), "size"),
     ],
 )
-def test_size_beyond_the_largest_is_refused(rule, argument):
+def test_size_above_the_largest_is_an_error(rule, argument):
     with pytest.raises(ValueError, match=f"{argument} must be from 1 to .*larger `largest`"):
         rule(np.zeros((4, 4, 1), np.float32))
 

@@ -1,4 +1,4 @@
-"""Conn against a labelling per threshold."""
+"""Conn against connected components for each threshold."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ levels = arrays(
 
 
 def chains_by_labels(level, top, by_column):
-    """The result of `count_chains`, by labelling the pixels that pass each threshold on its own."""
+    """Returns the result of `count_chains` by labelling the pixels of each threshold."""
     if by_column:
         return chains_by_labels(level.T, top, False).T
     chain, unbroken = np.zeros(level.shape, np.uint8), np.ones(level.shape, bool)
@@ -34,18 +34,18 @@ def chains_by_labels(level, top, by_column):
 
 @settings(deadline=None, max_examples=300)
 @given(levels, st.booleans())
-@example(np.array([[2, 2, 0, 1, 2, 1]], np.uint8), True)  # the body moves: no chain beyond 1
+@example(np.array([[2, 2, 0, 1, 2, 1]], np.uint8), True)  # the main body moves: no chain beyond 1
 @example(np.array([[0, 1], [1, 0]], np.uint8), True)  # corners do not connect; a tie
 @example(np.array([[0, 1], [1, 0]], np.uint8), False)
-@example(np.array([[1, 0, 1, 1, 1], [1, 1, 0, 0, 0]], np.uint8), False)  # its smaller part is first
-def test_chains_equal_a_labelling_per_threshold(level, by_column):
+@example(np.array([[1, 0, 1, 1, 1], [1, 1, 0, 0, 0]], np.uint8), False)  # the smaller one is first
+def test_chains_equal_labels_for_each_threshold(level, by_column):
     ours = count_chains(np.ascontiguousarray(level), 4, by_column)
     np.testing.assert_array_equal(ours, chains_by_labels(level, 4, by_column))
 
 
 @pytest.mark.parametrize("by_column", [True, False])
 @pytest.mark.parametrize("smoothness", [0, 1, 4])
-def test_chains_equal_a_labelling_per_threshold_on_larger_noise(smoothness, by_column):
+def test_chains_equal_labels_for_each_threshold_on_larger_noise(smoothness, by_column):
     noise = np.random.default_rng(smoothness).standard_normal((150, 170))
     noise = ndimage.gaussian_filter(noise, smoothness)
     level = np.clip(np.rint(5 + 5 * noise / noise.std()), 0, 10).astype(np.uint8)
@@ -82,7 +82,7 @@ def test_thresholds_of_8_bit_values_are_those_of_integers():
 
 
 def conn_by_labels(prediction, truth):
-    """Conn by its definition, over the whole image, reading by rows."""
+    """Computes Conn by its definition, for the whole image and by rows."""
     tenths = np.arange(1, 11)[:, None, None] * np.float32(0.1)
     level = (np.minimum(prediction, truth) >= tenths).sum(0)
     up_to = (chains_by_labels(level, 10, False) * 0.1).astype(np.float32)
@@ -92,7 +92,7 @@ def conn_by_labels(prediction, truth):
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**16))
-def test_conn_is_its_definition_for_any_floats(seed):
+def test_conn_equals_its_definition_for_any_floats(seed):
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.standard_normal((2, 20, 20)), (0.5, 2, 2))
     prediction, truth = np.clip(0.5 + 3 * noise, 0, 1).astype(np.float32)
@@ -100,7 +100,7 @@ def test_conn_is_its_definition_for_any_floats(seed):
     assert ours == pytest.approx(conn_by_labels(prediction, truth), rel=1e-6)
 
 
-def test_trimap_says_where_to_sum_not_where_to_look():
+def test_trimap_limits_the_sum_but_not_the_components():
     rng = np.random.default_rng(0)
     prediction, truth = np.rint(rng.random((2, 30, 40)) * 255).astype(np.float32) / 255
     parts = [np.zeros_like(truth), np.zeros_like(truth)]
@@ -109,19 +109,19 @@ def test_trimap_says_where_to_sum_not_where_to_look():
     assert total == pytest.approx(metrics.conn(prediction, truth), rel=1e-9)
 
 
-def test_first_of_equal_components_is_sought_by_columns_or_by_rows():
+def test_first_of_equal_components_is_found_by_columns_or_by_rows():
     truth = np.zeros((3, 3), np.float32)
     truth[2, 0], truth[0, 2] = 1, 1
     prediction = truth.copy()
     prediction[2, 0] = 0.11
-    # By columns the lower left is first, and its truth lacks 0.9; by rows it is never connected.
+    # By columns the lower left is first, and its truth exceeds by 0.9; by rows it is not connected.
     assert metrics.conn(prediction, truth) == pytest.approx(0.9 / 1000)
     for convention in ("paddle", "mmagic", "gfm", "rvm"):
         ours = metrics.conn(prediction, truth, convention=convention)
         assert ours == pytest.approx(1 / 1000)
 
 
-def test_alphas_that_never_meet():
+def test_alphas_without_common_pixels():
     truth, prediction = np.zeros((2, 4, 6), np.float32)
     truth[:, :2], prediction[:, 4:] = 1, 0.8
     assert metrics.conn(prediction, truth) == pytest.approx((8 * 1 + 8 * 0.8) / 1000)
@@ -129,7 +129,7 @@ def test_alphas_that_never_meet():
     assert np.isnan(metrics.conn(prediction, truth, convention="bgm"))
 
 
-def test_type_and_layout_of_the_arrays_do_not_count():
+def test_type_and_layout_of_the_arrays_do_not_matter():
     prediction, truth = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
     expected = metrics.conn(prediction, truth)
     compiled = len(connectivity.count_passed.signatures)
@@ -140,7 +140,7 @@ def test_type_and_layout_of_the_arrays_do_not_count():
     assert len(connectivity.count_passed.signatures) == compiled
 
 
-def test_compiles_when_first_used_and_once_for_all_processes():
+def test_compiles_at_first_use_and_caches_for_all_processes():
     half = np.full((4, 5), 0.5, np.float32)
     metrics.conn(half, half)
     metrics.grad(half, half)

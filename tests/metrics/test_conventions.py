@@ -1,4 +1,4 @@
-"""All conventions against the numbers of the published codes, and what they refuse."""
+"""All conventions against the results of the published codes, and their errors."""
 
 import json
 
@@ -17,17 +17,17 @@ every_type = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def arrays(case, dtype=np.float32):
-    """Prediction, truth and trimap of a case, in [0, 1]."""
+    """Returns prediction, truth and trimap of a case, in [0, 1]."""
     return [(ARRAYS[f"{case}_{kind}"] / 255).astype(dtype) for kind in ("pred", "gt", "trimap")]
 
 
 def measured(names, *arguments, scale=1, **keywords):
-    """The metrics by their names."""
+    """Returns the metrics by name."""
     return {name: scale * getattr(metrics, name)(*arguments, **keywords) for name in names}
 
 
 def assert_equal(ours, golden, rel=1e-6):
-    """Equal by name; `null` in the golden is a number that is not finite."""
+    """Compares by name; `null` in the golden stands for a value that is not finite."""
     ours = {name: value if np.isfinite(value) else np.nan for name, value in ours.items()}
     golden = {name: np.nan if value is None else value for name, value in golden.items()}
     assert ours == pytest.approx(golden, rel=rel, nan_ok=True)
@@ -56,7 +56,7 @@ def test_bgm_equals_its_code(case):
     for known in ("raw", "filled"):
         options = {"convention": "bgm", "fill": known == "filled"}
         ours = measured(FOUR, prediction, truth, trimap, **options)
-        # The last sum of the original is in single precision.
+        # The original's last sum is in single precision.
         assert_equal(ours, EXPECTED[case]["octave_bgm"][known]["trimap"], rel=3e-6)
     ours = measured(FOUR, prediction, truth, convention="bgm")
     assert_equal(ours, EXPECTED[case]["octave_bgm"]["raw"]["whole"], rel=3e-6)
@@ -100,7 +100,7 @@ def test_rvm_equals_its_code(case):
     assert_equal(ours, EXPECTED[case]["rvm"]["raw"], rel=2e-6)
 
 
-def test_codes_that_round_in_memory_round_here():
+def test_conventions_that_round_give_equal_results_after_rounding():
     prediction, truth, trimap = arrays("case1")
     unrounded = np.clip(prediction + np.float32(0.4 / 255), 0, 1)
     for name in FOUR:
@@ -113,7 +113,7 @@ def test_codes_that_round_in_memory_round_here():
         assert metric(unrounded, truth, trimap) != metric(prediction, truth, trimap)
 
 
-def test_filling_sets_known_pixels_alone():
+def test_filling_sets_known_pixels_only():
     prediction, _, trimap = arrays("case1")
     filled = metrics.fill_known(prediction, trimap.astype(np.float64))
     assert filled.dtype == prediction.dtype
@@ -139,7 +139,7 @@ def test_no_unknown_pixel(name):
     if name in FOUR:
         assert metric(prediction, truth, trimap, convention="paddle") == 0
     else:
-        # The truth is wrong where the trimap claims to know, and there is nothing to divide by.
+        # The truth differs in known pixels, and the number of unknown pixels is 0.
         wrong = np.where(trimap == 1, 0.5, truth)
         assert metric(prediction, wrong, trimap, convention="gfm") == np.inf
 
@@ -153,9 +153,7 @@ def test_no_unknown_pixel(name):
         ("mmagic", "mad", "matlab, gfm, rvm"),
     ],
 )
-def test_metric_that_a_convention_lacks_is_an_error_that_names_those_that_have_it(
-    convention, name, others
-):
+def test_undefined_metric_is_an_error_that_lists_the_conventions_with_it(convention, name, others):
     prediction, truth, _ = arrays("edge_tie")
     with pytest.raises(ValueError, match=f"'{convention}' has no {name.upper()}; {others} have"):
         getattr(metrics, name)(prediction, truth, convention=convention)
@@ -180,14 +178,14 @@ def test_metric_that_a_convention_lacks_is_an_error_that_names_those_that_have_i
         ({}, {"convention": "matlb"}, "did you mean 'matlab'"),
     ],
 )
-def test_wrong_input_is_one_clear_sentence(name, change, keywords, message):
+def test_invalid_input_is_an_error_that_says_what_is_wrong(name, change, keywords, message):
     half = np.full((4, 5), 0.5)
     given = {"prediction": half, "truth": half, "trimap": half} | change
     with pytest.raises(ValueError, match=message):
         getattr(metrics, name)(**given, **keywords)
 
 
-def test_conventions_refuse_what_their_codes_cannot_measure():
+def test_conventions_refuse_arguments_that_their_codes_do_not_take():
     prediction, truth, trimap = arrays("case1")
     for name in ("mse", "mad", "grad", "conn"):
         with pytest.raises(ValueError, match="whole image: pass no trimap"):

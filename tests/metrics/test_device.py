@@ -1,4 +1,4 @@
-"""The metrics inside jit against those on the host."""
+"""The metrics on the device against those on the host."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def test_batch_equals_the_host_image_by_image(seed):
         np.testing.assert_allclose(whole[name], [metric(*x[:2]) for x in images], 2e-5, 1e-7)
 
 
-def test_half_precision_is_measured_in_single():
+def test_half_precision_is_computed_in_single():
     prediction, truth = np.random.default_rng(0).random((2, 1, 64, 64, 1))
     prediction, truth = jnp.bfloat16(prediction), jnp.float32(truth)
     for name in NAMES:
@@ -47,7 +47,7 @@ def test_half_precision_is_measured_in_single():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_wrong_input_is_one_clear_sentence(name):
+def test_invalid_input_is_an_error_that_says_what_is_wrong(name):
     metric, x = getattr(device, name), jnp.zeros((2, 4, 5, 1))
     with pytest.raises(ValueError, match=r"prediction has shape \(2, 4, 5\), expected \[B, H, W"):
         metric(x[..., 0], x)

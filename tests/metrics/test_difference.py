@@ -1,4 +1,4 @@
-"""SAD, MSE and MAD hold together."""
+"""SAD, MSE and MAD against their definitions."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_split_adds_up_and_its_transition_is_the_sad(prediction, truth, trimap):
 
 
 @pytest.mark.parametrize("name", ["sad", "mse", "mad", "grad", "conn"])
-def test_metrics_are_0_of_equals_alone_and_symmetric(name):
+def test_metrics_are_symmetric_and_0_for_equal_images_only(name):
     metric = getattr(metrics, name)
     a, b = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
     assert metric(a, a) == 0

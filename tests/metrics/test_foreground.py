@@ -27,7 +27,7 @@ def test_bgm_equals_its_code():
     assert metrics.foreground_mse(*ARGUMENTS, np.full(ALPHA.shape, 128 / 255)) == expected
 
 
-def test_trimap_and_alpha_say_what_counts():
+def test_trimap_and_alpha_select_the_pixels():
     trimap = np.zeros(ALPHA.shape)
     trimap[20:40, 30:60] = 0.5
     counted = (trimap == 0.5) & (ALPHA > 0)
@@ -39,7 +39,7 @@ def test_trimap_and_alpha_say_what_counts():
     assert mse == pytest.approx((difference**2).mean(-1).sum() / 600)
 
 
-def test_no_pixel_is_0_or_nan():
+def test_metrics_without_pixels_are_0_or_nan():
     nowhere = np.zeros_like(ALPHA)
     assert metrics.foreground_sad(PREDICTION, TRUTH, nowhere) == 0
     assert metrics.foreground_mse(PREDICTION, TRUTH, nowhere) == 0
@@ -48,7 +48,7 @@ def test_no_pixel_is_0_or_nan():
     assert np.isnan(metrics.foreground_mad(PREDICTION, TRUTH, nowhere))
 
 
-def test_wrong_input_is_one_clear_sentence():
+def test_invalid_input_is_an_error_that_says_what_is_wrong():
     with pytest.raises(ValueError, match=r"prediction has shape .* expected \[H, W, 3\]"):
         metrics.foreground_mse(PREDICTION[..., 0], TRUTH, ALPHA)
     with pytest.raises(ValueError, match=r"alpha has shape .* expected \[H, W\]"):

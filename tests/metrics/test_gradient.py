@@ -11,7 +11,7 @@ from matting_jax.metrics import gradient
 
 
 def benchmark_amplitude(image):
-    """By 9 x 9 filters of unit norm, of the image stretched to [0, 1]."""
+    """Computes the amplitude of the stretched image by 9 x 9 filters of unit norm."""
     x = np.arange(-4, 5)
     gaussian = np.exp(-(x**2) / (2 * 1.4**2))
     kernel = np.outer(gaussian, -x * gaussian)
@@ -29,7 +29,7 @@ def scipy_amplitude(image):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 24) | st.integers(60, 140), st.integers(1, 24), st.integers(0, 2**16))
-def test_boxes_equal_dense_filters_of_the_whole(height, width, seed):
+def test_boxes_equal_dense_filters_of_the_image(height, width, seed):
     rng = np.random.default_rng(seed)
     prediction, truth = rng.random((2, height, width))
     unknown = rng.random((height, width)) < rng.choice([0.01, 0.1, 1])
@@ -47,7 +47,7 @@ def test_gfm_equals_scipys_filters(height, width, seed):
     assert ours == pytest.approx(np.sum(change**2) / 10, rel=1e-5, abs=1e-9)
 
 
-def test_contrast_and_brightness_do_not_count():
+def test_contrast_and_brightness_do_not_matter():
     prediction, truth = np.random.default_rng(0).random((2, 20, 30))
     ours = metrics.grad(0.5 * prediction + 0.25, truth)
     assert ours == pytest.approx(metrics.grad(prediction, truth), rel=1e-5)
@@ -62,7 +62,7 @@ def test_constant_prediction_has_no_gradient(value):
     assert ours == pytest.approx(np.sum(benchmark_amplitude(truth) ** 2) / 1000, rel=1e-6)
 
 
-def test_type_and_layout_of_the_arrays_do_not_count():
+def test_type_and_layout_of_the_arrays_do_not_matter():
     prediction, truth = np.random.default_rng(0).integers(0, 2, (2, 20, 30)).astype(float)
     expected = metrics.grad(prediction, truth)
     for kind in (bool, np.float16, np.float32):

@@ -1,4 +1,4 @@
-"""Mean IoU by hand, and the ways of looking at an image against PyTorch."""
+"""Mean IoU by hand, and the evaluation protocols against PyTorch."""
 
 import math
 
@@ -10,12 +10,12 @@ from matting_jax.metrics import segmentation
 MARGIN = (0.3, 0.4, 0.5)
 
 
-def test_confusion_and_iou_are_those_counted_by_hand():
+def test_confusion_and_iou_equal_those_by_hand():
     label = np.array([[0, 0, 0, 1], [1, 1, 2, 255]])
     prediction = np.array([[0, 0, 1, 1], [1, 2, 2, 0]])
     matrix = segmentation.confusion(prediction, label, 4)
     np.testing.assert_array_equal(matrix, [[2, 1, 0, 0], [0, 2, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
-    # Hits by union and one more pixel: 2 of 3, 2 of 4, 1 of 2, none of a class that is nowhere.
+    # Hits / (union + 1), with unions 3, 4, 2 and 0.
     expected = [2 / 4, 2 / 5, 1 / 3, 0]
     np.testing.assert_allclose(segmentation.class_iou(matrix), expected)
     assert segmentation.mean_iou(matrix) == pytest.approx(np.mean(expected))
@@ -31,7 +31,7 @@ def test_confusion_adds_up_over_images():
             assert sum(each)[i, j] == np.sum((label == i) & (prediction == j))
 
 
-def test_label_that_is_no_class_is_refused():
+def test_invalid_label_is_an_error():
     with pytest.raises(ValueError, match="labels must be from 0 to 2, or 255 .* got 0 to 3"):
         segmentation.confusion(np.zeros((1, 2), int), np.array([[0, 3]]), 3)
     with pytest.raises(ValueError, match="shape"):
@@ -39,15 +39,15 @@ def test_label_that_is_no_class_is_refused():
 
 
 def network(image):
-    """Logits that depend on the colours, and on the place within what is seen."""
+    """Returns logits that depend on the colours and on the position in the window."""
     height, width = image.shape[:2]
     assert height % 32 == width % 32 == 0
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.stack([8 * image[..., 0], 8 * image[..., 1] * image[..., 2], y / 40, x / 50], -1)
 
 
-class OfficialWays:
-    """The published ways of looking, in PyTorch on [1, C, H, W] normalised images."""
+class OfficialProtocols:
+    """The published evaluation protocols in PyTorch, on normalised images [1, C, H, W]."""
 
     def __init__(self, torch, deviation=0.2):
         self.torch, self.deviation = torch, deviation
@@ -106,9 +106,9 @@ class OfficialWays:
 
 @pytest.mark.parametrize("size", [(50, 140), (96, 120), (70, 64)])
 @pytest.mark.parametrize("way", segmentation.WAYS)
-def test_ways_of_looking_are_the_published_ones(way, size):
+def test_protocols_equal_the_published_ones(way, size):
     """Windows inside the image, at its border, and larger than a side of it."""
-    official = OfficialWays(pytest.importorskip("torch"))
+    official = OfficialProtocols(pytest.importorskip("torch"))
     image = np.random.default_rng(0).random((*size, 3), np.float32)
     x = official.normalised(image)
     expected = {

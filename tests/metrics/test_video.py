@@ -1,4 +1,4 @@
-"""Metrics of videos against the published codes, and what they must not notice."""
+"""Video metrics against the published codes, and their invariances."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_tcvom_equals_its_code():
         np.testing.assert_allclose(ours, expected[name], rtol=1e-6)
 
 
-def test_error_that_stays_does_not_flicker():
+def test_constant_error_has_no_temporal_change():
     truth = np.random.default_rng(0).random((3, 10, 12)) / 2
     prediction = truth + np.random.default_rng(1).random((10, 12)) / 2
     for convention in ("rvm", "tcvom"):
@@ -42,7 +42,7 @@ def test_error_that_stays_does_not_flicker():
     np.testing.assert_allclose(metrics.messddt(prediction, truth, still), 0, atol=1e-12)
 
 
-def test_error_that_moves_with_the_subject_is_no_change():
+def test_error_that_follows_the_flow_has_no_change():
     error = np.zeros((3, 12, 16))
     subject = np.random.default_rng(0).random((4, 5))
     for t in range(3):
@@ -55,7 +55,7 @@ def test_error_that_moves_with_the_subject_is_no_change():
         assert metrics.messddt(error, truth, 0 * flow, squared=squared)[:-1].min() > 1
 
 
-def test_what_leaves_the_frame_is_read_as_0_and_invalid_flow_does_not_count():
+def test_positions_outside_are_0_and_invalid_flow_is_skipped():
     prediction, truth = np.full((2, 4, 5), 0.5), np.zeros((2, 4, 5))
     flow = np.zeros((1, 4, 5, 2))
     flow[0, :, -1, 0] = 1  # the last column leaves the frame
@@ -63,7 +63,7 @@ def test_what_leaves_the_frame_is_read_as_0_and_invalid_flow_does_not_count():
     np.testing.assert_allclose(metrics.messddt(prediction, truth, flow), [3 * 0.25, 0])
 
 
-def test_single_frame_has_nothing_to_compare():
+def test_single_frame_has_no_temporal_change():
     one = PREDICTION[:1], TRUTH[:1]
     assert metrics.dtssd(*one).tolist() == [0]
     assert metrics.dtssd(*one, convention="tcvom").tolist() == [0]
@@ -71,7 +71,7 @@ def test_single_frame_has_nothing_to_compare():
     assert metrics.ssda(*one) == pytest.approx([np.linalg.norm(one[0] - one[1])])
 
 
-def test_wrong_input_is_one_clear_sentence():
+def test_invalid_input_is_an_error_that_says_what_is_wrong():
     with pytest.raises(ValueError, match=r"truth has shape .* expected \[T, H, W\]"):
         metrics.ssda(PREDICTION[0], TRUTH[0])
     with pytest.raises(ValueError, match="prediction must lie"):

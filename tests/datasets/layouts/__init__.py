@@ -1,1 +1,1 @@
-"""Small data sets, laid out as their owners send them."""
+"""Small data sets in the folder layout of their owners."""

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-# Below the manual folder: names of photos and the folders with their suffixes. The second photo of
-# each is the larger one, and files of no image lie beside.
+# Below the manual folder: names of photos, and folders with their extensions. The second photo of
+# each folder is larger, and each folder also has a file that is not an image.
 LAYOUT = {
     "AM-2k/train": (
         ("m_1a", "m_2b", "m_3c"),
@@ -31,7 +31,7 @@ GREY = ("mask", "matte", "trimap")
 
 
 def draw(folder):
-    """All data sets with few and small images, soft discs on noise."""
+    """Writes all data sets with few and small images: noise, and soft discs as alpha."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:40, :36]
     disc = np.clip(255 * (14 - np.hypot(y - 20, x - 16)) / 5, 0, 255).astype(np.uint8)
