@@ -84,7 +84,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.module_rates = dict(backbone=1.0, aspp=1.0, decoder=2.0, refiner=6.0)
 
     config.data.foreground_colours = "as_is"  # "estimate" for photos with an alpha
-    # Keeps foregrounds whole, for the synthesis to scale; scales backgrounds once.
+    # A crop holds the entire foreground; the synthesis scales it, and backgrounds once more.
     config.data.crop.update(size=2048, rescale=(2048, 2048))
     config.evaluate_every = config.save_every = 2000
 

@@ -35,8 +35,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     config.task.name = "bisenet_v2"
     config.task.labels = "trimap"  # or "given"
-    config.task.hard_probability = 0.7  # the loss counts pixels whose class has less,
-    config.task.hard_least = 16  # but at least one in 16
+    config.task.hard_probability = 0.7  # the loss counts pixels whose class has a lower one,
+    config.task.hard_least = 16  # but at least one pixel in 16
     config.task.evaluation = "ss"  # or "ssc", "msf", "mscf": scales, crops and flips
     config.task.window = 1024  # ssc, mscf: px
     config.synthesis.flip = 0.5  # probability
@@ -67,7 +67,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.test_time.short_side = 0
     if variant == "sample":
         config.steps, config.batch_size = 800, 8
-        config.model.dropout = 0.0  # with three classes its noise hides the signal
+        config.model.dropout = (
+            0.0  # the initial weights of three classes are large; its noise dominates
+        )
         config.synthesis.trimap_kernel = (3, 9)
         config.optimizer.update(name="adam", learning_rate=0.004)
         config.optimizer.schedule.warmup_steps = 50

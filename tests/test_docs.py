@@ -1,4 +1,4 @@
-"""Every command in the documentation, run with few and small samples."""
+"""Runs every command of the documentation with few and small samples."""
 
 import re
 import shlex
@@ -28,17 +28,17 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 GOLDENS = ROOT / "tests" / "goldens"
 SECOND_COPY = "module.lr_branch.backbone.model."
 
-# What makes a command quick; the last value of a field counts.
+# Makes a command quick; the last value of a field counts.
 SMALL = (
     "--config.steps=1 --config.batch_size=1 --config.data.workers=1 --config.data.crop.size=32 "
     "--config.data.crop.rescale=(32,40) --config.data.crop.windows=(32,32,32) "
     "--config.data.crop.corners=(32,32,32) "
-    "--config.data.crop.width=64 --config.test_time.short_side=32 "
+    "--config.test_time.short_side=32 "
     "--config.preview_images=1 --config.allocator=False --config.data.cache=cache "
     "--config.test_time.reference_size=32 --config.test_time.max_short=32 "
     "--config.optimizer.schedule.warmup_steps=0 --config.synthesis.views=()"
 ).split()
-FOLDERS = (  # in place of the sample, which is drawn for half a minute
+FOLDERS = (  # instead of the sample, which takes half a minute to draw
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
     "--config.data.test.images=holdout"
 ).split()
@@ -48,19 +48,21 @@ SMALL_PREDICTION = (
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The commands of a page's `sh` blocks, each as a list of words."""
+    """Returns the commands of a page's `sh` blocks, each as a list of words."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
 
 
-def fitting(words: list[str], flags: list[str]) -> list[str]:
-    """Of `flags` those whose field the command's config has."""
+def applicable(words: list[str], flags: list[str]) -> list[str]:
+    """Returns those of `flags` whose field the config of the command has."""
     if "--config" in words:
         config = load_config(*split_variant(words[words.index("--config") + 1]))
     else:
         config = read_config(Path(words[words.index("--workdir") + 1]))
     fields = flatten(config)
+    if "data.crop.scales" in fields:  # the only crops that need not be square
+        flags = [*flags, "--config.data.crop.width=64"]
     return [x for x in flags if x.partition("=")[0].removeprefix("--config.") in fields]
 
 
@@ -71,13 +73,13 @@ def save_pair(folder, name, image, alpha):
 
 
 def trimap(height, width):
-    """uint8 [H, W], 128 where the disc is soft."""
+    """Returns the trimap uint8 [H, W] of a disc, 128 where it is soft."""
     alpha = soft_disc(height, width)
     return np.where((alpha > 0) & (alpha < 255), 128, alpha).astype(np.uint8)
 
 
 def place_files(folder: Path) -> None:
-    """Everything that the pages' commands read, under the names that they use."""
+    """Writes every file that the commands of the pages read."""
     rng = np.random.default_rng(0)
     for name in ("portraits", "holdout", "PPM-100"):
         for i in range(2):
@@ -154,22 +156,22 @@ def place_files(folder: Path) -> None:
 
 
 def place_gfm(folder: Path) -> None:
-    """What the page of GFM reads beside that: its large files, and the backbone's."""
+    """Writes the large files that only the page of GFM reads."""
     gfm = synth.state_dict(str(GOLDENS / "gfm_r34.json"), 1)
     write_state_dict(folder / "gfm_r34_tt.pth", gfm)
     own = {name.removeprefix("resnet."): x for name, x in gfm.items() if "resnet." in name}
     write_state_dict(folder / "resnet34.pth", own)
 
 
-PYTHON_ALONE = ("foreground", "metrics", "trimaps")  # pages whose Python needs no files
+PYTHON_ONLY = ("foreground", "metrics", "trimaps")  # pages whose Python needs no files
 
 
 def python_of(page: Path) -> list[str]:
-    """The `python` blocks of a page."""
+    """Returns the `python` blocks of a page."""
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", PYTHON_ALONE)
+@pytest.mark.parametrize("name", PYTHON_ONLY)
 def test_python_of_a_page_runs(name):
     rng = np.random.default_rng(0)
     prediction, truth = rng.random((2, 20, 24))
@@ -191,7 +193,7 @@ def test_python_of_a_page_runs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_path, monkeypatch):
+def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     place_files(tmp_path)
     draw(tmp_path / "DATA" / "downloads" / "manual")
@@ -205,10 +207,11 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
         if "configs/modnet.py" in words:
             small = small + FOLDERS
         if any(word.startswith("configs/bisenet_v2.py") for word in words):
-            small = [*small, "--config.batch_size=2"]  # its context has no statistics of one photo
+            # BatchNorm of its context embedding needs two photos.
+            small = [*small, "--config.batch_size=2"]
         small = [*small, f"--config.compilation_cache={compiled_once}"]
-        # No network, no config.
-        small = [] if "--predictions" in words else fitting(words, small)
+        # Without a network there is no config.
+        small = [] if "--predictions" in words else applicable(words, small)
         with compiled_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
         written = [
@@ -219,13 +222,13 @@ def test_commands_of_a_page_run_one_after_the_other(page, compiled_once, tmp_pat
             assert path.is_file() or any(path.iterdir()), (words, name)
     photo = np.random.default_rng(0).integers(0, 256, (40, 44, 3), np.uint8)
     names = {"photo": photo, "empty": photo[::-1]}
-    for block in python_of(page) if page.stem not in PYTHON_ALONE else ():
+    for block in python_of(page) if page.stem not in PYTHON_ONLY else ():
         with compiled_quickly():
             exec(compile(block, page.stem, "exec"), names)
         assert names["alpha"].shape == (40, 44) and np.isfinite(names["alpha"]).all()
 
 
-def test_every_data_set_is_on_the_page_of_them():
+def test_page_of_the_data_sets_lists_all():
     named = re.findall(r"^\| `(\w+)", (ROOT / "docs" / "data.md").read_text(), re.MULTILINE)
     assert {
         path.stem for path in (ROOT / "datasets").glob("*/*.py") if path.stem == path.parent.name
@@ -233,6 +236,6 @@ def test_every_data_set_is_on_the_page_of_them():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_between_pages_lead_somewhere(page):
+def test_links_between_pages_are_valid(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""What using the library imports, looked at in processes of their own."""
+"""What the library imports when it is used, checked in separate processes."""
 
 import json
 import os
@@ -48,7 +48,7 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def printed(program, *arguments):
-    """What the last line of a program's output holds."""
+    """Returns the value on the last line of a program's output, parsed as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
@@ -61,7 +61,7 @@ def printed(program, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_matter_and_predict_come_up_fast_and_without_what_trains(tmp_path):
+def test_matter_and_predict_start_fast_without_libraries_for_training(tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "photo.png")
     seconds, code, modules = printed(USE, tmp_path, MODNET)
     assert code == 0
@@ -70,6 +70,6 @@ def test_matter_and_predict_come_up_fast_and_without_what_trains(tmp_path):
     assert seconds < 5
 
 
-def test_help_and_a_wrong_flag_are_answered_before_jax_is_imported():
+def test_help_and_a_wrong_flag_import_neither_jax_nor_numpy():
     modules = printed(HELP)
     assert "matting_jax.commandline" in modules and not {"jax", "numpy"} & {*modules}

@@ -1,4 +1,4 @@
-"""Devices and processes. Run as a program, this file compares one device with eight."""
+"""Devices and processes. As a program, this file compares one device with eight."""
 
 import json
 import os
@@ -40,8 +40,8 @@ STEPS = 3
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, 1),
     ],
 )
-def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joins):
-    """A shell inside Slurm's allocation has SLURM_NTASKS, but no step of several tasks."""
+def test_processes_join_if_a_launcher_started_several(monkeypatch, count, joins):
+    """A shell in a Slurm allocation has SLURM_NTASKS, but it is not a step of several tasks."""
     for name in (
         "SLURM_STEP_NUM_TASKS",
         "OMPI_COMM_WORLD_SIZE",
@@ -58,7 +58,7 @@ def test_processes_join_where_a_launcher_started_several(monkeypatch, count, joi
     assert len(calls) == joins
 
 
-def test_batch_and_state_return_unchanged_from_the_mesh():
+def test_batch_and_state_are_unchanged_on_the_mesh():
     mesh = parallel.device_mesh(4)
     batch = {"index": np.arange(4, dtype=np.int32), "alpha": np.ones((4, 2, 2, 1), np.uint8)}
     for name, array in parallel.split(batch, mesh).items():
@@ -68,8 +68,8 @@ def test_batch_and_state_return_unchanged_from_the_mesh():
     np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
 
 
-def test_what_is_to_be_computed_again_is_not_kept():
-    """A step through eight maps keeps them all; in parts of two each part's input alone."""
+def test_rematerialised_values_are_not_kept():
+    """A step keeps all eight of its maps; with two rematerialised at a time, half of them."""
     mesh = parallel.device_mesh(1)
 
     def memory(part):
@@ -95,7 +95,7 @@ def test_what_is_to_be_computed_again_is_not_kept():
 
 
 def compare(name, parts, folder):
-    """With eight devices: they train as one does, and statistics need not be shared."""
+    """Compares one device with eight: training, and statistics that are not synchronised."""
     register_tiny()
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
@@ -108,16 +108,16 @@ def compare(name, parts, folder):
     config.batch_size, config.accumulate = 16, int(parts)
     config.optimizer.module_rates.lr_branch = 1.0
     model = training_model(config)
-    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
     rng = np.random.default_rng(0)
     batch = {
         kind: rng.integers(0, 256, (16, 32, 32, channels), np.uint8)
         for kind, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
     }
     batch["index"] = np.arange(16, dtype=np.int32) + 160
-    one = one_equals_eight(config, model, drawn, batch)
+    one = one_equals_eight(config, model, initial, batch)
     for part, params in one["state"]["params"].items():
-        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, drawn["params"][part])
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, initial["params"][part])
         assert max(jax.tree.leaves(moved)) > 1e-5, part
 
     assert [parallel.device_mesh(size).size for size in (16, 12, 9)] == [8, 4, 1]
@@ -127,18 +127,18 @@ def compare(name, parts, folder):
         compare_trimaps(folder, batch)
         compare_refiners()
         mesh = parallel.device_mesh(8)
-        optimizer = create_optimizer(config, drawn["params"])
+        optimizer = create_optimizer(config, initial["params"])
         config.synchronise_statistics = False
-        alone = training_model(config)
-        step = parallel.pmap(train_step(config, alone, task, optimizer, 4), mesh)
-        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
+        unsynchronised = training_model(config)
+        step = parallel.pmap(train_step(config, unsynchronised, task, optimizer, 4), mesh)
+        state = parallel.replicate(initial_state(config, initial, optimizer, task), mesh)
         state, _ = step(state, parallel.split(batch, mesh))
         for statistic in jax.tree.leaves(state["batch_stats"]):
             copies = [np.asarray(shard.data) for shard in statistic.addressable_shards]
             assert len(copies) == 8 and all(np.array_equal(copies[0], copy) for copy in copies)
-        # The mean of eight small batches' variances is less than the variance of all.
+        # The mean variance of eight small batches is less than the variance of all samples.
         own = jax.device_get(state["batch_stats"])["backbone"]["stem"]["norm"]["var"]
-        state = parallel.replicate(initial_state(config, drawn, optimizer, task), mesh)
+        state = parallel.replicate(initial_state(config, initial, optimizer, task), mesh)
         config.synchronise_statistics = True
         step = parallel.pmap(train_step(config, model, task, optimizer, 4), mesh)
         state, _ = step(state, parallel.split(batch, mesh))
@@ -147,19 +147,19 @@ def compare(name, parts, folder):
 
 
 def compare_adaptation(batch):
-    """SOC on eight devices: the copy is renewed on all alike."""
+    """Compares SOC on one device and on eight, which all renew the frozen copy."""
     config = tiny_soc_config()
     config.batch_size = 16
     model = training_model(config)
-    drawn = jax.jit(model.init)(jax.random.key(7), np.zeros((1, 32, 32, 3)))
-    drawn = jax.tree.map(np.float64, jax.device_get(drawn))
+    initial = jax.jit(model.init)(jax.random.key(7), np.zeros((1, 32, 32, 3)))
+    initial = jax.tree.map(np.float64, jax.device_get(initial))
     photos = {"image": batch["foreground"], "index": batch["index"]}
-    one = one_equals_eight(config, model, drawn, photos)
+    one = one_equals_eight(config, model, initial, photos)
     changed = [
         not np.array_equal(a, b)
         for a, b in zip(
             jax.tree.leaves(one["state"]["memory"]["params"]),
-            jax.tree.leaves(drawn["params"]),
+            jax.tree.leaves(initial["params"]),
             strict=True,
         )
     ]
@@ -167,22 +167,25 @@ def compare_adaptation(batch):
 
 
 def compare_trimaps(folder, batch):
-    """A trimap network on eight devices: its spectral vectors, which follow from parameters that
-    each device holds, stay those of one."""
+    """Compares a trimap network, whose spectral vectors must stay equal on all devices."""
     config = tiny_trimap_config(Path(folder), "")
     config.batch_size = 16
     model = training_model(config)
-    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
-    one = one_equals_eight(config, model, drawn, batch)
+    initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    one = one_equals_eight(config, model, initial, batch)
     np.testing.assert_array_equal(one["state"]["counter"]["count"], [STEPS])
     vectors = one["state"]["spectral"]["backbone"]
-    for vector, first in zip(vectors.values(), drawn["spectral"]["backbone"].values(), strict=True):
+    for vector, first in zip(
+        vectors.values(), initial["spectral"]["backbone"].values(), strict=True
+    ):
         assert np.linalg.norm(vector) == pytest.approx(1) and not np.allclose(vector, first)
 
 
 def compare_refiners():
-    """BackgroundMattingV2's refiner normalises by the patches of all devices together, of which
-    some devices have none."""
+    """Compares BackgroundMattingV2's refiner, which normalises over the patches of all devices.
+
+    Some devices have no patch.
+    """
     rng = np.random.default_rng(0)
     half, whole = rng.random((16, 8, 8, 42)), rng.random((16, 8, 8, 6))
     valid = (rng.random(16) < 0.5).astype(np.float64)
@@ -215,7 +218,7 @@ def compare_refiners():
 @pytest.mark.parametrize(
     "name, parts", [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)]
 )
-def test_eight_devices_train_as_one_does(name, parts, folders):
+def test_eight_devices_train_like_one(name, parts, folders):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-m", "tests.test_parallel", "devices", name, str(parts), folders],
@@ -229,7 +232,7 @@ def test_eight_devices_train_as_one_does(name, parts, folders):
 
 
 def process(folder, workdir):
-    """One process of a job, or the only one: a short training run."""
+    """Trains for a few steps, as one process of a job or as the only one."""
     parallel.start()
     register_tiny()
     config = on_folders(tiny_config(), Path(folder), "")
@@ -239,7 +242,7 @@ def process(folder, workdir):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(folders, tmp_path):
+def test_two_processes_train_like_one(folders, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
