@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.config import defaults
+from tests.datasets.layouts import config_of
 from tests.datasets.layouts.bgmv2 import BACKGROUNDS, FRAMES, PHOTOS, draw
 
 
@@ -17,33 +17,15 @@ def config(tmp_path):
     draw(tmp_path / "downloads" / "manual")
     train = dict(
         dataset="videomatte240k/sd",
-        split="train",
-        foregrounds="",
-        backgrounds="",
-        images="",
         background_dataset="backgrounds",
         background_split="train",
     )
     test = dict(
         dataset="photomatte85",
-        split="test",
-        images="",
         background_dataset="backgrounds",
         background_split="valid",
     )
-    group = dict(
-        train=train,
-        test=test,
-        directory=str(tmp_path),
-        cache=str(tmp_path / "cache"),
-        workers=2,
-        skip_bad=False,
-        keep_decoded=False,
-        crop=dict(size=32, rescale=(32, 32), around="anywhere"),
-    )
-    config = defaults()
-    config.data.update(group)
-    return config
+    return config_of(tmp_path, dict(rescale=(32, 32)), train, test)
 
 
 def opened(path):

@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.config import defaults, load_config
+from matting_jax.config import load_config
 from matting_jax.data.prepared import builders
 from matting_jax.image.foreground import multilevel
+from tests.datasets.layouts import config_of
 from tests.datasets.layouts.by_name import draw
 from tests.helpers import ROOT
+
+CROP = dict(windows=(32,), around="unknown")
 
 # config, split: the folder, and the subfolder of each feature
 PARTS = {
@@ -66,30 +69,9 @@ def test_records_are_the_files_sorted_by_name(prepared, name, split):
             assert record["name"].decode() == same[number].stem
 
 
-def config_of(folder, **train):
-    train = {"foregrounds": "", "backgrounds": "", "images": "", "split": "train", **train}
-    group = dict(
-        train=train,
-        test=dict(dataset="", split="test", images=""),
-        directory=str(folder),
-        cache=str(folder / "cache"),
-        skip_bad=False,
-        workers=1,
-        keep_decoded=False,
-        crop=dict(size=32, windows=(32,), around="unknown"),
-    )
-    config = defaults()
-    config.data.update(group)
-    return config
-
-
 def test_foreground_colours_are_estimated_without_the_owners_folder(prepared):
-    config = config_of(
-        prepared,
-        dataset="am2k/foregrounds_denoised",
-        background_dataset="bg20k/denoised",
-        background_split="train",
-    )
+    train = dict(dataset="am2k/foregrounds_denoised", background_dataset="bg20k/denoised")
+    config = config_of(prepared, CROP, train, test={})
     source = data.train_source(config, denoised=True)
     assert source.description.startswith("3 foregrounds, 3 backgrounds, am2k/")
     folder = prepared / "downloads/manual/AM-2k/train"
@@ -123,16 +105,14 @@ def test_gfm_recipes_find_their_data(prepared, variant, channels):
 
 
 def test_test_images_have_the_owners_trimap(prepared):
-    config = config_of(prepared)
-    config.data.test.update(dataset="aim500")
+    config = config_of(prepared, CROP, train={}, test=dict(dataset="aim500"))
     (image, _) = data.evaluation_images(config)
     assert image.name == "o_1" and image.trimap.shape == image.alpha.shape
 
 
 def test_a_data_set_without_denoised_copies_is_an_error(prepared):
-    config = config_of(
-        prepared, dataset="am2k/foregrounds", background_dataset="bg20k", background_split="train"
-    )
+    train = dict(dataset="am2k/foregrounds", background_dataset="bg20k")
+    config = config_of(prepared, CROP, train, test={})
     with pytest.raises(ValueError, match="am2k/foregrounds has no denoised copies.*denoise=0"):
         data.train_source(config, denoised=True)
 

@@ -7,39 +7,20 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.config import defaults
+from tests.datasets.layouts import config_of
 from tests.datasets.layouts.composition_1k import TEST, TRAIN, draw
-from tests.helpers import merged_by_hand
+from tests.helpers import merged_by_hand, save_image
 
 
 @pytest.fixture
 def config(tmp_path):
     """Returns a config of both parts with files in TFDS's manual folder."""
     draw(tmp_path / "downloads" / "manual")
-    (tmp_path / "backgrounds").mkdir()
-    Image.new("RGB", (40, 30)).save(tmp_path / "backgrounds" / "grey.png")
-    crop = dict(size=32, windows=(32,), around="unknown")
-    train = dict(
-        dataset="composition_1k/foregrounds",
-        split="train",
-        foregrounds="",
-        images="",
-        backgrounds=str(tmp_path / "backgrounds"),
-    )
-    test = dict(dataset="composition_1k/composites", split="test", images="", trimap_distance=3)
-    group = dict(
-        train=train,
-        test=test,
-        directory=str(tmp_path),
-        cache=str(tmp_path / "cache"),
-        skip_bad=False,
-        workers=2,
-        keep_decoded=False,
-        crop=crop,
-    )
-    config = defaults()
-    config.data.update(group)
-    return config
+    backgrounds = tmp_path / "backgrounds"
+    save_image(np.zeros((30, 40, 3), np.uint8), backgrounds, "black.png")
+    train = dict(dataset="composition_1k/foregrounds", backgrounds=str(backgrounds))
+    test = dict(dataset="composition_1k/composites", trimap_distance=3)
+    return config_of(tmp_path, dict(windows=(32,), around="unknown"), train, test)
 
 
 def test_foregrounds_are_the_files_in_the_order_of_the_list(config, tmp_path):

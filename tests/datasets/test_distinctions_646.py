@@ -7,37 +7,20 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
-from matting_jax.config import defaults
+from tests.datasets.layouts import config_of
 from tests.datasets.layouts.distinctions_646 import TRAIN, draw, listed
-from tests.helpers import merged_by_hand
+from tests.helpers import merged_by_hand, save_image
 
 
 @pytest.fixture
 def config(tmp_path):
     """Returns a config of both parts with files in TFDS's manual folder."""
     draw(tmp_path / "downloads" / "manual")
-    (tmp_path / "backgrounds").mkdir()
-    Image.new("RGB", (40, 30)).save(tmp_path / "backgrounds" / "grey.png")
-    train = dict(
-        dataset="distinctions_646/foregrounds",
-        split="train",
-        foregrounds="",
-        images="",
-        backgrounds=str(tmp_path / "backgrounds"),
-    )
-    group = dict(
-        train=train,
-        test=dict(dataset="distinctions_646/composites", split="test", images=""),
-        directory=str(tmp_path),
-        cache=str(tmp_path / "cache"),
-        skip_bad=False,
-        workers=2,
-        keep_decoded=False,
-        crop=dict(size=32, windows=(32,), around="unknown"),
-    )
-    config = defaults()
-    config.data.update(group)
-    return config
+    backgrounds = tmp_path / "backgrounds"
+    save_image(np.zeros((30, 40, 3), np.uint8), backgrounds, "black.png")
+    train = dict(dataset="distinctions_646/foregrounds", backgrounds=str(backgrounds))
+    test = dict(dataset="distinctions_646/composites")
+    return config_of(tmp_path, dict(windows=(32,), around="unknown"), train, test)
 
 
 def test_foregrounds_are_the_files_of_both_folders(config, tmp_path):
