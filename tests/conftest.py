@@ -9,6 +9,7 @@ from matting_jax.models import NETWORKS
 from matting_jax.training.train import train
 from tests.goldens import synth
 from tests.helpers import GOLDENS, compiled_quickly, draw_images, on_folders
+from tests.plates import write_builder
 from tests.tiny import TINY, register_tiny, tiny_config
 
 
@@ -59,6 +60,14 @@ def finished(folders, compiled_once, tiny, tmp_path_factory):
     with compiled_quickly():
         state = jax.device_get(train(config, workdir))
     return workdir, config, state
+
+
+@pytest.fixture(scope="session")
+def plates(tmp_path_factory):
+    """(folder of builders, folder of prepared data) of the data set tiny_plates."""
+    folder = tmp_path_factory.mktemp("builders")
+    write_builder(folder)
+    return folder, tmp_path_factory.mktemp("prepared")
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,6 @@ PURE = ("tasks", "models", "losses", "image", "metrics")
 # Imports that are to be removed.
 TO_COME = {
     "tasks.bisenet_v2": {"evaluation.previews"},
-    "training.train": {"evaluation.evaluate"},
-    "benchmark.evaluate": {"evaluation.compare"},
 }
 WORDS = {"backgrounds", "sample"}  # names of data sets that are ordinary words
 # `metrics.conventions` offers the metrics of published code by the name of its network.

@@ -1,1 +1,1 @@
-"""Programs that measure by the clock."""
+"""Programs that measure time and memory: python -m matting_jax.benchmark.NAME."""

@@ -1,22 +1,24 @@
-"""What BackgroundMattingV2 costs at 720p, 1080p and 4K in each mode of refinement.
+"""Measures BackgroundMattingV2 at 720p, 1080p and 4K in each refinement mode.
 
     python -m matting_jax.benchmark.bgmv2 [BACKBONE] [HEIGHT ...]
 
-Prints multiply-adds, the CPU time of all threads, the least of several runs, so that other programs
-on the machine do not count, and the peak of memory beside weights and inputs, of the base network
-alone and of each mode, and the ratio of the refiner's multiply-adds and times to those of the mode
-"full". Weights are random, so thresholding gets a threshold above which as many
-places lie as sampling takes. 4K is at the published scale 0.125 with 320,000 pixels.
+Prints, for the base network and each mode, the multiply-adds, the time, and the peak memory in
+addition to weights and inputs; and the refiner's share of the multiply-adds and time of the mode
+"full". The time is the CPU time of all threads, the minimum of several runs, so that other programs
+on the machine do not count. Weights are random, so thresholding gets the threshold that selects as
+many positions as sampling does. 4K has the published scale 0.125 with 320,000 pixels.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from flax import linen as nn
 
 from matting_jax.models import create_model
 from matting_jax.models.cost import multiply_adds
@@ -34,12 +36,12 @@ def main(arguments: list[str]) -> None:
         options = {"backbone_scale": scale, "sample_pixels": pixels}
         model = create_model("bgmv2", backbone=backbone, prevent_oversampling=False, **options)
         variables = jax.jit(model.init)(jax.random.key(0), image[:, :64, :64], image[:, :64, :64])
-        # A threshold that no sorting of equal errors blurs needs errors between 0 and 1.
+        # Keeps the errors off the bounds 0 and 1, where equal ones make the threshold ambiguous.
         last = variables["params"]["decoder"]["conv4"]
         last["bias"] = last["bias"].at[4].set(0.5)
         print(f"{backbone}, {width} x {height}, scale {scale}")
         inputs = variables, image, background
-        base = measure("base network alone", model, *inputs, heads=("coarse_alpha",))
+        base = measure("base network only", model, *inputs, heads=("coarse_alpha",))
         full = measure("full", model.clone(refine_mode="full"), *inputs)
         error = model.apply(*inputs)["coarse_error"]
         threshold = float(np.quantile(error, 1 - pixels / 16 / error.size))
@@ -48,30 +50,47 @@ def main(arguments: list[str]) -> None:
             cost = measure(mode, clone, *inputs)
             shares = [(a - b) / (c - b) for a, b, c in zip(cost, base, full, strict=True)]
             print(
-                f"    its refiner of that of full: {shares[0]:.2f} of the multiply-adds, "
+                f"    its refiner relative to full: {shares[0]:.2f} of the multiply-adds, "
                 f"{shares[1]:.2f} of the time"
             )
 
 
 def measure(
-    name: str, model: Any, variables: Any, image: Any, background: Any, heads=("alpha",)
+    name: str,
+    model: nn.Module,
+    variables: Any,
+    image: Any,
+    background: Any,
+    heads: Sequence[str] = ("alpha",),
 ) -> tuple[float, float]:
-    """Prints and returns multiply-adds and seconds of those of the model's `heads`."""
+    """Measures one program and prints the results.
+
+    Args:
+        name: what is printed.
+        model: the network.
+        variables: its variables.
+        image: [1, H, W, 3].
+        background: [1, H, W, 3].
+        heads: the outputs to compute.
+
+    Returns:
+        Multiply-adds and seconds.
+    """
 
     def forward(variables, image, background):
         outputs = model.apply(variables, image=image, background=background)
         return [outputs[head] for head in heads]
 
-    # Of thresholding, whose capacity depends on the image, the multiply-adds are the largest.
+    # For thresholding this is the maximum, since its capacity depends on the image.
     adds = multiply_adds(forward, variables, image, background)
     program = jax.jit(forward).lower(variables, image, background).compile()
     memory = program.memory_analysis()
     peak = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**20
     seconds = float("inf")
     for _ in range(RUNS):
-        begun = time.process_time()
+        start = time.process_time()
         jax.block_until_ready(program(variables, image, background))
-        seconds = min(seconds, time.process_time() - begun)
+        seconds = min(seconds, time.process_time() - start)
     figures = f"{adds / 1e9:.2f} G multiply-adds, {seconds:.2f} s, {peak:.0f} MiB"
     print(f"  {name}: {figures}", flush=True)
     return adds, seconds

@@ -4,10 +4,10 @@
         [--heads NAME ...] [--sure ...] [--margin ...]
 
 FIRST and SECOND are workdirs, of a network that makes trimaps and of one that takes them. For each
-rule, on the test images of SECOND's config: the share of pixels left unknown, how many of those
-with an alpha between 0 and 255 are among them, the share of all pixels that is known and wrong by
-more than a half, and the MAD of SECOND over whole images. `--directory` is where TFDS keeps its
-data, if not where SECOND was trained.
+rule, on the test images of SECOND's config: the fraction of unknown pixels, the fraction of the
+pixels with an alpha between 0 and 255 that are unknown, the fraction of pixels that are known and
+wrong by more than a half, and the MAD of SECOND over whole images. `--directory` is where TFDS
+keeps its data, if it is not where SECOND was trained.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def main(arguments: list[str]) -> None:
     first = second.trimap_from
 
     if first.network.output == "alpha":
-        alone = [mean_error(first(x.image), x) for x in images]
-        print(f"alpha of {first.name} itself: MAD {np.mean(alone):.4f}")
-    true = [mean_error(second(x.image, trimap=x.trimap), x) for x in images]
+        errors = [mean_error(first(x.image), x) for x in images]
+        print(f"alpha of {first.name} itself: MAD {np.mean(errors):.4f}")
+    errors = [mean_error(second(x.image, trimap=x.trimap), x) for x in images]
     unknown = np.mean([np.mean(x.trimap == 128) for x in images])
-    print(f"{second.name} with trimaps of the true alpha: MAD {np.mean(true):.4f}, {unknown:.1%}")
+    print(f"{second.name} with trimaps of the true alpha: MAD {np.mean(errors):.4f}, {unknown:.1%}")
     print("head       sure   margin   unknown   soft pixels in it   known and wrong   MAD")
     for head in flags.heads or [rule_of(first.name).head]:
         outputs = [first.output(x.image, head) for x in images]
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
 
 
 def row(second: Matter, image: EvaluationImage, made: np.ndarray) -> list[float]:
-    """The four columns of one image, whose first network made a trimap [H, W]."""
+    """Returns the four columns of one image and the trimap [H, W] that was made for it."""
     truth, unknown = image.alpha / 255, made == 0.5
     soft = (image.alpha > 0) & (image.alpha < 255)
     wrong = ~unknown & (np.abs(made - truth) > 0.5)
@@ -76,7 +76,7 @@ def row(second: Matter, image: EvaluationImage, made: np.ndarray) -> list[float]
 
 
 def mean_error(alpha: np.ndarray, image: EvaluationImage) -> float:
-    """The MAD of an alpha [H, W] over the whole image."""
+    """Computes the MAD of an alpha [H, W] over the whole image."""
     return mj.metrics.mad(alpha, image.alpha / np.float32(255))
 
 

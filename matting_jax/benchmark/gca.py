@@ -1,12 +1,12 @@
-"""What GCA Matting takes of memory and time on CPU, forward, from 512 x 512 to 3840 x 2160.
+"""Measures memory and time of GCA Matting on CPU, from 512 x 512 to 3840 x 2160.
 
     python -m matting_jax.benchmark.gca [--sizes 512x512 1024x1024 ...]
 
-Sizes are width x height. Each runs in a process of its own, the photo reflected to multiples of 32
-as the test-time rule says. The peak is that of the whole process: Python, compiler, weights,
-features. The time is CPU time of all threads, the least of two runs once compiled, so that other
-programs on the machine do not count. On such a machine the official code took 7.5 GB and 100 s
-at 2048 x 2048, and could not do 3840 x 2160 in 24 GB.
+Sizes are width x height. Each runs in its own process, the photo padded by the test-time rule. The
+peak is that of the whole process: Python, compiler, weights, features. The time is the CPU time of
+all threads, the minimum of two runs of the compiled network, so that other programs on the machine
+do not count. The official code took 7.5 GB and 100 s at 2048 x 2048, and failed at 3840 x 2160
+with 24 GB.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(size: str, results: multiprocessing.SimpleQueue) -> None:
-    """Put the peak in bytes and the CPU seconds of one photo's alpha into `results`."""
-    # Here, so that the process that starts the others stays small.
+    """Puts the peak in bytes and the CPU seconds of one photo's alpha into `results`."""
+    # Imported here so that the process that starts the others stays small.
     import jax
     import numpy as np
 
@@ -57,15 +57,15 @@ def measure(size: str, results: multiprocessing.SimpleQueue) -> None:
     padded = {"image": photo, "trimap": trimap}
     inputs = {name: pad_to_multiple(x[None], 32) for name, x in padded.items()}
     shapes = jax.eval_shape(model.init, jax.random.key(0), **mj.models.example_inputs(model))
-    # Random draws of all weights would take longer to compile than the network.
+    # NumPy draws the weights: compiling `model.init` would take longer than compiling the network.
     weights = jax.tree.map(lambda x: 0.01 * rng.standard_normal(x.shape, np.float32) ** 2, shapes)
     forward = jax.jit(lambda weights, inputs: model.apply(weights, **inputs)["alpha"])
     forward = forward.lower(weights, inputs).compile()
     seconds = []
     for _ in range(2):
-        begin = time.process_time()
+        start = time.process_time()
         forward(weights, inputs).block_until_ready()
-        seconds.append(time.process_time() - begin)
+        seconds.append(time.process_time() - start)
     unit = 1 if sys.platform == "darwin" else 1024
     results.put((unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, min(seconds)))
 

@@ -1,8 +1,8 @@
-"""How fast the metrics are: Conn and Grad against what others do, and all five on 100 pairs.
+"""Measures the metrics: Conn and Grad against other implementations, all five on 100 pairs.
 
     python -m matting_jax.benchmark.metrics
 
-Everything runs in one thread; each time is the least of several, taken in turn.
+Everything runs in one thread; each time is the minimum of several runs, which alternate.
 """
 
 from __future__ import annotations
@@ -49,28 +49,34 @@ def main() -> None:
         },
         {
             "four 9 x 9 filters, metric": lambda: grad_by_opencv(prediction, truth, unknown),
-            "the four filters alone": lambda: four_filters(prediction, truth),
+            "only the four filters": lambda: four_filters(prediction, truth),
         },
     )
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for pair in itertools.islice(itertools.cycle(pairs), PAIRS):
         for metric in FIVE:
             metric(*pair)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
     print(f"SAD, MSE, MAD, Grad and Conn of {PAIRS} pairs ({DRAWN} different): {seconds:.1f} s")
 
 
 def compare(
     name: str, ours: dict[str, Callable[[], Any]], others: dict[str, Callable[[], Any]]
 ) -> None:
-    """Print the least time of each way, and how many times ours is faster than each other."""
+    """Prints the minimum time of each implementation, and how much faster ours are.
+
+    Args:
+        name: the metric.
+        ours: {description: function} of this library.
+        others: {description: function} to compare with.
+    """
     values, times = {}, {}
-    for turn in range(25):
+    for run in range(25):
         for way, function in {**ours, **others}.items():
-            begin = time.perf_counter()
+            start = time.perf_counter()
             values[way] = function()
-            seconds = time.perf_counter() - begin
-            if turn:  # the first one compiles
+            seconds = time.perf_counter() - start
+            if run:  # the first run compiles
                 times[way] = min(seconds, times.get(way, seconds))
     for way, seconds in times.items():
         value = "" if values[way] is None else f", is {values[way]:.6f}"
@@ -80,7 +86,7 @@ def compare(
 
 
 def conn_by_opencv(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
-    """Conn as PaddleSeg and mmagic find it: all components and their statistics per threshold."""
+    """Computes Conn as PaddleSeg and mmagic do: components and statistics for each threshold."""
     steps = np.arange(11) * np.float32(0.1)
     up_to = np.full(truth.shape, -1, np.float32)
     for before, step in itertools.pairwise(steps):
@@ -96,7 +102,7 @@ def conn_by_opencv(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarra
 
 
 def grad_by_opencv(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
-    """Grad as PaddleSeg and mmagic find it: four 9 x 9 filters in float64."""
+    """Computes Grad as PaddleSeg and mmagic do: four 9 x 9 filters in float64."""
     amplitudes = []
     for image in (prediction, truth):
         image = cv2.normalize(image.astype(np.float64), None, 0, 1, cv2.NORM_MINMAX)
@@ -116,7 +122,7 @@ def four_filters(prediction: np.ndarray, truth: np.ndarray) -> None:
 
 
 def derivative_kernel() -> np.ndarray:
-    """Derivative of a Gaussian of deviation 1.4 along x, [9, 9], of unit norm."""
+    """Returns the derivative along x of a Gaussian with standard deviation 1.4, [9, 9], norm 1."""
     x = np.arange(-4.0, 5.0)
     gaussian = np.exp(-(x**2) / (2 * 1.4**2))
     kernel = np.outer(gaussian, x * gaussian)
@@ -127,11 +133,11 @@ KERNEL = derivative_kernel()
 
 
 def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prediction, truth and trimap, float32 [H, W] of 8-bit values.
+    """Draws prediction, truth and trimap, float32 [H, W] of 8-bit values.
 
     The truth is a few soft bodies with hair. The prediction is blurred and noisy in the unknown
-    region, has lost parts of it and found some that are none; as a network's, which ends in a
-    sigmoid, it is quiet where it is sure.
+    region and has missing and added parts there; like that of a network with a final sigmoid, it
+    has little noise near 0 and 1.
     """
     rng = np.random.default_rng(seed)
     truth = draw_matte(rng)
@@ -147,7 +153,7 @@ def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def draw_matte(rng: np.random.Generator) -> np.ndarray:
-    """uint8 [H, W]: bodies with soft edges, one of them with hair, drawn at twice the size."""
+    """Draws bodies with soft edges, one of them with hair (at twice the size), uint8 [H, W]."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     field = smooth_noise(rng, 90) - 0.004 * (np.hypot(x - WIDTH / 2, 1.2 * (y - HEIGHT / 2)) - 330)
     bodies = np.rint(255 * np.clip(10 * field + 0.5, 0, 1)).astype(np.uint8)
@@ -160,13 +166,13 @@ def draw_matte(rng: np.random.Generator) -> np.ndarray:
         angles = angle + rng.normal(0, 0.1) * np.arange(12)
         steps = rng.uniform(4, 16) * np.stack([np.cos(angles), np.sin(angles)], -1)
         strand = 2 * root[::-1] + np.cumsum(steps, 0)
-        pen.line([tuple(place) for place in strand.tolist()], int(rng.integers(60, 256)), 2)
+        pen.line([tuple(point) for point in strand.tolist()], int(rng.integers(60, 256)), 2)
     hair = np.asarray(hair.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
     return np.maximum(bodies, hair)
 
 
 def smooth_noise(rng: np.random.Generator, size: float) -> np.ndarray:
-    """float32 [H, W] of mean 0 and deviation 1 that changes over about `size` pixels."""
+    """Draws noise of mean 0, deviation 1 and grain of about `size` pixels, float32 [H, W]."""
     shape = round(HEIGHT / size) + 3, round(WIDTH / size) + 3
     coarse = Image.fromarray(rng.standard_normal(shape, np.float32))
     noise = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""Reading and writing {name: array} files: .ckpt, .pth, .pt, .safetensors and .pdparams."""
+"""Reads and writes {name: array} files: .ckpt, .pth, .pt, .safetensors and .pdparams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matting_jax.files import write_atomically
 TORCH_SUFFIXES = (".ckpt", ".pth", ".pt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".pdparams")
 
-# What a pickled dict of arrays asks for, under the names that NumPy 1 and 2, or Python 2, give it.
+# The globals of a pickled dict of arrays; `numpy._core` of NumPy 2 is looked up as `numpy.core`.
 ARRAY_PARTS = {
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
@@ -26,35 +26,34 @@ ARRAY_PARTS = {
     "collections.OrderedDict": OrderedDict,
 }
 SCALAR = np.float64(0).__reduce__()[0]
-# Paddle keeps the names of its parameters beside those of the modules.
+# Paddle also saves its internal parameter names, under this key.
 NAME_TABLE = "StructuredToParameterName@@"
 
 
 def check_suffix(path: Path) -> None:
-    """ValueError for a file whose ending is none of those that are read and written."""
+    """Raises ValueError for a file whose extension is not supported."""
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the ending must be one of {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: the extension must be one of {', '.join(SUFFIXES)}")
 
 
 def import_torch():
-    """torch, or an ImportError that says how to get it."""
+    """Returns torch; raises ImportError that says how to install it."""
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
-            "files of PyTorch need torch: pip install 'matting_jax[convert]'"
-        ) from error
+        raise ImportError("PyTorch files need torch: pip install 'matting_jax[convert]'") from error
     return torch
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """{name: array} of a checkpoint file.
+    """Returns {name: array} of a checkpoint file.
 
-    No file can run code: those of PyTorch are read with `weights_only=True`, those of Paddle by an
-    unpickler that admits arrays alone. A state dict inside a dict under `state_dict`, or under
-    `model_state` as DeepLabV3's, is found, and so are those of several modules under their names.
-    Raises FileNotFoundError, ImportError without torch where it is needed, or ValueError for a file
-    that holds no such dict.
+    No file can run code: PyTorch's are read with `weights_only=True`, Paddle's by an unpickler that
+    only admits arrays. The state dict may be inside a dict, under `state_dict` or DeepLabV3's
+    `model_state`, or split into one state dict per module.
+
+    Raises FileNotFoundError, ImportError if torch is needed and not installed, and ValueError for a
+    file without such a dict.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
@@ -65,43 +64,42 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors file."""
+    """Returns the arrays of a .safetensors file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, KeyError) as error:  # KeyError: a type that NumPy lacks
+    except (SafetensorError, KeyError) as error:  # KeyError: a type unknown to NumPy
         raise ValueError(
-            f"{path} is no safetensors file of types that NumPy has: {error}"
+            f"{path} is not a safetensors file with types of NumPy: {error}"
         ) from error
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file of PyTorch, as arrays."""
+    """Returns the tensors of a PyTorch file as arrays."""
     torch = import_torch()
-    # A score kept beside the weights is a NumPy scalar, which can run nothing.
+    # Some files also hold a score as a NumPy scalar, which cannot run code.
     scalar = [SCALAR, np.dtype, np.dtypes.Float64DType]
     try:
         with torch.serialization.safe_globals(scalar):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip, end-of-file and runtime errors alike
+    except Exception as error:  # torch raises pickle, zip, end-of-file or runtime errors
         raise ValueError(
-            f"{path} is damaged, or holds more than weights, which is refused because reading it "
-            f"could run code ({type(error).__name__})"
+            f"{path} is damaged, or holds more than weights and is not read because that could "
+            f"run code ({type(error).__name__})"
         ) from error
     if isinstance(content, dict):
         content = content.get("state_dict", content.get("model_state", content))
     if isinstance(content, dict):
-        content = joined(content)
+        content = flatten_modules(content)
     if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
-        raise ValueError(f"{path} holds no dict of tensors")
+        raise ValueError(f"{path} does not hold a dict of tensors")
     return {name: as_array(tensor) for name, tensor in content.items()}
 
 
-def joined(content: Mapping[Any, Any]) -> dict[Any, Any]:
-    """`content` with the state dict of each module in it taken apart, its names after the module's:
-    {"a": {"b": x}} is {"a.b": x}."""
+def flatten_modules(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Merges the state dicts of several modules: {"a": {"b": x}} becomes {"a.b": x}."""
     flat = {}
     for name, x in content.items():
         flat |= {f"{name}.{key}": y for key, y in x.items()} if isinstance(x, dict) else {name: x}
@@ -109,11 +107,11 @@ def joined(content: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 class NotAnArray(Exception):
-    """A pickle asks for something, which is named, that no dict of arrays needs."""
+    """A pickle needs a global that a dict of arrays does not; the message is its name."""
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads a pickle of arrays in dicts; raises NotAnArray for one that asks for more."""
+    """Reads a pickle of arrays in dicts; raises NotAnArray for anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
@@ -123,19 +121,19 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def read_paddle(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .pdparams file: a pickle of {name: array}, or of {name: (name, array)}."""
+    """Returns the arrays of a .pdparams file, a pickle of {name: array or (name, array)}."""
     try:
         with path.open("rb") as file:
             content = ArrayUnpickler(file, encoding="latin1").load()
     except NotAnArray as error:
         raise ValueError(
-            f"{path} asks for {error}, which is refused: a file of weights needs arrays alone, and "
-            "anything more could run code"
+            f"{path} needs {error}, which is refused: weights are only arrays, and anything else "
+            "could run code"
         ) from error
     except Exception as error:  # a damaged pickle raises almost anything
-        raise ValueError(f"{path} is damaged or no pickle ({type(error).__name__})") from error
+        raise ValueError(f"{path} is damaged or not a pickle ({type(error).__name__})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no dict of arrays but {type(content).__name__}")
+        raise ValueError(f"{path} does not hold a dict of arrays, but {type(content).__name__}")
     arrays = {
         name: x[1] if isinstance(x, tuple) and len(x) == 2 else x
         for name, x in content.items()
@@ -143,12 +141,14 @@ def read_paddle(path: Path) -> dict[str, np.ndarray]:
     }
     for name, x in arrays.items():
         if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
-            raise ValueError(f"{path} holds no dict of arrays: {name} is none of numbers")
+            raise ValueError(
+                f"{path} does not hold a dict of arrays: {name} is not a numeric array"
+            )
     return arrays
 
 
 def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Write {name: array}; the file appears whole or not at all."""
+    """Writes {name: array} atomically."""
     check_suffix(path)
     with write_atomically(path) as file:
         if path.suffix == ".safetensors":
@@ -165,6 +165,6 @@ def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
 
 
 def as_array(tensor) -> np.ndarray:
-    """A tensor of PyTorch in NumPy's types, which have no bfloat16."""
+    """Returns a PyTorch tensor as an array; floats become float32, since NumPy has no bfloat16."""
     tensor = tensor.detach()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

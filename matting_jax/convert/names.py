@@ -21,7 +21,7 @@ PADDLE_LEAVES = {
     "var": "_variance",
 }
 
-# Positions in a block of torchvision's MobileNetV2, by MODNet's; block 1 has no expansion.
+# Positions in a block of torchvision's MobileNetV2, by this library's; block 1 has no expansion.
 TORCHVISION_FIRST = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
 TORCHVISION = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
 
@@ -77,7 +77,7 @@ def dotted(path: LeafPath, leaves: Mapping[str, str] = LEAVES) -> str:
 
 
 def torchvision_mobilenet(name: str) -> str:
-    """Returns torchvision's name in MobileNetV2 for MODNet's.
+    """Returns torchvision's name in MobileNetV2 for this library's.
 
     features.2.conv.3.weight is features.2.conv.1.0.weight.
     """

@@ -10,9 +10,7 @@ from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import check_suffix, write_state_dict
 
 
-def convert(
-    config: ConfigDict, source: str | Path, output: str | None, overwrite: bool = False
-) -> None:
+def convert(config: ConfigDict, source: str | Path, output: str, overwrite: bool = False) -> None:
     """Writes the variables of a workdir or a file as an official file.
 
     Args:
@@ -22,11 +20,9 @@ def convert(
         overwrite: replace an existing file.
 
     Raises:
-        ValueError: without an output of a known extension, or if `source` is another network's.
+        ValueError: if the extension is not supported, or `source` is another network's.
         FileExistsError: if the output exists.
     """
-    if not output:
-        raise ValueError("--mode convert needs --output FILE, for example modnet.safetensors")
     path = Path(output)
     check_suffix(path)
     if path.exists() and not overwrite:

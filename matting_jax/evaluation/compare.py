@@ -1,20 +1,13 @@
-"""Scores of alphas from any tool, in a folder, against a folder of truths."""
+"""Scores a folder of alphas, made by any tool, against a folder of truths."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from matting_jax.choices import one_of
-from matting_jax.data import read_exact_alpha, read_image
-from matting_jax.data.files.folders import Compared, find_compared
-from matting_jax.data.files.trimaps import read_trimap
-from matting_jax.evaluation.measure import check_output, measure
-from matting_jax.evaluation.scores import Case
+from matting_jax.data.files.folders import find_compared
+from matting_jax.evaluation.measure import check_output, measure_files
 from matting_jax.metrics.conventions import CONVENTIONS
-from matting_jax.prediction.inputs import as_float_trimap
 
 
 def compare(
@@ -27,43 +20,43 @@ def compare(
     convention: str = "matlab",
     overwrite: bool = False,
 ) -> dict[str, float]:
-    """Score the folder `predictions` against `truths`, files of one stem belonging together.
+    """Scores the folder `predictions` against `truths`; files with the same stem belong together.
 
-    With `trimaps` over the unknown region as well; `photos` are shown. Results as `measure` writes
-    them, by default into PREDICTIONS_evaluation. Returns the means. Raises ValueError that names
-    every file which is missing or cannot be used, and FileExistsError, before anything is measured.
+    Args:
+        predictions: folder of alphas.
+        truths: folder of true alphas.
+        trimaps: folder of trimaps, to score the unknown region as well.
+        photos: folder of photos, to be shown.
+        output: folder of the results of `measure`; default: PREDICTIONS_evaluation.
+        convention: definition of the metrics, a key of CONVENTIONS.
+        overwrite: replace an earlier evaluation.
+
+    Returns:
+        The mean scores.
+
+    Raises:
+        ValueError: lists every file that is missing or cannot be used.
+        FileExistsError: if something would be overwritten, before anything is measured.
     """
     one_of(convention, CONVENTIONS, "--convention")
     folder = Path(output) if output else default_output(Path(predictions).resolve())
-    if folder.resolve() in [
-        x
-        for given in (predictions, truths, trimaps, photos)
-        if given
-        for x in Path(given).resolve().parents
-    ]:
-        raise ValueError(f"--output {folder} would replace what is measured: give another folder")
+    given = [Path(x).resolve() for x in (predictions, truths, trimaps, photos) if x]
+    if any(folder.resolve() in path.parents for path in given):
+        raise ValueError(
+            f"--output {folder} would replace files that are measured: pass another folder"
+        )
     check_output(folder, overwrite)
     found = find_compared(predictions, truths, trimaps, photos)
-    bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)
-    cases = (partial(read_case, files) for files in bar)
-    return measure(cases, len(found), folder, f"{predictions} against {truths}", convention)
+    return measure_files(found, folder, f"{predictions} against {truths}", convention)
 
 
 def default_output(predictions: Path) -> Path:
-    """PREDICTIONS_evaluation beside it; for the saved alphas of an evaluation beside that one's
-    folder, which holds nothing else."""
+    """Returns PREDICTIONS_evaluation, next to the folder of the predictions.
+
+    The saved alphas of an evaluation are in its folder, which must hold nothing else: the result is
+    next to that folder.
+    """
     if predictions.name == "alphas" and (predictions.parent / "index.html").exists():
         evaluation = predictions.parent
         return evaluation.with_name(f"{evaluation.name}_alphas_evaluation")
     return predictions.with_name(f"{predictions.name}_evaluation")
-
-
-def read_case(files: Compared) -> Case:
-    """The images of one name; alphas are not rounded to 8 bits."""
-    return Case(
-        files.name,
-        read_exact_alpha(files.prediction),
-        read_exact_alpha(files.truth),
-        files.trimap and as_float_trimap(read_trimap(files.trimap))[..., 0],
-        files.photo and read_image(files.photo),
-    )

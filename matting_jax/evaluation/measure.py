@@ -1,4 +1,4 @@
-"""Many mattes measured on all cores, and the folder that holds the results."""
+"""Measures many mattes on all cores and writes the folder of the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
+from matting_jax.data import read_exact_alpha, read_image
+from matting_jax.data.files.folders import Compared
+from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.evaluation.report import tiles, write_page
 from matting_jax.evaluation.scores import (
     METRICS,
@@ -23,16 +27,17 @@ from matting_jax.evaluation.scores import (
     Row,
     all_scores,
     columns,
-    left_out,
     mean_scores,
+    undefined,
     write_csv,
 )
 from matting_jax.files import write_atomically, write_folder_atomically
+from matting_jax.prediction.inputs import as_float_trimap
 
 T = TypeVar("T")
 RESULTS = {"scores.csv", "index.html", "tiles", "alphas", "preview.png"}
-# Starting a process takes as long as measuring some ten large images.
-IMAGES_A_PROCESS = 10
+# Starting a process takes as long as measuring about ten large images.
+IMAGES_PER_PROCESS = 10
 
 
 def measure(
@@ -44,30 +49,76 @@ def measure(
     *,
     save: bool = False,
 ) -> dict[str, float]:
-    """Write scores.csv, index.html with its tiles, and with `save` alphas/ into `folder`.
+    """Writes scores.csv, index.html with its tiles, and with `save` alphas/ into `folder`.
 
-    Each of the `count` cases is called where it is measured, in another process if there are many.
-    The folder replaces that of an earlier evaluation, whole or not at all. Prints and returns the
-    means.
+    The folder atomically replaces that of an earlier evaluation. The means are printed.
+
+    Args:
+        cases: functions that return a case, called in the process that measures it.
+        count: number of cases.
+        folder: where the results are written.
+        title: what is measured, the page's title.
+        convention: definition of the metrics, a key of CONVENTIONS.
+        save: write the alphas as well.
+
+    Returns:
+        The mean scores.
     """
-    with write_folder_atomically(folder) as partly:
-        work = partial(measure_one, convention=convention, folder=partly, save=save)
+    with write_folder_atomically(folder) as temporary:
+        work = partial(measure_one, convention=convention, folder=temporary, save=save)
         rows = list(on_all_cores(work, enumerate(cases), count))
         notes = [
-            f"{key} is no number (NaN) for {number} of {len(rows)} images, left out of its mean"
-            for key, number in left_out(rows).items()
+            f"{key} is NaN for {number} of {len(rows)} images, which its mean omits"
+            for key, number in undefined(rows).items()
         ]
-        write_csv(partly / "scores.csv", rows)
-        write_page(partly, title, convention, rows, notes)
-    print(*in_words(rows), *notes, sep="\n")
-    print(f"each image: {folder / 'scores.csv'}; to look at: {folder / 'index.html'}")
+        write_csv(temporary / "scores.csv", rows)
+        write_page(temporary, title, convention, rows, notes)
+    print(*summarize(rows), *notes, sep="\n")
+    print(f"scores of each image: {folder / 'scores.csv'}; page: {folder / 'index.html'}")
     return mean_scores(rows)
+
+
+def measure_files(
+    found: Sequence[Compared], folder: Path, title: str, convention: str
+) -> dict[str, float]:
+    """Measures files of predictions.
+
+    Args:
+        found: the files of each image.
+        folder: where the results of `measure` are written.
+        title: what is measured, the page's title.
+        convention: definition of the metrics, a key of CONVENTIONS.
+
+    Returns:
+        The mean scores.
+    """
+    bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)
+    cases = (partial(read_case, files) for files in bar)
+    return measure(cases, len(found), folder, title, convention)
+
+
+def read_case(files: Compared) -> Case:
+    """Reads the images of one name; alphas are not rounded to 8 bits."""
+    return Case(
+        files.name,
+        read_exact_alpha(files.prediction),
+        read_exact_alpha(files.truth),
+        files.trimap and as_float_trimap(read_trimap(files.trimap))[..., 0],
+        files.photo and read_image(files.photo),
+    )
 
 
 def measure_one(
     numbered: tuple[int, Callable[[], Case]], *, convention: str, folder: Path, save: bool
 ) -> Row:
-    """The row of one case, whose tiles, and with `save` its alpha, are written into `folder`."""
+    """Returns the row of one case.
+
+    Args:
+        numbered: number of the case, and the function that returns it.
+        convention: definition of the metrics.
+        folder: where its tiles are written.
+        save: write its alpha as well.
+    """
     number, load = numbered
     case = load()
     for name, tile in tiles(case).items():
@@ -80,14 +131,14 @@ def measure_one(
 
 
 def on_all_cores(function: Callable[[T], Row], items: Iterable[T], count: int) -> Iterator[Row]:
-    """function(item) of each of the `count` items, in order; items are taken only as needed."""
-    processes = min(cores(), count // IMAGES_A_PROCESS)
+    """Yields function(item) for each of the `count` items, in order; `items` is read lazily."""
+    processes = min(cores(), count // IMAGES_PER_PROCESS)
     if processes < 2:
         yield from map(function, items)
         return
-    # A fork of a process in which JAX runs threads may hang.
+    # Forking a process in which JAX runs threads may hang.
     context = multiprocessing.get_context("spawn")
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the others
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends the others
     pool = ProcessPoolExecutor(processes, context, signal.signal, ignore)
     waiting = deque()
     try:
@@ -102,19 +153,19 @@ def on_all_cores(function: Callable[[T], Row], items: Iterable[T], count: int) -
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # which macOS lacks
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def in_words(rows: Sequence[Row]) -> list[str]:
-    """The means, a line a region."""
+def summarize(rows: Sequence[Row]) -> list[str]:
+    """Returns the means as text, one line per region."""
     means = mean_scores(rows)
     regions = {
         f"{len(rows)} image{'s' * (len(rows) > 1)}": columns(METRICS),
         "unknown region, known pixels filled from the trimap": columns(METRICS, "_unknown"),
-        "SAD by region, nothing filled": {name.removeprefix("sad_"): name for name in SPLIT},
+        "SAD by region, not filled": {name.removeprefix("sad_"): name for name in SPLIT},
     }
     lines = []
     for region, names in regions.items():
@@ -125,16 +176,16 @@ def in_words(rows: Sequence[Row]) -> list[str]:
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
-    """Raise FileExistsError where results would replace anything but, with `overwrite`, others."""
+    """Raises FileExistsError if the folder holds anything but results to `overwrite`."""
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file: give another folder by --output")
+        raise FileExistsError(f"{folder} is a file: pass another folder as --output")
     found = {path.name for path in folder.iterdir()}
     if found - RESULTS:
         raise FileExistsError(
             f"{folder} holds {min(found - RESULTS)}, which no evaluation wrote: "
-            "give another folder by --output"
+            "pass another folder as --output"
         )
     if found and not overwrite:
         raise FileExistsError(f"{folder} exists already: pass --overwrite to replace it")

@@ -1,4 +1,4 @@
-"""Pictures a person can judge a network by."""
+"""Draws pictures by which a person can judge a network."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ from PIL import Image, ImageDraw
 
 from matting_jax.image.composite import composite
 
-NEW_COLOUR = np.array([0.16, 0.55, 0.35], np.float32)  # of the cut-out's new background
-TILE = 192
+NEW_COLOUR = np.array([0.16, 0.55, 0.35], np.float32)  # new background of the cut-out
+TILE = 192  # longest side of a picture, px
+HEADER = 18  # height of the names, px
 
 
-def row(
+def draw_row(
     image: np.ndarray,
-    beside: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
     heads: Mapping[str, np.ndarray],
     alpha: np.ndarray,
     truth: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """The pictures of one photo by name: photo, what the network takes beside it, heads from coarse
-    to fine, alpha, truth, cut-out.
+    """Returns the pictures of one photo.
 
-    image [H, W, 3] and the pictures in `beside` [H, W] or [H, W, 3] uint8, heads [h, w, 1 or 3]
-    and alpha, truth [H, W] float in [0, 1]; all are returned [h, w, 3] float in [0, 1].
+    Args:
+        image: uint8 [H, W, 3].
+        inputs: the network's other inputs by name, uint8 [H, W] or [H, W, 3].
+        heads: the network's outputs by name, [h, w, 1 or 3] float in [0, 1].
+        alpha: [H, W] float in [0, 1].
+        truth: [H, W] float in [0, 1], or None.
+
+    Returns:
+        {name: picture [h, w, 3] float in [0, 1]}: photo, inputs, heads from coarse to fine, alpha,
+        truth, cut-out.
     """
     pictures = {}
-    for name, picture in {"photo": image, **beside}.items():
+    for name, picture in {"photo": image, **inputs}.items():
         picture = picture.astype(np.float32) / 255
         pictures[name] = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, -1)
     image = pictures["photo"]
     for name, head in sorted(heads.items(), key=lambda item: item[1].size):
-        if name != "alpha" and head.shape[-1] in (1, 3):  # 3: colours, or a class for each
+        if name != "alpha" and head.shape[-1] in (1, 3):  # 3: colours or class probabilities
             pictures[name] = np.broadcast_to(head.astype(np.float32), (*head.shape[:2], 3))
     pictures["alpha"] = np.repeat(alpha[..., None], 3, -1)
     if truth is not None:
         pictures["truth"] = np.repeat(truth[..., None], 3, -1)
-    # With the photo's own colours, as a quick look; `predict` estimates the foreground's.
+    # For a quick look it keeps the photo's colours; `predict` estimates the foreground colours.
     pictures["cut-out"] = composite(image, alpha[..., None], NEW_COLOUR)
     return pictures
 
@@ -53,11 +61,10 @@ def colours_of_classes(label: np.ndarray, classes: int) -> np.ndarray:
     return np.where((label < classes)[..., None], picture, np.float32(0))
 
 
-def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """Rows of pictures under their names as one image [H, W, 3] uint8."""
-    header = 18
+def draw_grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Returns rows of pictures below their names as one image [H, W, 3] uint8."""
     names = list(rows[0])
-    sheet = Image.new("RGB", (TILE * len(names), header + TILE * len(rows)), "white")
+    sheet = Image.new("RGB", (TILE * len(names), HEADER + TILE * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)
     for column, name in enumerate(names):
         draw.text((TILE * column + 4, 3), name, fill="black")
@@ -66,6 +73,6 @@ def grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
             scale = TILE / max(tile.size)
             size = [max(round(side * scale), 1) for side in tile.size]
             tile = tile.resize(size, Image.Resampling.BILINEAR)
-            left, top = TILE * column, header + TILE * line
+            left, top = TILE * column, HEADER + TILE * line
             sheet.paste(tile, (left + (TILE - size[0]) // 2, top + (TILE - size[1]) // 2))
     return np.asarray(sheet)

@@ -1,4 +1,4 @@
-"""A page that shows the mattes of an evaluation, the worst first: plain HTML beside its tiles."""
+"""Writes the page of an evaluation, plain HTML that shows the worst mattes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from matting_jax.evaluation.scores import METRICS, SPLIT, Case, Row, columns, mean_scores
 
-TILE = 320  # longest side of a picture, in pixels
+TILE = 320  # longest side of a picture, px
 TOO_HIGH, TOO_LOW = (255, 128, 0), (0, 144, 255)  # colours of the error map
 TILES = {
     "photo": "photo.jpg",
@@ -23,7 +23,7 @@ REGIONS = {"whole image": columns(METRICS), "unknown region": columns(METRICS, "
 
 
 def tiles(case: Case) -> dict[str, Image.Image]:
-    """Photo (if known), truth, prediction and error map of a case by file name, made small."""
+    """Returns the small pictures of a case by file name; without its photo where there is none."""
     height, width = case.truth.shape
     scale = min(TILE / max(height, width), 1)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -40,10 +40,10 @@ def tiles(case: Case) -> dict[str, Image.Image]:
 
 
 def error_map(prediction: np.ndarray, truth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Where alpha is too high and too low, uint8 [H, W, 3] of `size` (width, height).
+    """Draws where alpha is too high and too low, uint8 [H, W, 3] of `size` (width, height).
 
-    Each pixel has the largest error of those that it stands for, lest thin ones vanish; its
-    brightness is the root of it, so that faint ones are seen.
+    Errors are max-pooled so that thin structures survive; brightness is sqrt(error) so that faint
+    errors stay visible.
     """
     error = prediction - truth
     starts = [np.arange(n) * side // n for n, side in zip(size[::-1], error.shape, strict=True)]
@@ -59,9 +59,17 @@ def error_map(prediction: np.ndarray, truth: np.ndarray, size: tuple[int, int]) 
 def write_page(
     folder: Path, title: str, convention: str, rows: Sequence[Row], notes: Iterable[str]
 ) -> None:
-    """Write index.html for `rows`, whose pictures are folder/tiles/NUMBER_NAME, and `notes`."""
+    """Writes index.html.
+
+    Args:
+        folder: where it is written; the pictures are folder/tiles/NUMBER_NAME.
+        title: what is measured.
+        convention: definition of the metrics.
+        rows: the scores of each image.
+        notes: further paragraphs.
+    """
     scores = [key for key in rows[0] if key != "name"]
-    # Without a script the page stays in this order; the unknown region is what papers compare.
+    # The order without JavaScript: papers compare the unknown region.
     first = next(key for key in ("sad_unknown", "sad", *scores) if key in scores)
     order = sorted(range(len(rows)), key=lambda number: descending(rows[number][first]))
     options = "".join(
@@ -83,12 +91,12 @@ def write_page(
 
 
 def descending(value: float) -> float:
-    """What to sort by for the largest first, and what is no number last."""
+    """Returns a sorting key that puts the largest value first and NaN last."""
     return -value if np.isfinite(value) else np.inf
 
 
 def label(key: str) -> str:
-    """A column of scores in words: `mse_unknown` is "MSE, unknown region"."""
+    """Returns the label of a column: `mse_unknown` is "MSE, unknown region"."""
     for region, names in REGIONS.items():
         for name, column in names.items():
             if column == key:
@@ -97,7 +105,7 @@ def label(key: str) -> str:
 
 
 def card(folder: Path, number: int, row: Row) -> str:
-    """One image: its name, scores and pictures."""
+    """Returns the HTML of one image: its name, scores and pictures."""
     data = " ".join(f'data-{key}="{value}"' for key, value in row.items() if key != "name")
     figures = "".join(
         figure(folder, f"tiles/{number}_{file}", name) for name, file in TILES.items()
@@ -109,7 +117,7 @@ def card(folder: Path, number: int, row: Row) -> str:
 
 
 def figure(folder: Path, path: str, name: str) -> str:
-    """A picture above its name, with the size that keeps its place; nothing if there is none."""
+    """Returns the HTML of a picture and its caption; "" if there is no such file."""
     if not (folder / path).exists():
         return ""
     with Image.open(folder / path) as image:
@@ -121,7 +129,7 @@ def figure(folder: Path, path: str, name: str) -> str:
 
 
 def table(scores: Row) -> str:
-    """Scores with a line a region and a column a metric, and a line of SAD's regions."""
+    """Returns the HTML of scores: a line per region, a column per metric, a line of SPLIT."""
     names = [name for name, key in REGIONS["whole image"].items() if key in scores]
     lines = ["<tr><td></td>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
     for region, keys in REGIONS.items():
@@ -131,13 +139,13 @@ def table(scores: Row) -> str:
     split = [f"{key.removeprefix('sad_')} {digits(scores[key])}" for key in SPLIT if key in scores]
     if split:
         lines.append(
-            f'<tr><th>SAD, unfilled</th><td colspan="{len(names)}">{", ".join(split)}</td></tr>'
+            f'<tr><th>SAD, not filled</th><td colspan="{len(names)}">{", ".join(split)}</td></tr>'
         )
     return f"<table>{''.join(lines)}</table>"
 
 
 def digits(value: float | None) -> str:
-    """A score in four digits, or as many as its whole part has; nothing for None."""
+    """Formats a score with four significant digits, large ones as integers; "" for None."""
     if value is None:
         return ""
     if not np.isfinite(value):
@@ -147,8 +155,8 @@ def digits(value: float | None) -> str:
     return np.format_float_positional(value, 4, unique=False, fractional=False).rstrip(".")
 
 
-FILLED = """In the unknown region known pixels are filled from the trimap before measuring; SAD
-of transition, foreground and background (of the trimap) is that of the prediction as it is.
+FILLED = """For the unknown region, known pixels are filled from the trimap before measuring; SAD of
+the trimap's transition, foreground and background is measured without filling.
 """
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -181,12 +189,12 @@ figcaption {{ color: #666; font-size: .9em; }}
 <h2>Means over {count} images</h2>
 {means}
 {notes}
-<p>All metrics are errors: 0 is best. Convention: {convention}. {filled}In the error maps
-<span class="high">orange is alpha too high</span>, <span class="low">blue is alpha too low</span>;
-each pixel shows the largest error near it, its brightness is the square root of the error.</p>
+<p>All metrics are errors: 0 is best. Convention: {convention}. {filled}In the error maps,
+<span class="high">orange means that alpha is too high</span>, <span class="low">blue that it is too
+low</span>; each pixel shows the largest error around it, with the square root as brightness.</p>
 <p id="sort" hidden><label>Sort by <select>{options}<option value="number">name</option></select>
 </label> <label><input type="checkbox"> reversed</label></p>
-<noscript><p>Sorted by {first}, the worst first.</p></noscript>
+<noscript><p>Sorted by {first}, worst first.</p></noscript>
 <main>
 {cards}
 </main>

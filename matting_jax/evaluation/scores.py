@@ -1,4 +1,4 @@
-"""The metrics of one image as a row of a table, and what follows from many rows."""
+"""Computes the metrics of an image as a row of a table, and the means of many rows."""
 
 from __future__ import annotations
 
@@ -23,31 +23,34 @@ METRICS = {
     "Grad": metrics.grad,
     "Conn": metrics.conn,
 }
-# Columns of SAD in the trimap's regions, beside those of the whole image and the unknown region.
+# Further columns of SAD, over regions of the trimap.
 SPLIT = ("sad_transition", "sad_foreground", "sad_background")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A prediction and what it is measured against; alphas float [H, W] in [0, 1].
-
-    trimap: 0, 0.5 and 1, or None; photo: uint8 [H, W, 3], or None, only to be shown.
-    """
+    """A prediction, its truth, and what belongs to them."""
 
     name: str
-    prediction: np.ndarray
-    truth: np.ndarray
-    trimap: np.ndarray | None = None
-    photo: np.ndarray | None = None
+    prediction: np.ndarray  # alpha float [H, W] in [0, 1]
+    truth: np.ndarray  # alpha float [H, W] in [0, 1]
+    trimap: np.ndarray | None = None  # float [H, W], 0, 0.5 and 1
+    photo: np.ndarray | None = None  # uint8 [H, W, 3], only to be shown
 
 
 def score(
     name: str, prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray | None = None
 ) -> Row:
-    """The cheap scores of one image, for every evaluation in training; over the unknown region
-    where there is a trimap.
+    """Computes the cheap scores of one image, for evaluations during training.
 
-    prediction, truth: float [H, W] in [0, 1]; trimap: 0, 0.5 and 1.
+    Args:
+        name: name of the image.
+        prediction: alpha float [H, W] in [0, 1].
+        truth: alpha float [H, W] in [0, 1].
+        trimap: float [H, W], 0, 0.5 and 1, to score only the unknown region.
+
+    Returns:
+        `name`, `sad`, `mse` and `mad`.
     """
     return {"name": name} | {
         column: METRICS[metric](prediction, truth, trimap)
@@ -56,10 +59,10 @@ def score(
 
 
 def all_scores(case: Case, convention: str) -> Row:
-    """Every metric of `convention`, over the whole image and, with a trimap, over its regions.
+    """Computes every metric of `convention`, over the whole image and the trimap's regions.
 
-    Columns: `sad`, `mse` ... over the whole image; `sad_unknown` ... over the unknown region, with
-    the known pixels of the prediction filled from the trimap first; and SAD's `SPLIT`, unfilled.
+    The columns are `sad`, `mse` ... of the whole image; `sad_unknown` ... of the unknown region,
+    with the known pixels of the prediction filled from the trimap; and `SPLIT`, not filled.
     """
     rules = CONVENTIONS[convention]
     row = {"name": case.name}
@@ -79,23 +82,23 @@ def all_scores(case: Case, convention: str) -> Row:
 
 
 def columns(names: Sequence[str], region: str = "") -> dict[str, str]:
-    """The column of each metric: its name in small letters, and the region's."""
+    """Returns the column of each metric: its name in lower case, and the region's suffix."""
     return {name: f"{name.lower()}{region}" for name in names}
 
 
 def mean_scores(rows: Sequence[Row]) -> dict[str, float]:
-    """The plain mean of each score over the images where it is a number; NaN if there are none."""
+    """Computes the mean of each score over the images where it is finite; NaN without any."""
     return {key: mean([row[key] for row in rows]) for key in rows[0] if key != "name"}
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of what is finite, NaN of nothing."""
+    """Computes the mean of the finite values; NaN without any."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
 
 
-def left_out(rows: Sequence[Row]) -> dict[str, int]:
-    """Of each score that is not a number in some images, in how many."""
+def undefined(rows: Sequence[Row]) -> dict[str, int]:
+    """Counts the images without a finite value of each score; scores without such are omitted."""
     counts = {
         key: sum(not np.isfinite(row[key]) for row in rows) for key in rows[0] if key != "name"
     }
@@ -103,8 +106,11 @@ def left_out(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """The scores as a table with a line of names, a line an image and a line of means."""
-    with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    """Writes the scores as a table: a header, one line per image and a line of means."""
+    with (
+        write_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)

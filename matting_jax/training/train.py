@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -17,10 +16,8 @@ from matting_jax.data import shown_images, train_batches, train_source
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation import previews
-from matting_jax.evaluation.evaluate import beside, predictions
-from matting_jax.evaluation.scores import mean_scores, score
+from matting_jax.evaluation.alphas import score_alphas
 from matting_jax.models import network_of
-from matting_jax.prediction.inputs import as_float_trimap
 from matting_jax.prediction.matter import Matter
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
@@ -162,31 +159,10 @@ def evaluate_and_log(
     Returns:
         Scores by name, empty if the images have no truth.
     """
-    evaluate = task.evaluate or evaluate_alphas
+    evaluate = task.evaluate or score_alphas
     scores, pictures = evaluate(matter, images, config, config.preview_images if writer else 0)
     if writer and scores:
         writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
     if writer and pictures:
-        writer.preview(step, previews.grid(pictures))
+        writer.preview(step, previews.draw_grid(pictures))
     return scores
-
-
-def evaluate_alphas(
-    matter: Matter, images: Any, config: ConfigDict, shown: int
-) -> tuple[dict[str, float], list[dict[str, np.ndarray]]]:
-    """Returns the mean scores of the alphas of `images`, and pictures of the first `shown`.
-
-    If the network takes a trimap, its unknown region is scored. Images without alpha are shown but
-    not scored.
-    """
-    rows, pictures = [], []
-    for image, alpha in predictions(matter, images):
-        given, truth = beside(matter, image), None
-        if image.alpha is not None:
-            truth = image.alpha.astype(np.float32) / 255
-            trimap = as_float_trimap(given["trimap"])[..., 0] if "trimap" in given else None
-            rows.append(score(image.name, alpha, truth, trimap))
-        if len(pictures) < shown:
-            heads = matter.heads(image.image, **given)
-            pictures.append(previews.row(image.image, given, heads, alpha, truth))
-    return mean_scores(rows) if rows else {}, pictures

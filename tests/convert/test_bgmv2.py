@@ -35,15 +35,15 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(keywords, coun
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
-def test_a_base_file_is_no_refined_network():
-    """The official programs would leave the refiner as it was drawn, and say nothing."""
+def test_base_file_is_not_loaded_into_a_refined_network():
+    """The official programs would silently keep the refiner at its initial value."""
     tensors = synth.state_dict(checkpoints.manifest("mobilenet_v2", refine=False), 0)
     with pytest.raises(ValueError, match="missing refiner.conv1.weight"):
         mj.from_state_dict("bgmv2", tensors, backbone="mobilenet_v2")
 
 
 def drawn(backbone):
-    """Variables of a base network with a value of their own in each leaf."""
+    """Returns variables of a base network with a different value in each leaf."""
     tensors = synth.state_dict(checkpoints.manifest(backbone, refine=False), 1)
     return mj.from_state_dict("bgmv2", tensors, backbone=backbone, refine=False)
 
@@ -58,7 +58,7 @@ def drawn(backbone):
     ],
 )
 def test_other_networks_fill_all_but_the_first_convolution(kind, backbone, count, tmp_path):
-    """Its six channels are drawn, as officially, where three do not fit."""
+    """It has six input channels, a classifier three: as officially, it keeps its initial value."""
     tensors, held = bgmv2_backbone_file(kind, backbone)
     assert len(held) == count
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
@@ -73,7 +73,7 @@ def test_other_networks_fill_all_but_the_first_convolution(kind, backbone, count
         np.testing.assert_array_equal(tensor, expected, err_msg=name)
 
 
-def test_missing_tensors_of_a_backbone_are_named(tmp_path):
+def test_missing_backbone_tensors_are_listed(tmp_path):
     tensors, _ = bgmv2_backbone_file("DeepLabV3", "resnet50")
     del tensors["classifier.classifier.0.convs.1.0.weight"], tensors["backbone.bn1.bias"]
     write_state_dict(tmp_path / "backbone.safetensors", tensors)
@@ -88,7 +88,7 @@ def test_missing_tensors_of_a_backbone_are_named(tmp_path):
     assert "missing backbone.bn1.bias" in str(error.value)
 
 
-def test_files_of_deeplab_keep_their_score_beside_the_weights(tmp_path):
+def test_deeplab_files_may_also_hold_a_score(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "deeplab.pth"
     state = {"backbone.conv1.weight": torch.ones(2, 3)}

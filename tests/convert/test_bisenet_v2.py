@@ -32,7 +32,7 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(classes):
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
-def test_checkpoint_of_other_classes_is_refused_in_a_sentence(state_dict):
+def test_checkpoint_with_other_classes_is_rejected(state_dict):
     with pytest.raises(ValueError, match="has 19 classes, the network 3: set num_clas"):
         mj.from_state_dict("bisenet_v2", state_dict, num_classes=3)
 
@@ -47,7 +47,7 @@ def test_checkpoint_of_other_classes_is_refused_in_a_sentence(state_dict):
         ({"channel_ratio": 0.5}, r"segment.S3.0.conv1.conv.weight has shape \(32, 32, 3, 3\)"),
     ],
 )
-def test_what_was_never_released_has_names_too(keywords, missing):
+def test_unreleased_variants_have_names_too(keywords, missing):
     shapes = flat_shapes(mj.create_model("bisenet_v2", **keywords))
     rng = np.random.default_rng(0)
     flat = {path: rng.random(x.shape).astype(np.float32) for path, x in shapes.items()}
@@ -60,7 +60,7 @@ def test_what_was_never_released_has_names_too(keywords, missing):
 
 
 def older(state_dict):
-    """The file as the older code would have written it: heads of two convolutions."""
+    """Returns the file as the older code would write it: heads of two convolutions."""
     renamed = {}
     for name, tensor in state_dict.items():
         if ".conv_out.0." not in name:
@@ -68,14 +68,14 @@ def older(state_dict):
     return renamed
 
 
-def test_older_checkpoint_is_told_from_the_current_ones(state_dict):
+def test_older_checkpoint_is_rejected_as_such(state_dict):
     with pytest.raises(ValueError, match="older code .* take one of the current code") as error:
         mj.from_state_dict("bisenet_v2", older(state_dict))
     assert "missing" not in str(error.value)
 
 
 def nested(state_dict, children):
-    """{child: its state dict}, as `backbone_v2.pth` holds them."""
+    """Returns {child: its state dict}, as in `backbone_v2.pth`."""
     return {
         child: {
             name.removeprefix(f"{child}."): tensor
@@ -97,7 +97,7 @@ def nested(state_dict, children):
     ids=["three branches", "two branches", "whole", "older"],
 )
 def test_backbone_files_fill_the_branches_that_they_hold(state_dict, content, held, tmp_path):
-    """Whatever the number of classes; the other branches and the heads keep their weights."""
+    """For any number of classes; the other branches and the heads keep their weights."""
     torch = pytest.importorskip("torch")
     file = jax.tree.map(torch.from_numpy, content(state_dict))
     torch.save(file, tmp_path / "backbone_v2.pth")
@@ -116,7 +116,7 @@ def test_backbone_files_fill_the_branches_that_they_hold(state_dict, content, he
             )
 
 
-def test_backbone_file_that_lacks_a_branch_is_refused(state_dict, tmp_path):
+def test_backbone_file_without_a_branch_is_rejected(state_dict, tmp_path):
     torch = pytest.importorskip("torch")
     file = jax.tree.map(torch.from_numpy, nested(state_dict, ["detail"]))
     torch.save(file, tmp_path / "backbone_v2.pth")

@@ -17,12 +17,12 @@ ENCODER = "backbone.encoder."
 
 @pytest.fixture(scope="module")
 def whole():
-    """A file of the second or third stage."""
+    """Returns a file of the second or third stage."""
     return synth.state_dict(MANIFEST, 3)
 
 
 def part(tensors, refine):
-    """What a file of the given stage holds."""
+    """Returns what a file of the given stage holds."""
     return {name: x for name, x in tensors.items() if refine or not name.startswith("refiner.")}
 
 
@@ -42,18 +42,18 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(whole, re
 @pytest.mark.parametrize(
     "refine, words", [(True, "missing refiner.refine_conv1"), (False, "unexpected refiner.refine")]
 )
-def test_file_of_another_stage_is_refused_by_name(whole, refine, words):
+def test_file_of_another_stage_is_rejected_with_the_mismatch(whole, refine, words):
     with pytest.raises(ValueError, match=words):
         mj.from_state_dict("dim", part(whole, not refine), refine=refine)
 
 
 def mmagic_file(tensors):
-    """VGG-16 as mmagic names it, its first convolution of four channels."""
+    """Returns VGG-16 with mmagic's names; its first convolution has four input channels."""
     return {name.removeprefix(ENCODER): x for name, x in tensors.items() if ENCODER in name}
 
 
 def test_torchvision_positions_are_those_of_its_convolutions():
-    """A block is convolutions with their ReLUs, and a pooling; mmagic numbers inside each block."""
+    """A block is convolutions with ReLUs, and a pooling; mmagic counts inside each block."""
     expected, position = {}, 0
     for block, convolutions in enumerate((2, 2, 3, 3, 3), 1):
         for i in range(convolutions):
@@ -63,7 +63,7 @@ def test_torchvision_positions_are_those_of_its_convolutions():
 
 
 @pytest.mark.parametrize("rename, trimap", [(vgg16_file, False), (mmagic_file, True)])
-def test_vgg_files_fill_the_encoder_alone(whole, rename, trimap, tmp_path):
+def test_vgg_files_fill_only_the_encoder(whole, rename, trimap, tmp_path):
     start = mj.from_state_dict("dim", synth.state_dict(MANIFEST, 7))
     path = tmp_path / "vgg16.safetensors"
     write_state_dict(path, {name: np.ascontiguousarray(x) for name, x in rename(whole).items()})

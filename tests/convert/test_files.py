@@ -1,4 +1,4 @@
-"""Checkpoint files: what is written is read back, what cannot be read is refused in a sentence."""
+"""Checkpoint files are read back as written; unreadable ones are rejected in one line."""
 
 import os
 import pickle
@@ -62,20 +62,20 @@ def assert_same(tree, other):
     jax.tree.map(np.testing.assert_array_equal, tree, other)
 
 
-def refused(path):
-    """The sentence by which `read_state_dict` refuses a file."""
+def rejection(path):
+    """Returns the message with which `read_state_dict` rejects a file."""
     with pytest.raises(ValueError) as error:
         read_state_dict(path)
-    sentence = str(error.value)
-    assert str(path) in sentence and "\n" not in sentence
-    return sentence
+    message = str(error.value)
+    assert str(path) in message and "\n" not in message
+    return message
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".pdparams", ".ckpt", ".pth", ".pt"])
-def test_written_tensors_are_read_back_bit_for_bit(tmp_path, ending):
-    if ending in TORCH_SUFFIXES:
+@pytest.mark.parametrize("extension", [".safetensors", ".pdparams", ".ckpt", ".pth", ".pt"])
+def test_written_tensors_are_read_back_bit_for_bit(tmp_path, extension):
+    if extension in TORCH_SUFFIXES:
         pytest.importorskip("torch")
-    path = tmp_path / f"x{ending}"
+    path = tmp_path / f"x{extension}"
     write_state_dict(path, TENSORS)
     back = read_state_dict(path)
     assert back.keys() == TENSORS.keys()
@@ -85,13 +85,13 @@ def test_written_tensors_are_read_back_bit_for_bit(tmp_path, ending):
     assert [x.name for x in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("extension", [".safetensors", ".ckpt"])
 def test_converted_workdir_holds_its_variables_bit_for_bit(
-    workdir, variables, tmp_path, ending, capsys
+    workdir, variables, tmp_path, extension, capsys
 ):
-    if ending == ".ckpt":
+    if extension == ".ckpt":
         pytest.importorskip("torch")
-    path = tmp_path / f"modnet{ending}"
+    path = tmp_path / f"modnet{extension}"
     assert convert(workdir, path) == 0
     assert_same(mj.load_checkpoint("modnet", path), variables)
     assert_same(mj.load_checkpoint("modnet", workdir), variables)
@@ -107,7 +107,7 @@ def test_official_file_is_converted_to_another_format(workdir, variables, offici
     assert_same(mj.load_checkpoint("modnet", tmp_path / "new" / "copy.safetensors"), variables)
 
 
-def test_converted_file_is_replaced_only_on_request(workdir, tmp_path, capsys):
+def test_converted_file_is_replaced_only_with_overwrite(workdir, tmp_path, capsys):
     path = tmp_path / "modnet.safetensors"
     path.write_bytes(b"mine")
     assert convert(workdir, path) == 2
@@ -117,16 +117,16 @@ def test_converted_file_is_replaced_only_on_request(workdir, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("output", ["modnet.onnx", "modnet", "modnet.safetensor"])
-def test_unknown_ending_is_refused_with_those_there_are(workdir, tmp_path, capsys, output):
+def test_unknown_extension_is_rejected_with_the_valid_ones(workdir, tmp_path, capsys, output):
     assert convert(workdir, tmp_path / output) == 2
     error = capsys.readouterr().err
     assert ".ckpt, .pth, .pt, .safetensors, .pdparams" in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     (tmp_path / output).write_bytes(b"")
-    assert "the ending must be one of" in refused(tmp_path / output)
+    assert "the extension must be one of" in rejection(tmp_path / output)
 
 
-def test_workdir_of_another_model_is_refused_with_both_named(tmp_path):
+def test_workdir_of_another_model_is_rejected_with_both_variants(tmp_path):
     config = load_config(MODNET, "")
     config.model.context = "easpp"
     few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
@@ -141,7 +141,7 @@ def test_workdir_of_another_model_is_refused_with_both_named(tmp_path):
     assert_same(mj.load_checkpoint("modnet", folder, context="easpp"), few)
 
 
-def test_config_that_lacks_a_newer_keyword_means_its_default(tmp_path):
+def test_config_without_a_newer_keyword_means_its_default(tmp_path):
     config = load_config(MODNET, "")
     config.model = {}
     few = {"params": {"a": np.ones(2, np.float32)}, "batch_stats": {"b": np.zeros(2, np.float32)}}
@@ -152,17 +152,17 @@ def test_config_that_lacks_a_newer_keyword_means_its_default(tmp_path):
         mj.load_checkpoint("modnet", folder, context="none")
 
 
-def test_output_is_needed(workdir, capsys):
+def test_output_is_required(workdir, capsys):
     assert main(["launch.py", "--mode=convert", f"--workdir={workdir}"], "") == 2
     assert "--output" in capsys.readouterr().err
 
 
-def test_missing_file_is_refused_in_a_sentence(tmp_path):
+def test_missing_file_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint file or workdir {tmp_path}/x.pth"):
         mj.load_checkpoint("modnet", tmp_path / "x.pth")
 
 
-def test_missing_torch_is_told_with_what_installs_it(tmp_path, monkeypatch, workdir, capsys):
+def test_missing_torch_is_reported_with_how_to_install_it(tmp_path, monkeypatch, workdir, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "x.pth").write_bytes(b"x")
     with pytest.raises(ImportError, match=r"pip install 'matting_jax\[convert\]'"):
@@ -193,16 +193,16 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, zipped):
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps({"trap": Trap(mark)}))
-    sentence = refused(path)
+    message = rejection(path)
     assert not mark.exists()
-    assert "weights_only=False" not in sentence and "[" not in sentence
+    assert "weights_only=False" not in message and "[" not in message
     pickle.loads(pickle.dumps(Trap(mark)))
     assert mark.exists()
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickled_arrays_of_every_protocol_are_read(tmp_path, protocol):
-    """As plain arrays, or as Paddle writes tensors beside other things: with their own names."""
+    """Plain arrays, and tensors as Paddle writes them among others: with their own names."""
     content = OrderedDict(a=np.arange(6, dtype="f4").reshape(2, 3), b=("conv_0.w_0", np.ones(2)))
     content["c"] = np.asfortranarray(content["a"])
     content["StructuredToParameterName@@"] = {"a": "linear_0.w_0"}
@@ -224,7 +224,7 @@ def test_arrays_that_numpy_1_pickled_are_read(tmp_path):
 
 
 def test_arrays_that_python_2_pickled_are_read(tmp_path):
-    """It knew no bytes: an array's are text there, of which each character is one."""
+    """Python 2 had no bytes type: the bytes of an array are the characters of a string."""
     array = np.array([-1.5, 2.0, 3e9], "<f4")
     content = (
         b"\x80\x02}U\x01acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
@@ -256,25 +256,25 @@ class Call:
         (np.fromfile, "numpy.fromfile"),
     ],
 )
-def test_paddles_file_that_asks_for_more_than_arrays_is_refused_by_name(
+def test_paddle_file_with_more_than_arrays_is_rejected_with_the_name(
     tmp_path, function, name, protocol
 ):
     path, mark = tmp_path / "evil.pdparams", tmp_path / "ran"
     argument = {"posix.system": f"touch {mark}", "builtins.eval": f"open({str(mark)!r}, 'w')"}
     trap = Call(function, argument.get(name, mark))
     path.write_bytes(pickle.dumps({"a": np.ones(2), "trap": trap}, protocol))
-    sentence = refused(path)
-    assert "asks for" in sentence and not mark.exists()
-    assert name.rpartition(".")[2] in sentence or function is Path.touch
+    message = rejection(path)
+    assert " needs " in message and not mark.exists()
+    assert name.rpartition(".")[2] in message or function is Path.touch
 
 
 @pytest.mark.parametrize(
     "content",
     [[1, 2], {"a": 3}, {"a": np.array(["x"])}, {"a": np.array([None])}, {"a": {"b": np.ones(2)}}],
 )
-def test_pickle_without_arrays_of_numbers_is_refused(tmp_path, content):
+def test_pickle_without_numeric_arrays_is_rejected(tmp_path, content):
     (tmp_path / "x.pdparams").write_bytes(pickle.dumps(content))
-    assert "holds no dict of arrays" in refused(tmp_path / "x.pdparams")
+    assert "does not hold a dict of arrays" in rejection(tmp_path / "x.pdparams")
 
 
 def test_dict_under_state_dict_is_found(tmp_path):
@@ -313,37 +313,37 @@ def test_variables_are_float32_whatever_the_file_holds(official):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 3}, {"state_dict": "x"}, {"state_dict": {}}])
-def test_file_without_tensors_is_refused(tmp_path, content):
+def test_file_without_tensors_is_rejected(tmp_path, content):
     torch = pytest.importorskip("torch")
     torch.save(content, tmp_path / "x.pth")
     if content == {"state_dict": {}}:
         with pytest.raises(ValueError, match="missing"):
             mj.load_checkpoint("modnet", tmp_path / "x.pth")
     else:
-        assert "holds no dict of tensors" in refused(tmp_path / "x.pth")
+        assert "does not hold a dict of tensors" in rejection(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".pdparams", ".ckpt"])
+@pytest.mark.parametrize("extension", [".safetensors", ".pdparams", ".ckpt"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
-def test_truncated_file_is_refused_in_a_sentence(tmp_path, ending, share):
-    if ending == ".ckpt":
+def test_truncated_file_is_rejected_in_one_line(tmp_path, extension, share):
+    if extension == ".ckpt":
         pytest.importorskip("torch")
-    path = tmp_path / f"x{ending}"
+    path = tmp_path / f"x{extension}"
     write_state_dict(path, TENSORS)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    refused(path)
+    rejection(path)
 
 
-def test_text_is_refused_in_a_sentence(tmp_path):
+def test_text_file_is_rejected_in_one_line(tmp_path):
     pytest.importorskip("torch")
-    for ending in (".safetensors", ".pdparams", ".pth"):
-        path = tmp_path / f"x{ending}"
+    for extension in (".safetensors", ".pdparams", ".pth"):
+        path = tmp_path / f"x{extension}"
         path.write_text("<html>404: not found</html>\n" * 20)
-        refused(path)
+        rejection(path)
 
 
-def test_failed_write_leaves_what_was_there(tmp_path):
+def test_failed_write_keeps_the_previous_file(tmp_path):
     path = tmp_path / "x.safetensors"
     write_state_dict(path, TENSORS)
     before = path.read_bytes()

@@ -37,7 +37,7 @@ def test_every_tensor_is_one_leaf(state_dict):
 
 
 @pytest.mark.parametrize("keywords", [{"attention": False}, {"guidance": False}])
-def test_networks_of_the_ablations_have_the_names_that_they_share(state_dict, keywords):
+def test_ablated_networks_have_the_shared_names(state_dict, keywords):
     gone = ("gca.", "guidance_head.") if "attention" in keywords else ("guidance_head.",)
     rest = {k: x for k, x in state_dict.items() if not k.split(".", 2)[2].startswith(gone)}
     assert len(rest) < len(state_dict)
@@ -47,14 +47,14 @@ def test_networks_of_the_ablations_have_the_names_that_they_share(state_dict, ke
         mj.from_state_dict("gca", state_dict, **keywords)
 
 
-def test_files_of_mmagic_are_refused_in_a_sentence():
+def test_mmagic_files_are_rejected_in_one_line():
     tensors = {"backbone.encoder.conv1.conv.weight_orig": np.zeros((32, 6, 3, 3), np.float32)}
     with pytest.raises(ValueError, match="mmagic's GCA.* is not supported: use gca-dist.pth") as e:
         mj.from_state_dict("gca", tensors)
     assert len(str(e.value).splitlines()) == 1
 
 
-def test_backbone_file_fills_the_backbone_alone(state_dict, tmp_path):
+def test_backbone_file_fills_only_the_backbone(state_dict, tmp_path):
     start = mj.from_state_dict("gca", state_dict)
     other = resnet34_file(synth.state_dict(MANIFEST, 7))
     path = tmp_path / "backbone.safetensors"
@@ -69,7 +69,7 @@ def test_backbone_file_fills_the_backbone_alone(state_dict, tmp_path):
 
 
 def test_first_convolution_of_the_backbone_does_not_see_the_trimap(state_dict, tmp_path):
-    """Nor does its norm: the trimap's channels are zero, and the photo's come first in v."""
+    """Nor does its spectral norm: the trimap's channels are zero, the photo's are first in v."""
     other = resnet34_file(state_dict)
     path = tmp_path / "backbone.safetensors"
     write_state_dict(path, other)
@@ -88,7 +88,7 @@ def test_first_convolution_of_the_backbone_does_not_see_the_trimap(state_dict, t
     assert sigma == pytest.approx(own, rel=1e-5)
 
 
-def test_another_resnet_is_refused_in_a_sentence(state_dict, tmp_path):
+def test_another_resnet_is_rejected_in_one_line(state_dict, tmp_path):
     path = tmp_path / "resnet34.safetensors"
     write_state_dict(path, {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)})
     with pytest.raises(ValueError, match="not GCA's own ResNet-34") as error:

@@ -33,7 +33,7 @@ def manifest(variant):
 
 
 def released(variant, seed=3):
-    """A file as it is released: both copies of the backbone equal, what is not used 0."""
+    """Returns a file as released: both copies of the backbone are equal, unused tensors are 0."""
     backbone = VARIANTS[variant].get("backbone", "resnet34")
     constants = names_of(mj.create_model("gfm", **VARIANTS[variant])).constants
     tensors = synth.state_dict(manifest(variant), seed)
@@ -61,7 +61,7 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_names_and_shapes_are_those_of_the_official_file(variant):
-    """Each written by one leaf, but for counters; copies twice, under two names."""
+    """One leaf writes each name, except counters; copies have two names."""
     model = mj.create_model("gfm", **VARIANTS[variant])
     names = names_of(model)
     ours = {name: x.shape for name, x in names.constants.items()}
@@ -86,14 +86,14 @@ def test_files_of_two_classes_fit_either_representation_and_no_other(rosta):
         mj.from_state_dict("gfm", tensors)
 
 
-def test_file_of_another_backbone_is_refused_with_the_network_that_was_wanted():
+def test_file_of_another_backbone_is_rejected_with_the_expected_network():
     with pytest.raises(
         ValueError, match=r"not a checkpoint of gfm \(backbone='resnet34', rosta='tt'\):\n"
     ):
         mj.from_state_dict("gfm", released("d121"), backbone="resnet34")
 
 
-def test_copies_that_differ_warn_and_the_encoders_win():
+def test_differing_copies_warn_and_the_encoders_win():
     tensors = synth.state_dict(manifest("r34"), 0)
     with pytest.warns(UserWarning, match="180 tensors differ.*: resnet.* is the first"):
         variables = mj.from_state_dict("gfm", tensors)
@@ -103,7 +103,7 @@ def test_copies_that_differ_warn_and_the_encoders_win():
     )
 
 
-def test_tensors_that_are_never_used_may_be_missing():
+def test_unused_tensors_may_be_missing():
     tensors = released("r34_2b")
     rest = {
         name: x
@@ -131,7 +131,7 @@ def test_ablated_networks_have_names_too(ablation):
 
 
 def torchvision_file(variant, old):
-    """The backbone of a file drawn from seed 7, as torchvision has it; DenseNets old or new."""
+    """Returns a random backbone (seed 7) with torchvision's names, old or new for DenseNets."""
     tensors = {}
     for name, x in released(variant, 7).items():
         network, _, name = name.partition(".")
@@ -145,7 +145,7 @@ def torchvision_file(variant, old):
 @pytest.mark.parametrize(
     ("variant", "old"), [("r34", False), ("r34_2b", False), ("d121", False), ("d121", True)]
 )
-def test_backbone_files_fill_the_backbone_alone(variant, old, tmp_path):
+def test_backbone_files_fill_only_the_backbone(variant, old, tmp_path):
     start = mj.from_state_dict("gfm", released(variant), **VARIANTS[variant])
     tensors = torchvision_file(variant, old)
     write_state_dict(tmp_path / "backbone.safetensors", tensors)

@@ -19,7 +19,7 @@ FIRST, SECOND = "module.lr_branch.backbone.model.", "module.backbone.model."
 
 @pytest.fixture(scope="module")
 def state_dict():
-    """A file as it is released: both copies of the backbone equal."""
+    """A file as released: both copies of the backbone are equal."""
     tensors = synth.state_dict(MANIFEST, 3)
     for name in tensors:
         if name.startswith(SECOND):
@@ -37,8 +37,8 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(state_dict):
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
-def test_every_official_name_is_consumed_once(state_dict):
-    """No leaf but one for each tensor, copies aside; what is left over would be refused."""
+def test_every_official_name_is_read_once(state_dict):
+    """There is one leaf per tensor except copies; unread tensors would be an error."""
     variables = mj.from_state_dict("modnet", state_dict)
     leaves = len(jax.tree.leaves(variables))
     assert leaves == len(flat_shapes(mj.create_model("modnet")))
@@ -48,7 +48,7 @@ def test_every_official_name_is_consumed_once(state_dict):
 
 
 @pytest.mark.parametrize("context", ["easpp", "none"])
-def test_contexts_that_were_never_released_have_names_too(context):
+def test_unreleased_contexts_have_names_too(context):
     shapes = flat_shapes(mj.create_model("modnet", context=context))
     rng = np.random.default_rng(0)
     flat = {path: rng.standard_normal(x.shape).astype(np.float32) for path, x in shapes.items()}
@@ -61,7 +61,7 @@ def test_contexts_that_were_never_released_have_names_too(context):
         mj.from_state_dict("modnet", tensors)
 
 
-def test_names_without_module_are_the_same(state_dict):
+def test_module_prefix_may_be_missing(state_dict):
     bare = {name.removeprefix("module."): x for name, x in state_dict.items()}
     ours, theirs = (mj.from_state_dict("modnet", x) for x in (bare, state_dict))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -73,7 +73,7 @@ def test_counters_may_be_missing(state_dict):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_copies_that_differ_warn_and_the_loaders_last_one_wins():
+def test_differing_copies_warn_and_the_one_of_the_official_loader_wins():
     tensors = synth.state_dict(MANIFEST, 0)
     with pytest.warns(UserWarning, match="260 tensors differ"):
         variables = mj.from_state_dict("modnet", tensors)
@@ -82,7 +82,7 @@ def test_copies_that_differ_warn_and_the_loaders_last_one_wins():
     np.testing.assert_array_equal(kernel, taken.transpose(2, 3, 1, 0))
 
 
-def test_all_faults_are_named_at_once(state_dict):
+def test_all_mismatches_are_listed_together(state_dict):
     faulty = dict(state_dict)
     del faulty["module.f_branch.conv_f.1.layers.0.bias"]
     del faulty[SECOND + "features.0.0.weight"]
@@ -100,7 +100,7 @@ def test_all_faults_are_named_at_once(state_dict):
     assert len(str(error.value).splitlines()) == 5
 
 
-def test_variables_of_another_shape_are_refused(state_dict):
+def test_variables_of_another_network_are_rejected(state_dict):
     variables = mj.from_state_dict("modnet", state_dict)
     del variables["params"]["f_branch"]
     with pytest.raises(ValueError, match="not the variables of modnet"):
@@ -108,7 +108,7 @@ def test_variables_of_another_shape_are_refused(state_dict):
 
 
 def torchvision_names(state_dict):
-    """The backbone of `state_dict` under torchvision's names, with a classifier."""
+    """Returns the backbone of `state_dict` with torchvision's names and a classifier."""
     renamed = {}
     for name, tensor in state_dict.items():
         if not name.startswith(FIRST):
@@ -132,7 +132,7 @@ def torchvision_names(state_dict):
 
 
 @pytest.mark.parametrize("torchvision", [True, False])
-def test_backbone_files_fill_the_backbone_alone(state_dict, torchvision, tmp_path):
+def test_backbone_files_fill_only_the_backbone(state_dict, torchvision, tmp_path):
     start = mj.from_state_dict("modnet", state_dict)
     other = synth.state_dict(MANIFEST, 7)
     path = tmp_path / "backbone.safetensors"

@@ -43,7 +43,7 @@ def test_every_official_name_is_read_once_and_written_back(state_dict, variables
     np.testing.assert_allclose(back[BLUR], state_dict[BLUR], atol=2e-8)
 
 
-def test_paddles_file_is_written_and_read_back_bit_for_bit(variables, tmp_path):
+def test_paddle_file_is_written_and_read_back_bit_for_bit(variables, tmp_path):
     path = tmp_path / "model.pdparams"
     write_state_dict(path, mj.to_state_dict("modnet", variables, flavour="paddle"))
     loaded = mj.load_checkpoint("modnet", path, flavour="paddle")
@@ -53,7 +53,7 @@ def test_paddles_file_is_written_and_read_back_bit_for_bit(variables, tmp_path):
     assert table.keys() == dict(json.loads(MANIFEST.read_text())).keys()
 
 
-def test_file_that_paddle_saved_is_read():
+def test_file_saved_by_paddle_is_read():
     tensors = read_state_dict(GOLDENS / "modnet_paddle_few.pdparams")
     manifest = dict(json.loads(MANIFEST.read_text()))
     assert len(tensors) == 4
@@ -61,7 +61,7 @@ def test_file_that_paddle_saved_is_read():
         np.testing.assert_array_equal(array, synth.tensor(name, manifest[name], 0))
 
 
-def test_flavours_are_not_taken_for_one_another(state_dict):
+def test_file_of_the_other_flavour_is_rejected(state_dict):
     with pytest.raises(ValueError, match="unexpected backbone.conv1._batch_norm"):
         mj.from_state_dict("modnet", state_dict)
     with pytest.raises(ValueError, match="missing backbone.conv1._batch_norm"):
@@ -75,7 +75,7 @@ def test_blur_may_be_missing(state_dict, variables):
     jax.tree.map(np.testing.assert_array_equal, again, variables)
 
 
-def test_paddles_backbone_fills_the_backbone_alone(variables, tmp_path):
+def test_paddle_backbone_fills_only_the_backbone(variables, tmp_path):
     other = synth.state_dict(str(MANIFEST), 7)
     names = {
         name.removeprefix("backbone."): tensor

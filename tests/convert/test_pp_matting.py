@@ -40,12 +40,12 @@ def test_every_official_name_is_read_once_and_written_back_bit_for_bit(width):
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
-def test_widths_are_not_taken_for_one_another(tensors):
+def test_file_of_another_width_is_rejected(tensors):
     with pytest.raises(ValueError, match=r"has shape \(18,\), expected \(48,\)"):
         mj.from_state_dict("pp_matting", tensors)
 
 
-def test_paddles_file_is_read_also_where_it_holds_names_beside_arrays(tensors, variables, tmp_path):
+def test_paddle_file_may_hold_names_with_its_arrays(tensors, variables, tmp_path):
     path = tmp_path / "model.pdparams"
     for content in (tensors, {name: (name, x) for name, x in tensors.items()}):
         write_state_dict(path, content)
@@ -70,7 +70,7 @@ def test_ablated_networks_have_names_too(lacks):
         mj.from_state_dict("pp_matting", tensors, **W18)
 
 
-def test_file_of_hrnet_fills_the_backbone_alone(variables, tmp_path):
+def test_hrnet_file_fills_only_the_backbone(variables, tmp_path):
     other = state_dict("w18", 7)
     names = {
         name.removeprefix("backbone."): x
@@ -92,14 +92,14 @@ def test_file_of_hrnet_fills_the_backbone_alone(variables, tmp_path):
     np.testing.assert_array_equal(kernel, taken.transpose(2, 3, 1, 0))
 
 
-def test_file_of_another_backbone_is_refused_with_what_it_lacks(variables, tmp_path):
+def test_file_of_another_backbone_is_rejected_with_the_missing_names(variables, tmp_path):
     path = tmp_path / "model.safetensors"
     write_state_dict(path, {"features.0.0.weight": np.zeros((32, 3, 3, 3), np.float32)})
     with pytest.raises(ValueError, match="the backbone of pp_matting:\n  missing conv_layer1_1"):
         load_backbone(mj.create_model("pp_matting", **W18), path, variables)
 
 
-def test_network_and_backbone_in_each_others_place_are_told_so(tensors, variables, tmp_path):
+def test_network_and_backbone_files_given_as_each_other_are_rejected(tensors, variables, tmp_path):
     path = tmp_path / "model.safetensors"
     write_state_dict(path, tensors)
     with pytest.raises(ValueError, match="all of PP-Matting.* pass it as --config.init.checkpoint"):

@@ -23,7 +23,7 @@ def save(array, *place):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three images, predicted as grey of 8 and 16 bits and as a cut-out, the last one all known."""
+    """Three predictions: grey with 8 and 16 bits, and a cut-out, whose trimap is all known."""
     rng = np.random.default_rng(0)
     truth = soft_disc(HEIGHT, WIDTH)
     noisy = np.clip(truth + rng.normal(0, 30, truth.shape), 0, 255).astype(np.uint8)
@@ -57,9 +57,7 @@ def table(path):
     return {row.pop("name"): {key: float(x) for key, x in row.items()} for row in rows}
 
 
-def test_every_column_is_that_metric_of_unrounded_files_with_the_known_pixels_filled(
-    folders, capsys
-):
+def test_columns_are_the_metrics_of_unrounded_files_with_known_pixels_filled(folders, capsys):
     folder, predictions, truth = folders
     assert run(folder) == 0
     rows = table(folder / "out" / "scores.csv")
@@ -86,7 +84,7 @@ def test_every_column_is_that_metric_of_unrounded_files_with_the_known_pixels_fi
     page = (folder / "out" / "index.html").read_text()
     for told in (text, page):
         assert "filled from the trimap" in told
-        assert "mse_unknown is no number (NaN) for 1 of 3 images" in told
+        assert "mse_unknown is NaN for 1 of 3 images" in told
     assert f"SAD {rows['mean']['sad']:.4f}, MSE" in text
 
 
@@ -106,12 +104,12 @@ def test_scores_are_those_of_the_convention(folders, convention, missing):
             assert row[f"{key}_unknown"] == pytest.approx(value, rel=1e-5)
 
 
-def test_unknown_convention_is_answered_with_the_nearest(folders, capsys):
+def test_unknown_convention_suggests_the_closest(folders, capsys):
     assert run(folders[0], "--convention=matlap") == 2
     assert "did you mean 'matlab'" in capsys.readouterr().err
 
 
-def test_predicted_alphas_and_cutouts_of_the_program_are_found(folders):
+def test_results_of_predict_are_found_as_predictions(folders):
     folder, predictions, truth = folders
     for path in list((folder / "predictions").iterdir()):
         path.rename(path.with_stem(f"{path.stem}_alpha"))
@@ -121,7 +119,7 @@ def test_predicted_alphas_and_cutouts_of_the_program_are_found(folders):
     assert rows["grey"]["sad"] == pytest.approx(metrics.sad(predictions["grey"], truth), rel=1e-5)
 
 
-def test_all_faults_are_named_at_once_before_anything_is_measured(folders, capsys):
+def test_all_faults_are_listed_before_anything_is_measured(folders, capsys):
     folder = folders[0]
     truth = soft_disc(HEIGHT, WIDTH)
     save(truth, folder, "truths", "unpredicted.png")
@@ -142,7 +140,7 @@ def test_all_faults_are_named_at_once_before_anything_is_measured(folders, capsy
     assert "grey.png: 47 x 40 pixels, but its truth has 48 x 40" in capsys.readouterr().err
 
 
-def test_photos_of_other_names_are_a_fault(folders, capsys):
+def test_photos_with_other_names_are_rejected(folders, capsys):
     folder = folders[0]
     (folder / "photos" / "grey.jpg").rename(folder / "photos" / "other.jpg")
     assert run(folder, names=("predictions", "truths", "photos")) == 2
@@ -166,7 +164,7 @@ def test_processes_give_the_same_results_in_the_same_order(folders, monkeypatch)
     assert contents[0] == contents[1] and len(contents[0]) == 2 + 20 * 3
 
 
-def test_results_are_whole_or_none(folders, monkeypatch, capsys):
+def test_results_are_written_atomically(folders, monkeypatch, capsys):
     folder = folders[0]
     assert run(folder) == 0
     before = (folder / "out" / "scores.csv").read_bytes()
@@ -187,7 +185,7 @@ def test_results_are_whole_or_none(folders, monkeypatch, capsys):
     ]
 
 
-def test_earlier_results_come_back_where_new_ones_cannot_take_their_place(folders, monkeypatch):
+def test_earlier_results_are_restored_if_the_new_ones_cannot_replace_them(folders, monkeypatch):
     folder = folders[0]
     assert run(folder) == 0
     before = (folder / "out" / "scores.csv").read_bytes()
@@ -204,24 +202,24 @@ def test_earlier_results_come_back_where_new_ones_cannot_take_their_place(folder
     assert len(list(folder.iterdir())) == 5
 
 
-def test_what_is_measured_is_never_replaced(folders, capsys):
+def test_measured_files_are_never_replaced(folders, capsys):
     folder = folders[0]
     (folder / "out").mkdir()
     (folder / "predictions").rename(folder / "out" / "alphas")
     flags = [f"--predictions={folder / 'out' / 'alphas'}", f"--truths={folder / 'truths'}"]
     more = [f"--output={folder / 'out'}", "--overwrite"]
     assert main(["launch.py", "--mode=evaluate", *flags, *more], "") == 2
-    assert "would replace what is measured" in capsys.readouterr().err
+    assert "would replace files that are measured" in capsys.readouterr().err
     assert len(list((folder / "out" / "alphas").iterdir())) == 3
 
 
-def test_results_lie_beside_the_predictions_by_default(folders):
+def test_results_are_next_to_the_predictions_by_default(folders):
     folder = folders[0]
     compare(folder / "predictions", folder / "truths")
     assert (folder / "predictions_evaluation" / "index.html").is_file()
 
 
-def test_saved_alphas_of_an_evaluation_are_measured_beside_its_folder(folders):
+def test_results_of_saved_alphas_are_next_to_their_evaluation(folders):
     folder, _, _ = folders
     evaluation = folder / "modnet"
     (folder / "predictions").rename(folder / "made")

@@ -17,25 +17,14 @@ from matting_jax.models import NETWORKS
 from matting_jax.models.network import TrimapRule
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
+from tests.helpers import Quarter
 
 SIZES = {"one": (10, 20, 0), "two": (30, 5, 51), "three": (8, 8, 255)}  # height, width, truth
 
 
-class Quarter:
-    """A matter that says 0.25 of every pixel."""
-
-    needs = ()
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __call__(self, photo):
-        return np.full(photo.shape[:2], 0.25, np.float32)
-
-
 @pytest.fixture
 def constants(config, tmp_path, monkeypatch):
-    """A config whose test photos have constant mattes, and a network that always says 0.25."""
+    """A config whose test photos have constant mattes, and a network that predicts 0.25."""
     for name, (height, width, value) in SIZES.items():
         for part, array in (
             ("image", np.zeros((height, width, 3))),
@@ -75,7 +64,7 @@ def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):
     assert not (tmp_path / "run" / "evaluation" / "best" / "alphas").exists()
 
 
-def test_alphas_are_saved_on_request(constants, tmp_path):
+def test_alphas_are_saved_with_save(constants, tmp_path):
     evaluate(constants, tmp_path / "run", output=str(tmp_path / "out"), save=True)
     assert not (tmp_path / "run").exists()
     folder = tmp_path / "out" / "alphas"
@@ -85,7 +74,7 @@ def test_alphas_are_saved_on_request(constants, tmp_path):
         np.testing.assert_array_equal(alpha, np.full((height, width), 64, np.uint8))
 
 
-def test_results_are_replaced_only_on_request_and_whole(constants, tmp_path):
+def test_results_are_replaced_atomically_and_only_with_overwrite(constants, tmp_path):
     folder = tmp_path / "run" / "evaluation" / "best"
     (folder / "alphas").mkdir(parents=True)
     (folder / "scores.csv").write_text("mine")
@@ -98,7 +87,7 @@ def test_results_are_replaced_only_on_request_and_whole(constants, tmp_path):
     assert [x.name for x in folder.parent.iterdir()] == ["best"]
 
 
-def test_files_of_others_are_never_replaced(constants, tmp_path):
+def test_other_files_are_never_replaced(constants, tmp_path):
     folder = tmp_path / "run" / "evaluation" / "best"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
@@ -107,7 +96,7 @@ def test_files_of_others_are_never_replaced(constants, tmp_path):
     assert [x.name for x in folder.iterdir()] == ["notes.txt"]
 
 
-def test_table_of_a_checkpoint_bears_its_name(constants, tmp_path):
+def test_results_of_a_checkpoint_have_its_name(constants, tmp_path):
     evaluate(constants, tmp_path / "run", "weights/official.ckpt")
     assert (tmp_path / "run" / "evaluation" / "official" / "scores.csv").is_file()
 
@@ -132,7 +121,7 @@ def test_evaluation_of_a_workdir_gives_the_score_of_its_best_checkpoint(finished
 
 @pytest.fixture
 def trimap_folders(config, tmp_path):
-    """The command line of an evaluation of the tiny network that takes trimaps, on folders."""
+    """A function that evaluates the tiny network with trimaps on folders, as the command line."""
     config.name, config.test_time = "tiny_trimap", {}
     variables = jax.device_get(initial_variables(config, training_model(config)))
     write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny_trimap", variables))
@@ -177,18 +166,18 @@ def test_network_is_scored_on_folders_of_photos_truths_and_trimaps(trimap_folder
 @pytest.mark.parametrize(
     "parts, words",
     [
-        (("photos", "truths"), "tiny_trimap needs a trimap of each photo: give --trimaps DIR"),
+        (("photos", "truths"), "tiny_trimap needs a trimap for each photo: pass --trimaps DIR"),
         (("truths", "trimaps"), "--photos DIR and --truths DIR"),
         (("photos", "trimaps"), "--photos DIR and --truths DIR"),
     ],
 )
-def test_folders_that_are_missing_are_asked_for(trimap_folders, capsys, parts, words):
+def test_missing_folders_are_reported(trimap_folders, capsys, parts, words):
     assert trimap_folders(*parts) == 2
     assert words in capsys.readouterr().err
 
 
 def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
-    """The network that subtracts is right where photo and background differ by all."""
+    """The network that subtracts is exact where photo and background differ by 1."""
     config.name, config.model, config.test_time = "tiny_background", {}, {}
     gain = {"params": {"gain": np.ones(1, np.float32)}}
     write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny_background", gain))
@@ -207,7 +196,7 @@ def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
         return main(["launch.py", "--mode=evaluate", *flags], "")
 
     assert run("photos", "truths") == 2
-    assert "needs a background of each photo: give --backgrounds DIR" in capsys.readouterr().err
+    assert "needs a background for each photo: pass --backgrounds DIR" in capsys.readouterr().err
     Image.fromarray(empty[1:]).save(tmp_path / "backgrounds" / "a.png")
     assert run("photos", "truths", "backgrounds") == 2
     assert "a.png: 34 x 39 pixels, but its truth has 34 x 40" in capsys.readouterr().err
@@ -220,13 +209,13 @@ def test_network_is_scored_with_captured_backgrounds(config, tmp_path, capsys):
     assert "needs no network: omit --backgrounds" in capsys.readouterr().err
 
 
-def test_backgrounds_are_refused_where_the_network_takes_none(trimap_folders, tmp_path, capsys):
+def test_backgrounds_are_rejected_if_the_network_takes_none(trimap_folders, tmp_path, capsys):
     (tmp_path / "backgrounds").mkdir()
     assert trimap_folders("photos", "truths", "trimaps", "backgrounds") == 2
-    assert "tiny_trimap takes no background: leave out --backgrounds" in capsys.readouterr().err
+    assert "tiny_trimap takes no background: omit --backgrounds" in capsys.readouterr().err
 
 
-def test_all_faults_of_the_folders_are_named_at_once(trimap_folders, tmp_path, capsys):
+def test_all_faults_of_the_folders_are_listed_together(trimap_folders, tmp_path, capsys):
     (tmp_path / "photos" / "a.png").unlink()
     Image.new("L", (40, 34)).save(tmp_path / "trimaps" / "b.png")
     assert trimap_folders("photos", "truths", "trimaps") == 2
@@ -236,10 +225,8 @@ def test_all_faults_of_the_folders_are_named_at_once(trimap_folders, tmp_path, c
     assert not (tmp_path / "run" / "evaluation").exists()
 
 
-def test_chain_is_scored_on_photos_and_truths_alone(
-    trimap_folders, finished, tmp_path, monkeypatch
-):
-    """Trimaps of the folders say where is scored, but the network takes those of the first one."""
+def test_chain_is_scored_on_photos_and_truths_only(trimap_folders, finished, tmp_path, monkeypatch):
+    """Trimap folders define the unknown region; the network takes those of the first network."""
     rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,)})
     monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
     monkeypatch.setattr(trimap_folders, "more", [f"--trimap_from={finished[0]}"])

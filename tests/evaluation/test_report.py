@@ -15,7 +15,7 @@ ROWS = [
 
 
 class Page(HTMLParser):
-    """The headings of the cards, the pictures and the addresses of a page, in order."""
+    """The headings of the images, the pictures and the tags of a page, in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -51,7 +51,7 @@ def page(tmp_path):
     return (tmp_path / "index.html").read_text(), tmp_path
 
 
-def test_worst_image_comes_first_and_one_without_a_score_last(page):
+def test_worst_image_is_first_and_one_without_a_score_last(page):
     assert Page(page[0]).names == ['<b onload="x">&', "low", "none"]
 
 
@@ -60,7 +60,7 @@ def test_names_and_titles_are_escaped(page):
     assert "a &lt;i&gt; against b" in page[0] and "1 &lt; 2" in page[0]
 
 
-def test_every_picture_is_there_and_has_the_size_that_the_page_says(page):
+def test_every_picture_exists_with_the_size_in_the_page(page):
     text, folder = page
     pictures = Page(text).pictures
     assert [x["alt"] for x in pictures] == ["truth", "prediction", "error"] + [
@@ -78,12 +78,12 @@ def test_page_needs_no_network(page):
     assert "//" not in page[0] and "link" not in Page(page[0]).tags
 
 
-def test_means_leave_out_what_is_no_number(page):
+def test_means_omit_nan(page):
     head = page[0].partition("<main>")[0]
     assert digits((0.5 + 7.25) / 2) in head and digits(0.35 / 3) in head and "NaN" not in head
 
 
-def test_error_of_one_pixel_is_seen_in_a_small_map():
+def test_error_of_one_pixel_is_visible_in_a_small_map():
     truth = np.full((600, 900), 0.5, np.float32)
     prediction = truth.copy()
     prediction[100, 250] += 0.25
@@ -106,5 +106,5 @@ def test_error_of_one_pixel_is_seen_in_a_small_map():
         (None, ""),
     ],
 )
-def test_scores_are_shown_in_four_digits(value, text):
+def test_scores_have_four_digits(value, text):
     assert digits(value) == text

@@ -1,0 +1,72 @@
+"""Predicts and scores the alphas of test images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from matting_jax.data import EvaluationImage
+from matting_jax.evaluation import previews
+from matting_jax.evaluation.scores import mean_scores, score
+from matting_jax.prediction.inputs import as_float_trimap
+from matting_jax.prediction.matter import Matter
+
+Pictures = list[dict[str, np.ndarray]]
+
+
+def score_alphas(
+    matter: Matter, images: Sequence[EvaluationImage], config: ConfigDict, shown: int
+) -> tuple[dict[str, float], Pictures]:
+    """Scores the alphas of `images`: the evaluation of tasks without their own.
+
+    The scores are those of the unknown region where the network takes a trimap. Images without
+    alpha are shown but not scored.
+
+    Args:
+        matter: the network.
+        images: the test data.
+        config: not read.
+        shown: number of images to show.
+
+    Returns:
+        The mean scores, and the pictures of the first `shown` images, by name.
+    """
+    rows, pictures = [], []
+    for image, alpha in predictions(matter, images):
+        inputs, truth = select_inputs(matter, image), None
+        if image.alpha is not None:
+            truth = image.alpha.astype(np.float32) / 255
+            trimap = as_float_trimap(inputs["trimap"])[..., 0] if "trimap" in inputs else None
+            rows.append(score(image.name, alpha, truth, trimap))
+        if len(pictures) < shown:
+            heads = matter.heads(image.image, **inputs)
+            pictures.append(previews.draw_row(image.image, inputs, heads, alpha, truth))
+    return mean_scores(rows) if rows else {}, pictures
+
+
+def predictions(
+    matter: Matter, images: Sequence[EvaluationImage]
+) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
+    """Yields each image with its alpha [H, W]."""
+    numbers = range(len(images))
+    for index in tqdm(numbers, desc="evaluate", unit="image", leave=False, disable=None):
+        image = images[index]
+        yield image, matter(image.image, **select_inputs(matter, image))
+
+
+def select_inputs(matter: Matter, image: EvaluationImage) -> dict[str, np.ndarray]:
+    """Returns what the network needs in addition to the image.
+
+    Raises ValueError if the image has none.
+    """
+    inputs = {kind: getattr(image, kind) for kind in matter.needs}
+    for kind, value in inputs.items():
+        if value is None:
+            raise ValueError(
+                f"{matter.name} needs a {kind} for the test image {image.name}: put it into a "
+                f"folder {kind}/ next to image/ and alpha/, with the same name"
+            )
+    return inputs

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax.data.evaluation import evaluation_images, names_test_data
+from matting_jax.evaluation.alphas import score_alphas, select_inputs
+from tests.helpers import Quarter
+
+ALPHAS = (0, 40, 80)  # of the test images of tiny_plates, which have one value each
+HEIGHT, WIDTH = 24, 20
+
+
+@pytest.fixture
+def fields(config, plates, tmp_path):
+    """The fields of config.data.test that name the same three alphas in each of the three ways."""
+    for number, value in enumerate(ALPHAS):
+        image = Image.fromarray(np.full((HEIGHT, WIDTH, 3), 100 + number, np.uint8))
+        for folder, picture in (
+            ("image", image),
+            ("fg", image),
+            ("alpha", Image.new("L", (WIDTH, HEIGHT), value)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            picture.save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "list.txt").write_text("".join(f"fg/{i}.png\n" for i in range(len(ALPHAS))))
+    config.data.directory = str(plates[1])
+    return {
+        "images": {"images": str(tmp_path)},
+        "dataset": {"dataset": "tiny_plates"},
+        "list": {"list": str(tmp_path / "list.txt")},
+    }
+
+
+@pytest.mark.parametrize("field", ["images", "dataset", "list"])
+def test_alphas_of_a_folder_a_data_set_or_a_list_are_scored(config, plates, fields, field):
+    config.data.test.update(images="", dataset="", list="")
+    assert not names_test_data(config)
+    config.data.test.update(fields[field])
+    assert names_test_data(config)
+    images = evaluation_images(config, plates[0])
+    scores, pictures = score_alphas(Quarter(), images, config, 0)
+    errors = np.abs(0.25 - np.array(ALPHAS) / 255)
+    assert scores == pytest.approx(
+        {
+            "sad": errors.mean() * HEIGHT * WIDTH / 1000,
+            "mse": (errors**2).mean(),
+            "mad": errors.mean(),
+        },
+        rel=1e-6,
+    )
+    assert pictures == []
+
+
+def test_missing_input_of_a_test_image_is_reported_with_its_folder(config, fields):
+    config.data.test.update(fields["images"])
+    matter = Quarter()
+    matter.name, matter.needs = "quarter", ("background",)
+    with pytest.raises(ValueError, match="quarter needs a background for the test image 0: put it"):
+        select_inputs(matter, evaluation_images(config)[0])
