@@ -1,14 +1,15 @@
-"""BackgroundMattingV2 (Lin et al., CVPR 2021): alpha and foreground, given the empty background.
+"""BackgroundMattingV2 (Lin et al., CVPR 2021): alpha and foreground, given the background.
 
-A base network works at a fraction of the photo's size and says where it expects to be wrong; a
-refiner looks at these places alone at full size. Source: PeterL1n/BackgroundMattingV2, model/.
+A base network predicts at a fraction of the photo's size, together with its expected error; a
+refiner works at full size only where that error is large.
+Source: PeterL1n/BackgroundMattingV2, model/.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, resize
 from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet
+from matting_jax.models.layers.activations import clip_unit
 from matting_jax.models.layers.convolutions import Conv, pad_sides
+from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import (
@@ -37,19 +40,21 @@ BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
 MODES = ("sampling", "thresholding", "full")
 RATES = (3, 6, 9)
 HIDDEN = 32
+CELL = 4  # side, in pixels, of the cells that are refined
 
-# A place costs so much more as a patch than as a part of the whole image, whose windows overlap.
+# Cost of a cell refined as a patch, relative to its share of the whole image, by kernel size.
+# Patches cost more because their windows overlap.
 PATCH_COST = {1: 1, 3: 5}
-PATCH = 8  # side of what the refiner with 3 x 3 kernels sees of a place, at half size
-# Shares of all places for which thresholding has room; where there are more it looks everywhere.
+# Numbers of patches that thresholding can refine, as shares of all cells; above them it refines the
+# whole image.
 CAPACITIES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: what lies near, further and anywhere in the image.
+    """Atrous spatial pyramid pooling: context at several distances and of the whole image.
 
-    x [B, h, w, C] -> [B, h, w, 256]. `keys`, one a sample, drop half of the result, element by
-    element. Source: torchvision/models/segmentation/deeplabv3.py.
+    x [B, h, w, C] -> [B, h, w, 256]. `keys`, one for each sample, drop half of the result.
+    Source: torchvision/models/segmentation/deeplabv3.py.
     """
 
     norm: Any
@@ -75,16 +80,14 @@ class ASPP(nn.Module):
         mean = block(jnp.mean(x, (1, 2), keepdims=True), "convs_4", index=1)
         scales.append(jnp.broadcast_to(mean, scales[0].shape))
         x = block(jnp.concatenate(scales, axis=-1), "project")
-        if keys is None:
-            return x
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, x.shape[1:]))(keys)
-        return jnp.where(kept, 2 * x, 0)
+        return x if keys is None else dropout(x, keys, 0.5)
 
 
 class Decoder(nn.Module):
-    """x [B, h, w, 256] and skips of rising size -> [B, H, W, 37], of the size of the last skip.
+    """Upsamples x [B, h, w, 256] with skip connections to the size of the last one.
 
-    The channels: alpha, the foreground's residual (3), error and hidden features (32).
+    `skips` are features of increasing size. Returns [B, H, W, 37]: alpha, the residual of the
+    foreground (3), error and hidden features (32).
     """
 
     norm: Any
@@ -98,16 +101,17 @@ class Decoder(nn.Module):
             x = conv(features, use_bias=False, name=f"conv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
         x = jnp.concatenate([resize(x, *skips[-1].shape[1:3]), skips[-1]], axis=-1)
-        bias = uniform_of_fan_in(9 * x.shape[-1])
-        return conv(5 + HIDDEN, bias_init=bias, name="conv4")(x)
+        bias_init = uniform_of_fan_in(9 * x.shape[-1])
+        return conv(5 + HIDDEN, bias_init=bias_init, name="conv4")(x)
 
 
 class Refiner(nn.Module):
-    """Alpha and residual again, of patches or of whole images.
+    """Refines alpha and residual, of patches or of whole images: [N, H', W', 4].
 
     half [N, h, w, 42]: hidden features, alpha, residual, photo and background at half size; whole
-    [N, H, W, 6]: photo and background. No convolution pads, so both must reach as far beyond the
-    result [N, H', W', 4] as their kernels do. `valid` [N], 0 or 1, says which count in statistics.
+    [N, H, W, 6]: photo and background. The convolutions have no padding, so both inputs extend
+    beyond the result as far as the kernels reach. `valid` [N] tells that the inputs are patches; it
+    is 1 for those that count in batch statistics, 0 for the others.
     """
 
     norm: Any
@@ -117,7 +121,6 @@ class Refiner(nn.Module):
 
     @nn.compact
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
-        are_patches = half.shape[1:3] == (PATCH, PATCH)
         conv = partial(
             Conv,
             kernel_size=self.kernel_size,
@@ -126,6 +129,8 @@ class Refiner(nn.Module):
             kernel_init=fan_in_uniform,
         )
         dtype = self.dtype or half.dtype
+        are_patches = valid is not None
+        products_first = are_patches and self.kernel_size > 1 and is_cpu_form(self.form)
 
         def block(x, features, i, **options):
             x = conv(features, use_bias=False, name=f"conv{i}", **options)(x)
@@ -133,26 +138,63 @@ class Refiner(nn.Module):
 
         x = block(block(half.astype(dtype), 24, 1), 16, 2)
         x = jnp.concatenate([enlarge_nearest(x, 2), whole.astype(dtype)], axis=-1)
-        x = block(x, 12, 3, products_first=are_patches and is_cpu_form(self.form))
-        bias = uniform_of_fan_in(self.kernel_size**2 * 12)
-        return conv(4, bias_init=bias, name="conv4")(x).astype(half.dtype)
+        x = block(x, 12, 3, products_first=products_first)
+        bias_init = uniform_of_fan_in(self.kernel_size**2 * 12)
+        return conv(4, bias_init=bias_init, name="conv4")(x).astype(half.dtype)
+
+
+class RefinerInputs(NamedTuple):
+    """What is refined: inputs of `Refiner` for the whole image, and the result without it.
+
+    Attributes:
+        half: [B, H/2 + 6 margin, W/2 + 6 margin, 42].
+        whole: [B, H + 4 margin, W + 4 margin, 6].
+        coarse: alpha and residual of the base network at full size, [B, H, W, 4].
+        margin: half of the refiner's kernel size.
+    """
+
+    half: Array
+    whole: Array
+    coarse: Array
+    margin: int
+
+
+class Selection(NamedTuple):
+    """The cells of 4x4 pixels that are refined.
+
+    Attributes:
+        mask: [B, H/4, W/4, 1], 1 for selected cells.
+        cells: candidates, with the largest errors first: indices [B, k], row by row.
+        valid: [B, k], 1 for candidates that are selected.
+    """
+
+    mask: Array
+    cells: Array
+    valid: Array
 
 
 class BGMv2(nn.Module):
-    """Alpha and foreground of what the photo has and its background lacks.
+    """Alpha and foreground of what differs between a photo and its background.
 
-    image, background [B, H, W, 3] float RGB in [0, 1]. Returns a dict, all in [0, 1] but `hidden`:
-    alpha [B, H, W, 1] and foreground [B, H, W, 3], and with `refine`, for which H and W must be
-    multiples of 4, else ValueError, coarse_alpha, coarse_foreground and coarse_error, the base
-    network's at `backbone_scale` (at most 0.5), and refined [B, H/4, W/4, 1], 1 where the refiner
-    looked; without, error [B, H, W, 1] and hidden [B, H, W, 32] >= 0.
+    image, background [B, H, W, 3] float RGB in [0, 1]. Returns a dict, all in [0, 1] except
+    `hidden`: alpha [B, H, W, 1] and foreground [B, H, W, 3]; with `refine` also coarse_alpha,
+    coarse_foreground and coarse_error of the base network at `backbone_scale`, and refined
+    [B, H/4, W/4, 1], 1 for refined cells; otherwise error [B, H, W, 1] and hidden [B, H, W, 32],
+    at least 0. Raises ValueError for `refine` with H or W not a multiple of 4.
 
-    `backbone`: "resnet50", "resnet101" or "mobilenet_v2". `refine_mode`: "sampling", the
-    `sample_pixels` with the largest error, all of them where the image has fewer, and with
-    `prevent_oversampling` only those whose error is above 0; "thresholding", those with an error
-    above `threshold`; "full". `kernel_size` 3 or 1 of the refiner. `train` takes batch statistics
-    unless `frozen_statistics`, over all devices of `axis_name`, the refiner's over the patches that
-    it refines. `keys`, one random key a sample, drop out half of the context.
+    `train` uses batch statistics, those of the refiner over the patches that it refines. `keys`,
+    one random key for each sample, drop half of the context in training.
+
+    Attributes:
+        backbone: "resnet50", "resnet101" or "mobilenet_v2".
+        refine_mode: "sampling" refines the `sample_pixels` with the largest errors, or all of a
+            smaller image; "thresholding" those with an error above `threshold`; "full" all.
+        backbone_scale: size of the base network's input relative to the photo, at most 0.5.
+        kernel_size: of the refiner, 3 or 1.
+        prevent_oversampling: lets sampling refine only cells with an error above 0.
+        axis_name: computes batch statistics over all devices of this axis.
+        frozen_statistics: uses the running statistics in training too.
+        form: of the layers, see `layers.forms`.
     """
 
     backbone: str = "resnet50"
@@ -172,12 +214,14 @@ class BGMv2(nn.Module):
     def __call__(
         self, image: Array, background: Array, *, train: bool = False, keys: Array | None = None
     ) -> dict[str, Array]:
-        self.check(*image.shape[1:3])
+        height, width = image.shape[1:3]
+        self.check_fields()
+        if self.refine:
+            check_sides("BGMv2 with refinement", height, width, CELL)
         norm = batch_norm(self, train)
         both = jnp.concatenate([image, background], axis=-1)
         small = both
         if self.refine:
-            height, width = image.shape[1:3]
             scale = self.backbone_scale
             small = resize(both, max(int(height * scale), 1), max(int(width * scale), 1))
         x = as_dtype(small, self.dtype)
@@ -186,28 +230,29 @@ class BGMv2(nn.Module):
         decoded = Decoder(norm, self.dtype, name="decoder")(context, [*reversed(skips), x])
         decoded = decoded.astype(image.dtype)
         alpha, residual, error, hidden = jnp.split(decoded, (1, 4, 5), axis=-1)
-        alpha, error, hidden = unit(alpha), unit(error), nn.relu(hidden)
-        foreground = unit(small[..., :3] + residual)
+        alpha, error, hidden = clip_unit(alpha), clip_unit(error), nn.relu(hidden)
+        foreground = clip_unit(small[..., :3] + residual)
         if not self.refine:
             return {"alpha": alpha, "foreground": foreground, "error": error, "hidden": hidden}
 
-        # The form that is fast on CPU has a slower gradient.
+        # The CPU form has a slower gradient.
         form = "lax" if train else self.form
         refiner = Refiner(norm, self.kernel_size, self.dtype, form, name="refiner")
-        coarse = jnp.concatenate([hidden, alpha, residual], axis=-1)
-        learning = train and not self.frozen_statistics
-        refined, mask = self.refined(refiner, both, coarse, error, learning)
+        inputs = self.refiner_inputs(both, jnp.concatenate([hidden, alpha, residual], axis=-1))
+        selection = self.select_cells(lax.stop_gradient(resize(error, height // 4, width // 4)))
+        by_patches = train and not self.frozen_statistics
+        refined = self.algorithm(selection, by_patches)(refiner, inputs, selection)
         return {
-            "alpha": unit(refined[..., :1]),
-            "foreground": unit(refined[..., 1:] + image),
+            "alpha": clip_unit(refined[..., :1]),
+            "foreground": clip_unit(refined[..., 1:] + image),
             "coarse_alpha": alpha,
             "coarse_foreground": foreground,
             "coarse_error": error,
-            "refined": mask,
+            "refined": selection.mask,
         }
 
-    def check(self, height: int, width: int) -> None:
-        """Raise ValueError where a field or the photo's size is none that the network can have."""
+    def check_fields(self) -> None:
+        """Raises ValueError for an invalid value of a field."""
         one_of(self.backbone, BACKBONES, "backbone of bgmv2")
         if not self.refine:
             return
@@ -219,92 +264,112 @@ class BGMv2(nn.Module):
                 "backbone_scale of bgmv2 must be above 0 and at most 0.5, "
                 f"got {self.backbone_scale}"
             )
-        if self.sample_pixels < 16:
+        if self.sample_pixels < CELL**2:
             raise ValueError(
-                "sample_pixels of bgmv2 must be at least 16, the pixels of a patch, "
+                f"sample_pixels of bgmv2 must be at least {CELL**2}, the pixels of a cell, "
                 f"got {self.sample_pixels}"
             )
-        # Inside a jitted search for a threshold its value is not known yet.
+        # A search for a threshold under jit passes a tracer, which cannot be compared.
         if isinstance(self.threshold, float | int) and not 0 <= self.threshold <= 1:
             raise ValueError(
-                "threshold of bgmv2 must lie in [0, 1], as the errors do that it is for, "
+                "threshold of bgmv2 must lie in [0, 1], the range of the error, "
                 f"got {self.threshold}"
             )
-        check_sides("BGMv2 with refinement", height, width, 4)
 
-    def refined(
-        self, refiner: Refiner, both: Array, coarse: Array, error: Array, learning: bool
-    ) -> tuple[Array, Array]:
-        """Alpha and residual [B, H, W, 4], refined where the mask [B, H/4, W/4, 1] is 1.
+    def refiner_inputs(self, both: Array, coarse: Array) -> RefinerInputs:
+        """Resizes and pads what the refiner reads.
 
-        both [B, H, W, 6]; coarse [B, h, w, 36], hidden features, alpha and residual, and error.
-        While the refiner is `learning` its statistics are those of its patches. Else patches and
-        the whole image at once give the same, and what costs less is done.
+        both [B, H, W, 6], photo and background; coarse [B, h, w, 36], hidden features, alpha and
+        residual.
         """
-        batch, height, width, _ = both.shape
-        error = lax.stop_gradient(resize(error, height // 4, width // 4))
-        half = [resize(x, height // 2, width // 2) for x in (coarse, both)]
+        height, width = both.shape[1:3]
         margin = self.kernel_size // 2
-        half = pad_sides(jnp.concatenate(half, -1), 3 * margin)
-        whole = pad_sides(both, 2 * margin)
-        base = resize(coarse[..., HIDDEN:], height, width)
+        half = [resize(x, height // 2, width // 2) for x in (coarse, both)]
+        return RefinerInputs(
+            half=pad_sides(jnp.concatenate(half, -1), 3 * margin),
+            whole=pad_sides(both, 2 * margin),
+            coarse=resize(coarse[..., HIDDEN:], height, width),
+            margin=margin,
+        )
 
-        def everywhere(refiner: Any, mask: Array) -> Array:
-            return jnp.where(enlarge_nearest(mask, 4) > 0, refiner(half, whole), base)
-
-        def at(refiner: Any, cells: Array, valid: Array) -> Array:
-            rows, columns = jnp.divmod(cells, width // 4)
-            patches = refiner(
-                cut(half, 2 * rows, 2 * columns, 2 + 6 * margin),
-                cut(whole, 4 * rows, 4 * columns, 4 + 4 * margin),
-                valid.reshape(-1),
-            )
-            return put(base, cells, patches, valid)
-
+    def select_cells(self, error: Array) -> Selection:
+        """Selects cells by their error [B, H/4, W/4, 1] as `refine_mode` says."""
+        batch, count = error.shape[0], error[0].size
         if self.refine_mode == "full":
-            mask = jnp.ones_like(error)
-            return everywhere(refiner, mask), mask
-
-        places = error[0].size
-        limit, count = self.threshold, places
+            cells = jnp.broadcast_to(jnp.arange(count), (batch, count))
+            return Selection(jnp.ones_like(error), cells, jnp.ones_like(cells, error.dtype))
         if self.refine_mode == "sampling":
             limit = 0 if self.prevent_oversampling else -1
-            count = min(self.sample_pixels // 16, places)
-        values, cells = lax.top_k(error.reshape(batch, places), count)
+            candidates = min(self.sample_pixels // CELL**2, count)
+        else:
+            limit, candidates = self.threshold, count
+        values, cells = lax.top_k(error.reshape(batch, count), candidates)
         valid = (values > limit).astype(error.dtype)
         mask = put(jnp.zeros_like(error), cells, valid.reshape(-1, 1, 1, 1), valid)
-        if learning or count * PATCH_COST[self.kernel_size] < places:
-            return at(refiner, cells, valid), mask
-        if self.refine_mode == "sampling" or self.is_initializing():
-            return everywhere(refiner, mask), mask
+        return Selection(mask, cells, valid)
 
-        # As many patches as it takes, rounded up to one of a few capacities; or everywhere.
-        capacities = [int(share * places) for share in CAPACITIES]
-        network = partial(refiner.clone(parent=None).apply, refiner.variables)
-        branches = [
-            lambda size=size: at(network, cells[:, :size], valid[:, :size]) for size in capacities
-        ]
-        branches.append(lambda: everywhere(network, mask))
-        needed = jnp.max(jnp.sum(valid, axis=1))
-        chosen = jnp.sum(needed > jnp.asarray(capacities))
-        return lax.switch(chosen, branches), mask
+    def algorithm(self, selection: Selection, by_patches: bool) -> Callable[..., Array]:
+        """Returns the function that refines at the least cost; all return the same.
+
+        `by_patches` asks for patches at any cost, for batch statistics of the patches only.
+        """
+        if self.refine_mode == "full":
+            return refine_image
+        cost = PATCH_COST[self.kernel_size] * selection.cells.shape[1]
+        if by_patches or cost < selection.mask[0].size:
+            return refine_patches
+        # Parameters cannot be created in the branches of a conditional.
+        if self.refine_mode == "sampling" or self.is_initializing():
+            return refine_image
+        return refine_as_needed
+
+
+def refine_image(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
+    """Refines the whole image and keeps the result in the selected cells: [B, H, W, 4]."""
+    selected = enlarge_nearest(selection.mask, CELL) > 0
+    return jnp.where(selected, refiner(inputs.half, inputs.whole), inputs.coarse)
+
+
+def refine_patches(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
+    """Refines the candidates as patches and puts back those that are selected: [B, H, W, 4]."""
+    margin = inputs.margin
+    rows, columns = jnp.divmod(selection.cells, inputs.coarse.shape[2] // CELL)
+    patches = refiner(
+        cut(inputs.half, 2 * rows, 2 * columns, 2 + 6 * margin),
+        cut(inputs.whole, 4 * rows, 4 * columns, 4 + 4 * margin),
+        selection.valid.reshape(-1),
+    )
+    return put(inputs.coarse, selection.cells, patches, selection.valid)
+
+
+def refine_as_needed(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
+    """Refines only as many candidates as are selected, up to the next of `CAPACITIES`.
+
+    Above the last one it refines the whole image. Returns [B, H, W, 4].
+    """
+    capacities = [int(share * selection.mask[0].size) for share in CAPACITIES]
+
+    def refine_first(refiner: Refiner, *, size: int) -> Array:
+        cells, valid = selection.cells[:, :size], selection.valid[:, :size]
+        return refine_patches(refiner, inputs, Selection(selection.mask, cells, valid))
+
+    branches = [partial(refine_first, size=size) for size in capacities]
+    branches.append(lambda refiner: refine_image(refiner, inputs, selection))
+    needed = jnp.max(jnp.sum(selection.valid, axis=1))
+    index = jnp.sum(needed > jnp.asarray(capacities))
+    return nn.switch(index, branches, refiner, variables=["params", "batch_stats"])
 
 
 def encode(model: BGMv2, norm: Any, x: Array) -> list[Array]:
-    """Features of x [B, H, W, 6] at 1/2, 1/4, 1/8 and 1/16 of its size, by the model's backbone."""
+    """Runs the backbone on x [B, H, W, 6]: features at 1/2, 1/4, 1/8 and 1/16 of its size."""
     options = {"output_stride": 16, "stem_init": fan_in_uniform, "name": "backbone"}
     if model.backbone == "mobilenet_v2":
         backbone = MobileNetV2(
             norm, model.dtype, model.form, kernel_init=he_normal_fan_out, **options
         )
         return list(backbone(x).values())
-    taps = ResNet(model.backbone, norm, model.dtype, form=model.form, **options)(x)
-    return [*taps[:3], taps[-1]]
-
-
-def unit(x: Array) -> Array:
-    """x cut to [0, 1]; its derivative is 1 at both ends, as in PyTorch."""
-    return jnp.where(x < 0, 0, jnp.where(x > 1, 1, x))
+    features = ResNet(model.backbone, norm, model.dtype, form=model.form, **options)(x)
+    return [*features[:3], features[-1]]
 
 
 def predict(

@@ -1,7 +1,7 @@
-"""BiSeNet V2 (Yu et al., IJCV 2021): the class of every pixel from the photo alone.
+"""BiSeNet V2 (Yu et al., IJCV 2021): the class of each pixel of a photo.
 
-Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py, whose checkpoints are the ones in use; where it
-departs from the paper, arXiv 2004.02147, so does this.
+Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py. Its checkpoints are the ones in use, so this
+file follows it where it departs from the paper, arXiv 2004.02147.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear, upsample
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.dropout import dropout
+from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import he_normal_fan_out
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, TrimapRule
@@ -27,7 +28,7 @@ from matting_jax.models.sides import check_sides
 Array = jax.Array
 AGGREGATIONS = ("bga", "sum", "concat")
 HEADS = ("official", "paper")
-# Mean and standard deviation of red, green and blue in the data that a checkpoint was trained on.
+# Mean and standard deviation of red, green and blue in a checkpoint's training data.
 STATISTICS = {
     "cityscapes": ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
     "coco": ((0.46962251, 0.4464104, 0.40718787), (0.27469736, 0.27012361, 0.28515933)),
@@ -37,7 +38,7 @@ STATISTICS = {
 
 
 class Layers(NamedTuple):
-    """What the network is made of, each a layer that lacks its sizes and its name."""
+    """The layers of the network, as partial modules without sizes and names."""
 
     conv: Any
     depthwise: Any
@@ -59,7 +60,7 @@ class ConvNormRelu(nn.Module):
 
 
 class DetailBranch(nn.Module):
-    """Wide and shallow: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
+    """The wide and shallow branch: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
 
     layers: Layers
 
@@ -74,7 +75,10 @@ class DetailBranch(nn.Module):
 
 
 class StemBlock(nn.Module):
-    """Two ways of reducing side by side: image [B, H, W, 3] -> [B, H/4, W/4, features]."""
+    """Strided convolution in parallel with max pooling.
+
+    image [B, H, W, 3] -> [B, H/4, W/4, features].
+    """
 
     features: int
     layers: Layers
@@ -90,10 +94,10 @@ class StemBlock(nn.Module):
 
 
 class GatherExpansion(nn.Module):
-    """A gathering 3x3 convolution, then depth-wise ones on six times the channels.
+    """A 3x3 convolution, then depth-wise ones with six times the channels.
 
-    x [B, H, W, C] -> [B, H, W, C], or with `features` at half the size, [B, H/2, W/2, features].
-    Its last normalisation starts at 0, so that training starts from the shortcut.
+    x [B, H, W, C] -> [B, H, W, C], or with `features` [B, H/2, W/2, features]. The scale of the
+    last normalisation is initially 0, so that training starts from the shortcut.
     """
 
     layers: Layers
@@ -119,7 +123,7 @@ class GatherExpansion(nn.Module):
 
 
 class ContextEmbedding(nn.Module):
-    """x [B, h, w, C] plus what the whole image holds."""
+    """Adds the mean over the whole image to x [B, h, w, C]."""
 
     layers: Layers
 
@@ -131,10 +135,10 @@ class ContextEmbedding(nn.Module):
 
 
 class SemanticBranch(nn.Module):
-    """Narrow and deep: image [B, H, W, 3] -> features at 1/4, 1/8, 1/16 and 1/32 of its size.
+    """The narrow and deep branch: features at 1/4, 1/8, 1/16 and 1/32 of the image's size.
 
-    Returns a dict by the names of the heads that read them, `aux2`, `aux3`, `aux4` and `aux5_4`,
-    and `context` [B, H/32, W/32, 128] beside the last of them.
+    image [B, H, W, 3] -> a dict with the inputs of the heads `aux2`, `aux3`, `aux4` and `aux5_4`,
+    and with `context` [B, H/32, W/32, 128].
     """
 
     layers: Layers
@@ -145,8 +149,8 @@ class SemanticBranch(nn.Module):
         first, second = (self.channel_ratio * features for features in (64, 128))
         if first % 2 or first < 2:
             raise ValueError(
-                f"channel_ratio {self.channel_ratio} makes {first:g} of 64 channels: "
-                "take one that leaves an even number, 1/2, 1/4, 1/8 or 1/16"
+                "channel_ratio of bisenet_v2 must make an even number of channels, such as "
+                f"1/2, 1/4, 1/8 or 1/16; {self.channel_ratio} makes {first:g} of 64"
             )
         features = {"aux2": StemBlock(int(first), self.layers, name="S1S2")(x)}
         x = features["aux2"]
@@ -160,7 +164,7 @@ class SemanticBranch(nn.Module):
 
 
 class GuidedAggregation(nn.Module):
-    """Each branch weighs the other, at the size of both.
+    """Fuses the branches; each one gates the other, at the sizes of both.
 
     detail [B, H/8, W/8, C], semantic [B, H/32, W/32, C] -> [B, H/8, W/8, C].
     """
@@ -178,19 +182,19 @@ class GuidedAggregation(nn.Module):
 
         left1, right2 = separable(detail, "left1"), separable(semantic, "right2")
         left2 = norm(name="left2_1")(conv(channels, 3, 2, name="left2_0")(detail))
-        # Zeros beyond the border count in the mean.
+        # The zero padding counts in the mean.
         left2 = nn.avg_pool(left2, (3, 3), (2, 2), ((1, 1), (1, 1)))
         right1 = norm(name="right1_1")(conv(channels, name="right1_0")(semantic))
-        left = left1 * enlarge(nn.sigmoid(right1), 4)
-        right = enlarge(left2 * nn.sigmoid(right2), 4)
+        left = left1 * repeat_pixels(nn.sigmoid(right1), 4)
+        right = repeat_pixels(left2 * nn.sigmoid(right2), 4)
         return nn.relu(norm(name="conv_1")(conv(channels, name="conv_0")(left + right)))
 
 
 class SegmentHead(nn.Module):
-    """x [B, h, w, C] -> logits [B, factor * h, factor * w, classes] in at least float32.
+    """Logits: x [B, h, w, C] -> [B, factor * h, factor * w, classes], at least float32.
 
-    A `booster` has one convolution more, at twice the size, with as many features as one place of x
-    becomes pixels. `dropout` drops features of the first; `keys`: one key a sample, or None.
+    A `booster` has another convolution at twice the size, with factor**2 features. `keys`, one for
+    each sample, apply dropout with probability `dropout` after the first convolution.
     """
 
     classes: int
@@ -204,42 +208,39 @@ class SegmentHead(nn.Module):
     def __call__(self, x: Array, keys: Array | None) -> Array:
         x = ConvNormRelu(self.features, self.layers, name="conv")(x)
         if keys is not None:
-            x = drop(keys, x, self.dropout)
+            x = dropout(x, keys, self.dropout)
         factor = self.factor
         if self.booster:
-            x, factor = enlarge(x, 2), factor // 2
+            x, factor = repeat_pixels(x, 2), factor // 2
             x = ConvNormRelu(self.factor**2, self.layers, name="conv_out_0_1")(x)
         logits = self.layers.conv(self.classes, 1, use_bias=True, name="conv_out_1")(x)
-        return upsample(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), factor)
+        return upsample(at_least_float32(logits), factor)
 
 
-def enlarge(x: Array, factor: int) -> Array:
-    """x [B, H, W, C] with every place repeated, [B, factor * H, factor * W, C]."""
+def repeat_pixels(x: Array, factor: int) -> Array:
+    """Repeats each pixel of x [B, H, W, C]: [B, factor * H, factor * W, C]."""
     return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
-def drop(keys: Array, x: Array, rate: float) -> Array:
-    """x [B, H, W, C] with a share `rate` of it set to 0 and the rest scaled up.
-
-    One key a sample, so that a sample loses the same however many devices share its batch.
-    """
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
-    return jnp.where(kept, x / (1 - rate), 0)
-
-
 class BiSeNetV2(nn.Module):
-    """The logits of each class at every pixel of one photo.
+    """Logits of each class for each pixel of a photo.
 
-    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, else ValueError.
-    Returns a dict: `logits` [B, H, W, num_classes] and, in training, those of the `booster` heads,
-    `aux2`, `aux3`, `aux4` and `aux5_4`, float32 (float64 for float64 input). `statistics` names the
-    data by whose mean and deviation the image is normalised. What the paper ablates: `aggregation`
-    "bga", or "sum" or "concat" of both branches, the semantic one enlarged; the booster heads;
-    `channel_ratio`, its lambda: the channels of the first two stages of the semantic branch by
-    those of the detail branch. `heads` "paper" leaves out the second convolution of the booster
-    heads. In training `dropout` needs `keys`, one random key a sample. `train` takes batch
-    statistics unless `frozen_statistics`, over all devices of `axis_name`; `form` is that of the
-    convolutions, see `layers`.
+    image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, otherwise ValueError. Returns a
+    dict: `logits` [B, H, W, num_classes], float32 (float64 for float64 input), and in training
+    those of the booster heads, `aux2`, `aux3`, `aux4` and `aux5_4`. `train` uses batch statistics
+    and dropout, which needs `keys`, one random key for each sample.
+
+    Attributes:
+        statistics: data set whose mean and deviation normalise the image, see `STATISTICS`.
+        aggregation: "bga", or as ablated in the paper "sum" or "concat" of both branches.
+        heads: "official", or "paper" without the second convolution of the booster heads.
+        booster: adds the booster heads in training.
+        channel_ratio: channels of the first two stages of the semantic branch relative to those of
+            the detail branch, the paper's lambda.
+        dropout: probability to drop a feature in the heads.
+        axis_name: computes batch statistics over all devices of this axis.
+        frozen_statistics: uses the running statistics in training too.
+        form: of the layers, see `layers.forms`.
     """
 
     num_classes: int = 19

@@ -1,4 +1,4 @@
-"""Multiply-adds of a function, counted from its operations."""
+"""Counts multiply-adds from the operations of a function."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from matting_jax.models.layers.forms import use_lax_form
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
-    """Multiply-adds of the convolutions and matrix products in one call of `function`.
+    """Counts the multiply-adds of convolutions and matrix products in one call of `function`.
 
-    `arguments`: arrays or their shapes; nothing is computed. What no result needs is not counted.
+    `arguments` are arrays or their shapes; nothing is computed. Operations that no result needs are
+    not counted.
     """
     program = jax.jit(function).trace(*arguments).jaxpr
     return count(program.jaxpr)
 
 
 def forward_cost(model: nn.Module, variables: Any, inputs: Mapping[str, Any]) -> int:
-    """Multiply-adds of one forward pass, as papers count them: all convolutions as written.
+    """Counts the multiply-adds of one forward pass as papers do, with all layers as written.
 
-    `variables` and `inputs` (by name) are arrays or their shapes; nothing is computed.
+    `variables` and `inputs`, by name, are arrays or their shapes; nothing is computed.
     """
     plain = use_lax_form(model)
     return multiply_adds(lambda v, x: plain.apply(v, **x), variables, inputs)
 
 
 def count(jaxpr: core.Jaxpr) -> int:
-    """The sum over the equations that lead to the results, and over the programs within them."""
+    """Sums over the equations that the results need, including nested programs."""
     needed = {v for v in jaxpr.outvars if isinstance(v, core.Var)}
     total = 0
     for equation in reversed(jaxpr.eqns):
@@ -44,6 +45,7 @@ def count(jaxpr: core.Jaxpr) -> int:
 
 
 def count_equation(equation: core.JaxprEqn) -> int:
+    """Counts the multiply-adds of one equation; of a conditional, those of its costliest branch."""
     parameters = equation.params
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]

@@ -1,7 +1,7 @@
 """Deep Image Matting (Xu et al., CVPR 2017): alpha from a photo and a trimap.
 
-Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py; the authors published neither
-code nor weights.
+Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py, because the authors published
+neither code nor weights.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 
-# What the network reads where the trimap is unknown: the grey value of files, in [0, 1].
+# The network's input for unknown pixels: the grey value of trimap files, in [0, 1].
 UNKNOWN = 128 / 255
-# name: output channels of the decoder's convolutions, each after an unpooling
+# Output channels of the decoder's convolutions by name; each one follows an unpooling.
 DECODER = {
     "deconv5_1": 512,
     "deconv4_1": 256,
@@ -38,20 +38,19 @@ DECODER = {
 
 
 class Decoder(nn.Module):
-    """Features [B, H/32, W/32, 512] and the encoder's places -> logits of alpha [B, H, W, 1].
+    """Features [B, H/32, W/32, 512] and the encoder's pooling indices -> logits [B, H, W, 1].
 
-    The last maxima that were pooled are the first to be unpooled. What the names call
-    deconvolutions are plain convolutions.
+    The last pooling is unpooled first. Despite their names, `deconv` layers are plain convolutions.
     """
 
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Array, places: list[Array]) -> Array:
+    def __call__(self, x: Array, indices: list[Array]) -> Array:
         options = {"dtype": self.dtype, "kernel_init": xavier_normal}
         x = nn.relu(Conv(512, 1, name="deconv6_1", **options)(x))
-        for (name, features), place in zip(DECODER.items(), reversed(places), strict=True):
-            x = nn.relu(Conv(features, 5, name=name, **options)(max_unpool(x, place)))
+        for (name, features), selected in zip(DECODER.items(), reversed(indices), strict=True):
+            x = nn.relu(Conv(features, 5, name=name, **options)(max_unpool(x, selected)))
         return Conv(1, 5, name="deconv1", **options)(x)
 
 
@@ -62,12 +61,12 @@ class EncoderDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        features, places = VGG16(self.dtype, name="encoder")(x)
-        return Decoder(self.dtype, name="decoder")(features, places)
+        features, indices = VGG16(self.dtype, name="encoder")(x)
+        return Decoder(self.dtype, name="decoder")(features, indices)
 
 
 class Refiner(nn.Module):
-    """The second stage: image and coarse alpha [B, H, W, 4] -> what to add to its logits."""
+    """The second stage: image and coarse alpha [B, H, W, 4] -> correction of its logits."""
 
     dtype: Any = None
 
@@ -80,13 +79,13 @@ class Refiner(nn.Module):
 
 
 class DIM(nn.Module):
-    """Alpha of the unknown region of one photo.
+    """Alpha from a photo and its trimap.
 
     image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown,
-    1 foreground; H and W multiples of 32, else ValueError. Returns a dict: alpha [B, H, W, 1] in
-    [0, 1], float32 (float64 for float64 input), and with `refine` coarse_alpha, what the first
-    stage said; without, alpha is that of the first stage. Nothing is normalised over a batch:
-    `train`, which every network takes, changes nothing.
+    1 foreground; H and W multiples of 32, otherwise ValueError. Returns a dict: alpha [B, H, W, 1]
+    in [0, 1], float32 (float64 for float64 input), and with `refine` also coarse_alpha, that of the
+    first stage. Without `refine`, alpha is that of the first stage. `train` has no effect because
+    there is no normalisation over the batch.
     """
 
     refine: bool = True

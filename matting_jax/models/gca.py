@@ -1,4 +1,4 @@
-"""GCA Matting (Li and Lu, AAAI 2020): alpha of the unknown region of a trimap.
+"""GCA Matting (Li and Lu, AAAI 2020): alpha from a photo and its trimap.
 
 A residual U-Net of spectrally normalised convolutions, with guided contextual attention at 1/8 of
 the size in its encoder and its decoder. Source: Yaoyi-Li/GCA-Matting, networks/.
@@ -18,7 +18,7 @@ from matting_jax.image.colour import normalise
 from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.layers.attention import GuidedContextualAttention
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import xavier_uniform, zeros
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
@@ -31,12 +31,12 @@ leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def xavier_without_trimap(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Xavier's initialisation of a kernel [k, k, 6, D], 0 for the channels of the trimap."""
+    """Draws a kernel [k, k, 6, D] by `xavier_uniform`, with 0 for the channels of the trimap."""
     return xavier_uniform(key, shape, dtype).at[:, :, 3:].set(0)
 
 
 class EncoderBlock(nn.Module):
-    """Two 3x3 convolutions plus the input, which a 1x1 convolution follows to half the size.
+    """Two 3x3 convolutions plus the input, through a 1x1 convolution at stride 2.
 
     x [B, H, W, C] -> [B, H / stride, W / stride, features].
     """
@@ -58,13 +58,13 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Two convolutions plus the input; with `enlarge` the first is transposed and doubles the size.
+    """Two convolutions plus the input; with `upsample` the first one is transposed.
 
-    x [B, H, W, C] -> [B, H, W, features], or [B, 2H, 2W, features].
+    x [B, H, W, C] -> [B, H, W, features], or [B, 2H, 2W, features] with `upsample`.
     """
 
     features: int
-    enlarge: bool
+    upsample: bool
     conv: Any
     conv_transpose: Any
     norm: Any
@@ -72,18 +72,18 @@ class DecoderBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         conv = partial(self.conv, kernel_init=xavier_uniform)
-        first = self.conv_transpose if self.enlarge else conv
+        first = self.conv_transpose if self.upsample else conv
         y = leaky_relu(self.norm(name="bn1")(first(x.shape[-1], name="conv1")(x)))
         y = self.norm(scale_init=zeros, name="bn2")(conv(self.features, name="conv2")(y))
-        if self.enlarge:
-            # The official order enlarges first; the 1x1 convolution of equal pixels is equal.
+        if self.upsample:
+            # The official code upsamples before the 1x1 convolution, with the same result.
             x = conv(self.features, kernel_size=1, name="upsample_1")(x)
             x = self.norm(name="upsample_2")(x.repeat(2, axis=1).repeat(2, axis=2))
         return leaky_relu(x + y)
 
 
 class Shortcut(nn.Module):
-    """Two 3x3 convolutions, each before ReLU and normalisation: [B, H, W, C] to `features`."""
+    """Two 3x3 convolutions to `features`, each followed by ReLU and normalisation."""
 
     features: int
     conv: Any
@@ -98,7 +98,7 @@ class Shortcut(nn.Module):
 
 
 class GuidanceHead(nn.Module):
-    """What the attention compares places by: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
+    """The guide of the attention: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
 
     conv: Any
     norm: Any
@@ -107,7 +107,7 @@ class GuidanceHead(nn.Module):
     def __call__(self, image: Array) -> Array:
         x = image
         for index, features in ((1, 16), (5, 32), (9, 128)):
-            # Even sides read no padding below and on the right.
+            # Even sides never read padding below and on the right.
             x = jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), mode="reflect")
             x = nn.relu(self.conv(features, stride=2, padding=0, name=f"{index}")(x))
             x = self.norm(name=f"{index + 2}")(x)
@@ -115,11 +115,11 @@ class GuidanceHead(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A ResNet-34 with a deeper stem and shorter end, its shortcuts, and the guidance.
+    """A ResNet-34 with a deeper stem and a shorter last stage, its shortcuts, and the guide.
 
     x [B, H, W, 6], photo and one-hot trimap -> the deepest features [B, H/32, W/32, 512]; the
-    shortcuts, of 32, 32, 64, 128 and 256 features from the full size to 1/16 of it; and the guide
-    of the attention [B, H/8, W/8, 128], or None. `attention` makes that module, None leaves it out.
+    shortcuts with 32, 32, 64, 128 and 256 features, from the full size to 1/16 of it; and the guide
+    of the attention [B, H/8, W/8, 128], or None. `attention` is its partial module, None omits it.
     """
 
     conv: Any
@@ -162,10 +162,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Back to the full size, each shortcut of `Encoder` added at its own; returns tanh's argument.
+    """Upsamples to the full size and adds the shortcuts of `Encoder`.
 
-    x [B, H/32, W/32, 512]; guide and unknown [B, H/8, W/8] as the attention takes them
-    -> [B, H, W, 1].
+    x [B, H/32, W/32, 512]; guide [B, H/8, W/8, 128] and unknown [B, H/8, W/8] for the attention
+    -> the argument of tanh, [B, H, W, 1].
     """
 
     conv: Any
@@ -205,15 +205,17 @@ class GCA(nn.Module):
     """Alpha from a photo and its trimap.
 
     image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown and 1
-    foreground; H and W multiples of 32, else ValueError. Returns a dict: alpha [B, H, W, 1] in
-    [0, 1], float32 (float64 for float64 input), where the trimap is known too.
+    foreground; H and W multiples of 32, otherwise ValueError. Returns a dict: alpha [B, H, W, 1] in
+    [0, 1], float32 (float64 for float64 input), also predicted where the trimap is known. `train`
+    uses batch statistics and applies one power iteration to the vectors of the spectral
+    normalisation.
 
-    Without `attention` it is the paper's baseline: the shortcuts, but neither attention nor
-    guidance. Without `guidance` the attention compares places by the features that it rebuilds in
-    place of those of the image, as contextual attention does in inpainting (Yu et al., 2018), from
-    which the paper sets out; the official code has no such variant. `train` takes batch statistics
-    unless `frozen_statistics`, over all devices of `axis_name`, and in either case a step of power
-    iteration, since the kernels change.
+    Attributes:
+        attention: False is the paper's baseline, with shortcuts but no attention and no guide.
+        guidance: False compares positions by the features that the attention rebuilds, not by those
+            of the image, as in inpainting (Yu et al., 2018). The official code has no such variant.
+        axis_name: computes batch statistics over all devices of this axis.
+        frozen_statistics: uses the running statistics in training too; the power iteration remains.
     """
 
     attention: bool = True
@@ -241,8 +243,7 @@ class GCA(nn.Module):
         z = Decoder(conv, conv_transpose, norm, attention, self.dtype, name="decoder")(
             deepest, shortcuts, guide, x[:, ::8, ::8, 4]
         )
-        z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-        return {"alpha": (jnp.tanh(z) + 1) / 2}
+        return {"alpha": (jnp.tanh(at_least_float32(z)) + 1) / 2}
 
 
 def predict(

@@ -25,7 +25,7 @@ HEADS = {
 
 
 def network(file, backbone, **keywords):
-    """(golden, model, variables, image, background) of a golden's network."""
+    """The network of a golden: (golden, model, variables, image, background)."""
     golden = np.load(GOLDENS / f"{file}.npz")
     size, seed = file.split("_")[-2:]
     (height, width), seed = map(int, size.split("x")), int(seed[1:])
@@ -48,7 +48,7 @@ def network(file, backbone, **keywords):
 
 
 def run(model, variables, image, background):
-    """(outputs, intermediates) of a network."""
+    """Runs a network and returns (outputs, intermediates)."""
 
     @jax.jit
     def forward(variables, image, background):
@@ -76,9 +76,9 @@ def assert_near(ours, theirs, atol, name):
 def test_base_equals_official_in_outputs_and_features(file, backbone, channels, atol):
     golden, *rest = network(file, backbone, refine=False)
     outputs, captured = run(*rest)
-    taps = captured["backbone"]["__call__"][0]
-    numbers, names = (0, 2, 4), ("enc2x", "enc8x", "enc16x")
-    x1, x3, x4 = (taps[tap] for tap in (numbers if backbone == "resnet50" else names))
+    outputs_ = captured["backbone"]["__call__"][0]
+    indices, names = (0, 2, 4), ("enc2x", "enc8x", "enc16x")
+    x1, x3, x4 = (outputs_[i] for i in (indices if backbone == "resnet50" else names))
     features = {
         "pha": outputs["alpha"],
         "fgr": outputs["foreground"][:, ::2, ::2],
@@ -95,7 +95,7 @@ def test_base_equals_official_in_outputs_and_features(file, backbone, channels, 
 
 
 def at_patches(whole, golden, stride):
-    """The 4 x 4 places of `whole` [1, H, W, C] at each of the golden's patches."""
+    """The 4x4 pixels of `whole` [1, H, W, C] at each of the golden's patches."""
     corners = stride * golden["patch_bhw"][:, 1:]
     return np.stack([whole[0, i : i + 4, j : j + 4] for i, j in corners])
 
@@ -124,7 +124,7 @@ def at_patches(whole, golden, stride):
     ],
 )
 def test_refinement_equals_official(monkeypatch, file, backbone, mode, whole, atol):
-    """Both of patches and, where they are many, of the whole image."""
+    """By patches and, where these cost more, as a whole image."""
     monkeypatch.setattr(bgmv2, "PATCH_COST", {1: 0, 3: 0} if not whole else {1: 99, 3: 99})
     golden, model, *rest = network(file, backbone, refine_mode=mode)
     outputs, captured = run(model, *rest)
@@ -145,10 +145,10 @@ def test_refinement_equals_official(monkeypatch, file, backbone, mode, whole, at
     assert_near(last, golden["ref_out"], atol, "ref_out")
 
 
-def test_thresholding_refines_what_is_above_it_and_nothing_else():
-    """In each of its capacities: none, few, more, and so many that it looks at the whole image."""
+def test_thresholding_refines_only_cells_above_the_threshold():
+    """At each capacity, from no cell to so many that it refines the whole image."""
     _, model, variables, image, background = network(*SAMPLING)
-    # No error at 0 or 1, where many places would be equal.
+    # Scale the errors away from 0 and 1, where many cells would be equal.
     last = variables["params"]["decoder"]["conv4"]
     is_error = np.arange(37) == 4
     last["kernel"] = np.where(is_error, np.float32(0.1), np.float32(1)) * last["kernel"]
@@ -177,8 +177,8 @@ def test_thresholding_refines_what_is_above_it_and_nothing_else():
     assert forward._cache_size() == 1  # frames of a video share one program
 
 
-def test_small_images_are_sampled_as_far_as_they_go():
-    """The published 80,000 pixels are more than 64 x 96, and only errors above 0 are looked at."""
+def test_small_images_are_sampled_completely():
+    """The default 80,000 pixels exceed 64 x 96; only errors above 0 are refined."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image, background = synth.image(64, 96, 3, 2, 0), synth.image(64, 96, 3, 2, 1)
     with compiled_quickly():
@@ -198,7 +198,7 @@ def test_small_images_are_sampled_as_far_as_they_go():
         ("mobilenet_v2", True, 1, 4_991_395 + 1_812),
     ],
 )
-def test_parameters_are_as_many_as_the_official(backbone, refine, kernel_size, parameters):
+def test_parameter_count_equals_official(backbone, refine, kernel_size, parameters):
     model = mj.create_model("bgmv2", backbone=backbone, refine=refine, kernel_size=kernel_size)
     image = jnp.zeros((1, 64, 64, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), image, image)
@@ -217,7 +217,7 @@ def test_parameters_are_as_many_as_the_official(backbone, refine, kernel_size, p
         ({"threshold": 1.5}, (64, 64), r"must lie in \[0, 1\], .*, got 1.5"),
     ],
 )
-def test_what_the_network_cannot_be_is_refused(keywords, size, message):
+def test_invalid_sizes_and_fields_raise(keywords, size, message):
     model, image = mj.create_model("bgmv2", **keywords), jnp.zeros((1, *size, 3))
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(model.init, jax.random.key(0), image, image)
@@ -253,8 +253,8 @@ def test_keys_drop_half_of_the_context():
     )
 
 
-def test_initialisation_is_the_official_one():
-    """torchvision's backbone, but for its first kernel; PyTorch's default everywhere else."""
+def test_initialisation_equals_official():
+    """torchvision's backbone except its first kernel; PyTorch's defaults for the rest."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image = jnp.zeros((1, 32, 32, 3))
     with compiled_quickly():
@@ -276,7 +276,7 @@ def test_initialisation_is_the_official_one():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """One step of ours from the golden's weights: outputs, terms, and tensors by official names."""
+    """Our step from the golden's weights: outputs, terms, and tensors by official names."""
     golden, model, variables, image, background = network(
         "bgmv2_train_resnet50_128x160_s5", "resnet50"
     )
@@ -325,7 +325,7 @@ def test_training_outputs_and_losses_equal_official(official_step):
 
 
 def test_statistics_equal_official(official_step):
-    """Those of the refiner are its patches', those of the pooling branch have two values each."""
+    """The refiner's are those of its patches; those of the pooling branch have two values each."""
     golden, _, _, tensors = official_step
     keys = [key for key in golden if key.startswith("stats/")]
     assert len(keys) == 10
@@ -335,7 +335,7 @@ def test_statistics_equal_official(official_step):
 
 
 def test_gradients_equal_official(official_step):
-    """Within what float32 leaves: signs of the L1 losses flip."""
+    """To the accuracy of float32, in which signs of the L1 losses flip."""
     golden, _, _, tensors = official_step
     keys = [key for key in golden if key.startswith("grad/")]
     assert len(keys) == 6

@@ -1,4 +1,4 @@
-"""Deep Image Matting against mmagic's."""
+"""Deep Image Matting against mmagic."""
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,13 @@ def state_dict(seed):
 
 
 def as_float(trimap):
-    """A trimap of bytes as 0, 0.5 and 1, with a channel."""
+    """Converts a uint8 trimap to 0, 0.5 and 1, with a channel."""
     return np.where(trimap == 128, 0.5, trimap / 255).astype(np.float32)[..., None]
 
 
 @pytest.fixture(scope="module")
 def forward():
-    """All outputs of the network, also those inside; both goldens have one size."""
+    """The jitted network with its intermediates; both goldens have the same size."""
     model = mj.create_model("dim")
     return jax.jit(
         lambda variables, inputs: model.apply(variables, **inputs, capture_intermediates=True)
@@ -36,7 +36,7 @@ def forward():
 
 @pytest.fixture(scope="module", params=[(4, 128, 160), (28, 110, 150)], ids=["direct", "padded"])
 def case(request, forward):
-    """(golden, variables, photo, outputs, what lies inside) of a golden file."""
+    """(golden, variables, photo, outputs, intermediates) of a golden file."""
     seed, height, width = request.param
     golden = np.load(GOLDENS / f"dim_{height}x{width}_s{seed}.npz")
     photo = synth.image(height, width, 3, 1, seed)[0]
@@ -69,18 +69,18 @@ def test_features_and_logits_equal_official(case):
 
 
 @pytest.mark.parametrize("block, last, stride, step", [(1, 2, 4, 8), (5, 4, 1, 16)])
-def test_pooled_values_and_their_places_equal_official(case, block, last, stride, step):
+def test_pooled_values_and_indices_equal_official(case, block, last, stride, step):
     golden, _, _, _, captured = case
     encoder = captured["backbone"]["encoder"]
     before = jnp.maximum(encoder[f"layer{block}_{last}"]["__call__"][0], 0)
-    pooled, place = max_pool_with_indices(before)
-    np.testing.assert_array_equal(place, encoder["__call__"][0][1][block - 1])
+    pooled, indices = max_pool_with_indices(before)
+    np.testing.assert_array_equal(indices, encoder["__call__"][0][1][block - 1])
     _, height, width, _ = pooled.shape
-    row = 2 * np.arange(height)[:, None, None] + place // 2
-    index = 2 * width * row + 2 * np.arange(width)[:, None] + place % 2
-    taken = np.s_[:, ::stride, ::stride, ::step]
-    np.testing.assert_allclose(pooled[taken], golden[f"pool{block}"], atol=2e-5)
-    np.testing.assert_array_equal(index[taken], golden[f"pool{block}_idx"])
+    row = 2 * np.arange(height)[:, None, None] + indices // 2
+    index = 2 * width * row + 2 * np.arange(width)[:, None] + indices % 2
+    sampled = np.s_[:, ::stride, ::stride, ::step]
+    np.testing.assert_allclose(pooled[sampled], golden[f"pool{block}"], atol=2e-5)
+    np.testing.assert_array_equal(index[sampled], golden[f"pool{block}_idx"])
 
 
 def test_test_time_rule_equals_official(case):
@@ -93,7 +93,7 @@ def test_test_time_rule_equals_official(case):
     assert np.abs(levels - golden["alpha_u8"]).max() <= 1
 
 
-def test_first_stage_alone_says_what_it_says_before_refinement(case):
+def test_network_without_refinement_equals_coarse_alpha(case):
     golden, variables, photo, outputs, _ = case
     params = {"backbone": variables["params"]["backbone"]}
     model = mj.create_model("dim", refine=False)
@@ -113,7 +113,7 @@ def test_sides_must_be_multiples_of_32():
         )
 
 
-def test_initialisation_is_xavier_with_its_tails():
+def test_initialisation_is_xavier_without_truncation():
     model = mj.create_model("dim")
     image, trimap = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
     with compiled_quickly():
@@ -135,7 +135,7 @@ def test_initialisation_is_xavier_with_its_tails():
 
 @pytest.fixture(scope="module")
 def official_step():
-    """The golden of a training step, our losses' terms, and our gradients by official names."""
+    """The golden of a training step, the terms of our loss, and our gradients by official names."""
     golden = np.load(GOLDENS / "dim_train_s22.npz")
     colours = [
         synth.image(64, 96, channels, 2, seed).astype(np.float64)

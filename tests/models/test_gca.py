@@ -20,13 +20,13 @@ def variables(seed):
 
 
 def as_float(trimap):
-    """A stored trimap, uint8 [..., H, W], as the network takes it."""
+    """Converts a stored trimap, uint8 [..., H, W], to 0, 0.5 and 1, with a channel."""
     return np.choose(trimap // 100, [0, 0.5, 1]).astype(np.float32)[..., None]
 
 
 @pytest.fixture(scope="module", params=["256x256_s54", "180x270_s55"])
 def official(request):
-    """A golden, the variables, and our outputs and features of the photo padded by our rule."""
+    """(golden, variables, alpha, intermediates) of the photo padded by our rule."""
     golden = np.load(GOLDENS / f"gca_{request.param}.npz")
     size, _, seed = request.param.rpartition("_s")
     photo = synth.image(*map(int, size.split("x")), 3, 1, int(seed))[0]
@@ -72,8 +72,8 @@ def test_matter_follows_the_official_test_time_rule():
     assert difference.max() <= 1 and difference.mean() < 1e-3
 
 
-def test_attention_weighs_places_as_the_official_one(official):
-    """The weights by patches, which the network never has in one array."""
+def test_attention_weights_equal_official(official):
+    """Computed by patches, because the network never holds them in one array."""
     golden, _, _, captured = official
     guide = captured["encoder"]["gca"]["guidance_conv"]["__call__"][0][0, ::2, ::2]
     height, width, _ = guide.shape
@@ -92,8 +92,11 @@ def test_attention_weighs_places_as_the_official_one(official):
 
 @pytest.fixture(scope="module")
 def official_step():
-    """Outputs of the golden's training step in float64 from its weights, and, by official names,
-    the gradients, and the statistics and vectors after it."""
+    """Our training step in float64 from the golden's weights.
+
+    (golden, outputs, tensors); the tensors are gradients, and statistics and vectors after the
+    step, by official names.
+    """
     golden = np.load(GOLDENS / "gca_train_s25.npz")
     model = mj.create_model("gca")
     with jax.enable_x64(True):
@@ -124,7 +127,7 @@ def official_step():
 
 @pytest.mark.slow
 def test_training_step_equals_official(official_step):
-    """Whose alpha, loss and norm are those of float32, which is that far from float64."""
+    """Alpha, loss and norm to the accuracy of float32; the golden is float64."""
     golden, outputs, _ = official_step
     np.testing.assert_allclose(outputs["alpha"], golden["alpha"], atol=5e-5)
     assert outputs["loss"] == pytest.approx(float(golden["loss"]), rel=1e-5)
@@ -156,7 +159,7 @@ def test_gradients_statistics_and_vectors_equal_official(official_step):
         np.testing.assert_allclose(tensor, golden[key], atol=bound, err_msg=key)
 
 
-def test_initialisation_is_the_official_one():
+def test_initialisation_equals_official():
     model, inputs = mj.create_model("gca"), mj.models.example_inputs(mj.create_model("gca"))
 
     def xavier(fan_in, fan_out):
@@ -197,7 +200,7 @@ def test_initialisation_is_the_official_one():
 
 
 @pytest.mark.parametrize(
-    "keywords, gone",
+    "keywords, omitted",
     [
         ({}, 0),
         ({"guidance": False}, 16 * 27 + 32 * 144 + 128 * 288 + 2 * (16 + 32 + 128)),
@@ -211,13 +214,13 @@ def test_initialisation_is_the_official_one():
         ),
     ],
 )
-def test_parameters_are_the_published_ones_less_what_is_left_out(keywords, gone):
+def test_parameter_count_equals_official_minus_omitted_modules(keywords, omitted):
     model = mj.create_model("gca", **keywords)
     shapes = jax.eval_shape(model.init, jax.random.key(0), **mj.models.example_inputs(model))
-    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == 25_164_529 - gone
+    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == 25_164_529 - omitted
 
 
-def test_network_without_attention_is_the_one_whose_attention_adds_nothing():
+def test_network_without_attention_equals_zero_scaled_attention():
     image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
     weights = traverse_util.flatten_dict(variables(54))
     silent = {
@@ -238,7 +241,7 @@ def test_network_without_attention_is_the_one_whose_attention_adds_nothing():
     assert np.abs(alpha(weights) - baseline).max() > 0.01
 
 
-def test_frozen_statistics_stay_and_the_vectors_still_follow_the_kernels():
+def test_frozen_statistics_stay_and_spectral_vectors_are_updated():
     model = mj.create_model("gca", frozen_statistics=True)
     weights, inputs = variables(54), mj.models.example_inputs(model, 32, 32)
 

@@ -1,4 +1,4 @@
-"""The contextual attention equals its definition by patches, and needs little memory."""
+"""Contextual attention against its definition by patches, and its memory."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from tests.helpers import patch_weights, reflected, windows
 
 
 def attention_by_patches(guide, values, unknown):
-    """What `contextual_attention` returns for one sample, patch by patch."""
+    """Computes `contextual_attention` of one sample patch by patch."""
     height, width, _ = guide.shape
     near, padded = windows(height, width, 4, 2), reflected(values)
     patches = padded[near]
@@ -26,7 +26,7 @@ def attention_by_patches(guide, values, unknown):
 
 
 def sample(height, width, mask, seed=0):
-    """guide [h, w, 5], values [2h, 2w, 3] and unknown [h, w] in float64."""
+    """Draws guide [h, w, 5], values [2h, 2w, 3] and unknown [h, w] in float64."""
     rng = np.random.default_rng([seed, height, width])
     unknown = {"mixed": 0.3, "all": 2.0, "none": -1.0}[mask] > rng.random((height, width))
     guide = 0.5 * rng.standard_normal((height, width, 5))
@@ -67,7 +67,7 @@ def test_attention_equals_its_definition_by_patches_with_gradients(height, width
 
 
 @pytest.mark.parametrize("share, expected", [(0.5, 1), (0.2, 0.5), (1, 10), (0, 0.1), (0.995, 10)])
-def test_scores_of_the_rarer_kind_of_place_are_scaled_down(share, expected):
+def test_scores_of_the_less_frequent_keys_are_scaled_down(share, expected):
     unknown = np.arange(200) < share * 200
     of_unknown, of_known = mask_scales(unknown.astype(np.float32).reshape(10, 20))
     assert float(of_unknown) == pytest.approx(expected)
@@ -75,7 +75,7 @@ def test_scores_of_the_rarer_kind_of_place_are_scaled_down(share, expected):
 
 
 @pytest.mark.parametrize("gradient", [False, True])
-def test_memory_grows_with_the_image_and_not_with_its_square(gradient):
+def test_memory_is_linear_in_the_number_of_pixels(gradient):
     def scratch(side):
         shapes = (1, side, side, 8), (1, 2 * side, 2 * side, 16), (1, side, side)
         guide, values, unknown = (jax.ShapeDtypeStruct(x, jnp.float32) for x in shapes)
@@ -91,7 +91,7 @@ def test_memory_grows_with_the_image_and_not_with_its_square(gradient):
     assert scratch(128) < 5 * scratch(64)
 
 
-def test_features_without_a_guide_guide_themselves():
+def test_without_a_guide_the_features_are_the_guide():
     rng = np.random.default_rng(0)
     x, other = rng.standard_normal((2, 1, 8, 12, 6)).astype(np.float32)
     unknown = (rng.random((1, 8, 12)) < 0.5).astype(np.float32)
@@ -100,5 +100,5 @@ def test_features_without_a_guide_guide_themselves():
     without = module.apply(variables, x, None, unknown)
     np.testing.assert_array_equal(without, module.apply(variables, x, x, unknown))
     assert np.any(without != module.apply(variables, x, other, unknown))
-    # It begins as nearly the identity.
+    # At initialisation it is nearly the identity.
     np.testing.assert_allclose(without, x, atol=0.01)

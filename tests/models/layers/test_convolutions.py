@@ -20,7 +20,7 @@ from tests.models.layers.helpers import random, relative_error
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_forms_of_the_upsampled_convolution_agree_with_gradients(size):
-    """And equal the convolution of the enlarged image, at its borders too."""
+    """They also equal the convolution of the upsampled image, including its borders."""
     x, cotangent = random((2, 3, 4, 6), 0), random((2, 6, 8, 5), 1)
     variables = {"params": {"kernel": random((size, size, 6, 5), 2), "bias": random((5,), 3)}}
     plain = Conv(5, size)
@@ -35,7 +35,7 @@ def test_forms_of_the_upsampled_convolution_agree_with_gradients(size):
             assert relative_error(ours, theirs) < 2e-6
 
 
-def test_pointwise_product_is_the_convolution():
+def test_pointwise_equals_the_1x1_convolution():
     x, kernel = random((2, 6, 7, 5), 0), random((5, 4), 1)
     plain = lax.conv_general_dilated(
         x, kernel[None, None], (1, 1), "VALID", dimension_numbers=DIMENSIONS
@@ -43,8 +43,8 @@ def test_pointwise_product_is_the_convolution():
     assert relative_error(pointwise(x, kernel), plain) < 2e-6
 
 
-def test_strided_convolution_pads_all_sides_alike():
-    """On an even side `SAME` would pad the end alone, and the first sample would be another."""
+def test_strided_convolution_pads_all_sides_equally():
+    """On even sides "SAME" would pad only the end, and all samples would be shifted."""
     x = random((1, 8, 8, 2), 0)
     conv = Conv(3, 3, stride=2)
     variables = {"params": {"kernel": random((3, 3, 2, 3), 1), "bias": random((3,), 2)}}
@@ -58,7 +58,7 @@ def test_strided_convolution_pads_all_sides_alike():
     np.testing.assert_allclose(y[0, 3, 3], last, rtol=1e-5, atol=1e-5)
 
 
-def test_dilated_convolution_keeps_the_size_and_its_taps_are_apart():
+def test_dilated_convolution_equals_its_definition():
     x, kernel = random((1, 9, 8, 2), 0), random((3, 3, 2, 4), 1)
     padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
     expected = sum(
@@ -70,7 +70,7 @@ def test_dilated_convolution_keeps_the_size_and_its_taps_are_apart():
     np.testing.assert_allclose(conv.apply({"params": {"kernel": kernel}}, x), expected, atol=1e-5)
 
 
-def test_convolution_that_pads_as_tensorflow_pads_the_end_of_an_even_side_alone():
+def test_same_padding_pads_only_the_end_of_even_sides():
     x, kernel = random((1, 8, 7, 2), 0), random((3, 3, 2, 4), 1)
     padded = np.pad(x, ((0, 0), (0, 1), (1, 1), (0, 0)))
     expected = sum(
@@ -87,13 +87,13 @@ def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
     kernel = random((3, 3, 1, 1), 0)
     conv = Conv(1, 3, use_bias=False, dilation=dilation)
     y = conv.apply({"params": {"kernel": kernel}}, impulse)[0, ..., 0]
-    places = slice(4 - dilation, 5 + dilation, dilation)
-    np.testing.assert_allclose(y[places, places], kernel[::-1, ::-1, 0, 0], atol=1e-6)
+    taps = slice(4 - dilation, 5 + dilation, dilation)
+    np.testing.assert_allclose(y[taps, taps], kernel[::-1, ::-1, 0, 0], atol=1e-6)
     assert np.count_nonzero(y) == 9
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_products_first_are_the_same_convolution(size):
+def test_convolution_by_products_first_equals_the_plain_one(size):
     x = np.random.default_rng(0).random((PRODUCTS_BATCH + 5, 8, 7, 6)).astype(np.float32)
     kernel = np.random.default_rng(1).standard_normal((size, size, 6, 4)).astype(np.float32)
     expected = convolve(x, kernel, padding=0)

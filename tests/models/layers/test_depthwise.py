@@ -25,7 +25,7 @@ def test_depthwise_forms_agree_with_gradients(stride, dilation, size):
 
 
 @pytest.mark.parametrize("form", ["cpu", "lax"])
-def test_neighbouring_features_read_one_channel(form):
+def test_consecutive_features_read_the_same_channel(form):
     """Feature o reads channel o / multiplier, as in the grouped convolutions of PyTorch."""
     x, kernel = random((1, 6, 6, 2), 0), random((3, 3, 1, 6), 1)
     conv = DepthwiseConv(2, form=form, multiplier=3)
@@ -38,7 +38,7 @@ def test_neighbouring_features_read_one_channel(form):
         np.testing.assert_allclose(y[..., feature : feature + 1], expected, atol=1e-5)
 
 
-def test_atrous_taps_are_the_rate_apart():
+def test_dilated_taps_are_the_rate_apart():
     x = random((1, 9, 8, 2), 0)
     kernel = random((3, 3, 1, 2), 1)
     padded = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))

@@ -12,7 +12,7 @@ from tests.models.layers.helpers import random
 
 
 def residual_chain(blocks, form):
-    """Operations of a chain of residual blocks, as XLA compiles it, a block's share of them."""
+    """Counts the operations of each block in a compiled chain of residual blocks."""
 
     def chain(x, kernels):
         for kernel in kernels:
@@ -23,13 +23,13 @@ def residual_chain(blocks, form):
     return jax.jit(chain).lower(*arguments).compile().cost_analysis()["flops"] / blocks
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is XLA on CPU that does so")
-def test_chain_of_residual_blocks_costs_no_more_a_block_where_it_is_longer():
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only XLA for CPU recomputes blocks")
+def test_cost_of_a_residual_block_does_not_grow_with_the_chain():
     assert residual_chain(16, "cpu") == pytest.approx(residual_chain(4, "cpu"), rel=0.02)
     assert residual_chain(16, "lax") > 1.1 * residual_chain(4, "lax")
 
 
-def test_what_is_computed_once_is_the_same_with_its_gradient():
+def test_compute_once_keeps_the_value_and_its_gradient():
     x, cotangent = random((2, 3, 4, 5), 0), random((2, 3, 4, 5), 1)
     for form in ("cpu", "lax"):
         y, gradient = jax.vjp(lambda x, form=form: compute_once(x, form), x)

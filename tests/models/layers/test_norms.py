@@ -12,7 +12,7 @@ from matting_jax.models.layers.norms import BatchNorm, instance_norm
 from tests.models.layers.helpers import random, relative_error
 
 
-def test_batch_norm_equals_flax_but_for_the_unbiased_variance():
+def test_batch_norm_equals_flax_except_for_the_unbiased_variance():
     x = 3 + 2 * random((2, 5, 7, 4), 0)
     cotangent = random(x.shape, 1)
     variables = {
@@ -43,8 +43,8 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_variance():
     np.testing.assert_allclose(updated["batch_stats"]["var"], flax["var"], rtol=1e-5)
 
 
-def test_batch_variance_survives_a_mean_far_above_the_deviation():
-    """Sums about zero would lose it: the squares of 300 have no room for a deviation of 0.1."""
+def test_batch_variance_is_accurate_for_a_mean_far_above_the_deviation():
+    """In float32 sums of squares about 300 cannot represent a deviation of 0.1."""
     x = (300 + 0.1 * random((4, 16, 16, 2), 0)).astype(np.float32)
     norm = BatchNorm(use_running_average=False)
     params = {"scale": np.ones(2, np.float32), "bias": np.zeros(2, np.float32)}
@@ -72,7 +72,7 @@ def test_frozen_batch_norm_uses_running_statistics_and_trains_its_scale():
     assert all(np.all(np.abs(g) > 0) for g in jax.tree.leaves(jax.grad(total)(params)))
 
 
-def test_instance_norm_knows_its_own_image_alone():
+def test_instance_norm_depends_only_on_its_own_image():
     x = random((2, 6, 5, 3), 0)
     y = instance_norm(jnp.asarray(x))
     np.testing.assert_allclose(y.mean((1, 2)), 0, atol=1e-6)
@@ -81,8 +81,8 @@ def test_instance_norm_knows_its_own_image_alone():
 
 
 @pytest.mark.parametrize("axis_name", [None, "batch"])
-def test_statistics_of_the_valid_are_those_of_the_valid_alone(axis_name):
-    """With gradients, and over devices; what is not valid only passes through."""
+def test_only_valid_samples_count_in_statistics(axis_name):
+    """Also in gradients and over devices; invalid samples are still normalised."""
     x, cotangent = random((4, 3, 2, 5), 0) + 7, random((4, 3, 2, 5), 1)
     valid = np.array([1, 0, 1, 1], np.float32)
     params = {"scale": random((5,), 2), "bias": random((5,), 3)}
@@ -104,11 +104,11 @@ def test_statistics_of_the_valid_are_those_of_the_valid_alone(axis_name):
         y, dparams, dx, updated = pull_back(x, cotangent, valid)
     else:
         halves = [a.reshape(2, 2, *a.shape[1:]) for a in (x, cotangent, valid)]
-        apart = jax.vmap(partial(pull_back, axis_name=axis_name), axis_name=axis_name)(*halves)
-        y, dx = (a.reshape(x.shape) for a in (apart[0], apart[2]))
-        # A replicated parameter's gradient is the sum of the devices'.
-        dparams = jax.tree.map(lambda a: a.sum(0), apart[1])
-        updated = jax.tree.map(lambda a: a[0], apart[3])
+        results = jax.vmap(partial(pull_back, axis_name=axis_name), axis_name=axis_name)(*halves)
+        y, dx = (a.reshape(x.shape) for a in (results[0], results[2]))
+        # The gradient of a replicated parameter is the sum over devices.
+        dparams = jax.tree.map(lambda a: a.sum(0), results[1])
+        updated = jax.tree.map(lambda a: a[0], results[3])
     np.testing.assert_array_equal(dx[~counted], 0)
     for ours, theirs in zip(
         jax.tree.leaves((y[counted], dparams, dx[counted], updated)),
@@ -118,7 +118,7 @@ def test_statistics_of_the_valid_are_those_of_the_valid_alone(axis_name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
 
 
-def test_nothing_valid_changes_no_statistics():
+def test_statistics_stay_without_valid_samples():
     variables = BatchNorm(True).init(jax.random.key(0), jnp.zeros((1, 1, 1, 5)))
     norm, x = BatchNorm(False), random((2, 3, 3, 5), 0)
 

@@ -20,7 +20,7 @@ X = random((1, 4, 4, 3), 0)
 
 
 def plain(kind, kernel):
-    """X through the convolution of that kind by `kernel` as it is."""
+    """Convolves X with `kernel` without normalisation."""
     if kind == "conv":
         return lax.conv_general_dilated(X, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
     return lax.conv_transpose(
@@ -28,37 +28,37 @@ def plain(kind, kernel):
     )
 
 
-def drawn(kind):
-    """A kernel, its matrix in the official file, and vectors that are no singular ones."""
+def draw(kind):
+    """Draws a kernel, its matrix in the official layout, and vectors before any iteration."""
     variables = jax.tree.map(np.asarray, LAYERS[kind].init(jax.random.key(0), X))
     kernel = variables["params"]["kernel"]
     return kernel, official_matrix(kernel), variables["spectral"]
 
 
 def official_matrix(kernel):
-    """The first official axis, the last of ours, makes the rows."""
+    """Returns W: its rows are the first official axis, which is our last one."""
     return np.asarray(kernel).transpose(3, 2, 0, 1).reshape(kernel.shape[3], -1)
 
 
 def apply(kind, kernel, vectors, update):
-    """The layer's output and the vectors that it leaves."""
+    """Returns the output of the layer and its updated vectors."""
     variables = {"params": {"kernel": kernel}, "spectral": vectors}
     y, updated = LAYERS[kind].clone(update=update).apply(variables, X, mutable=["spectral"])
     return y, updated["spectral"]
 
 
-def iterated(matrix, u):
-    """u, v and sigma after one power iteration."""
+def iterate(matrix, u):
+    """Returns u, v and sigma after one power iteration."""
     v = matrix.T @ u / np.linalg.norm(matrix.T @ u)
     u = matrix @ v / np.linalg.norm(matrix @ v)
     return u, v, u @ matrix @ v
 
 
 @both
-def test_training_step_takes_one_power_iteration_of_the_official_matrix(kind):
-    kernel, matrix, vectors = drawn(kind)
+def test_training_step_applies_one_power_iteration_of_the_official_matrix(kind):
+    kernel, matrix, vectors = draw(kind)
     y, after = apply(kind, kernel, vectors, update=True)
-    u, v, sigma = iterated(matrix, vectors["u"])
+    u, v, sigma = iterate(matrix, vectors["u"])
     np.testing.assert_allclose(after["u"], u, atol=1e-6)
     np.testing.assert_allclose(after["v"], v, atol=1e-6)
     np.testing.assert_allclose(y, plain(kind, kernel / sigma), atol=1e-5)
@@ -66,8 +66,8 @@ def test_training_step_takes_one_power_iteration_of_the_official_matrix(kind):
 
 @both
 @pytest.mark.parametrize("sign", [1, -1])
-def test_evaluation_divides_by_the_stored_vectors_with_their_sign_and_keeps_them(kind, sign):
-    kernel, matrix, vectors = drawn(kind)
+def test_evaluation_uses_the_stored_vectors_with_their_sign_and_keeps_them(kind, sign):
+    kernel, matrix, vectors = draw(kind)
     vectors = {"u": sign * vectors["u"], "v": vectors["v"]}
     y, after = apply(kind, kernel, vectors, update=False)
     sigma = vectors["u"] @ matrix @ vectors["v"]
@@ -77,8 +77,8 @@ def test_evaluation_divides_by_the_stored_vectors_with_their_sign_and_keeps_them
 
 
 @both
-def test_iterations_find_the_largest_singular_value(kind):
-    kernel, matrix, vectors = drawn(kind)
+def test_iterations_converge_to_the_largest_singular_value(kind):
+    kernel, matrix, vectors = draw(kind)
     for _ in range(60):
         y, vectors = apply(kind, kernel, vectors, update=True)
     expected = plain(kind, kernel / np.linalg.norm(matrix, 2))
@@ -86,10 +86,10 @@ def test_iterations_find_the_largest_singular_value(kind):
 
 
 @both
-def test_gradient_sees_the_vectors_as_constants(kind):
-    """sigma is u W v, so W / sigma moves by dW / sigma - W (u dW v) / sigma^2."""
-    kernel, matrix, vectors = drawn(kind)
-    u, v, sigma = iterated(matrix, vectors["u"])
+def test_vectors_are_constants_to_the_gradient(kind):
+    """sigma is u W v, so d(W / sigma) is dW / sigma - W (u dW v) / sigma^2."""
+    kernel, matrix, vectors = draw(kind)
+    u, v, sigma = iterate(matrix, vectors["u"])
     cotangent = random(plain(kind, kernel).shape, 1)
     _, pull_back = jax.vjp(lambda k: apply(kind, k, vectors, update=True)[0], kernel)
     _, pull_back_plain = jax.vjp(lambda k: plain(kind, k), kernel)
@@ -99,17 +99,17 @@ def test_gradient_sees_the_vectors_as_constants(kind):
 
 
 @both
-def test_vectors_are_drawn_at_length_one_and_not_iterated(kind):
-    _, matrix, vectors = drawn(kind)
+def test_initial_vectors_have_length_one_and_no_iteration(kind):
+    _, matrix, vectors = draw(kind)
     training = LAYERS[kind].clone(update=True).init(jax.random.key(0), X)
     jax.tree.map(np.testing.assert_array_equal, training["spectral"], vectors)
     for vector in vectors.values():
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
-    assert np.abs(vectors["v"] - iterated(matrix, vectors["u"])[1]).max() > 0.1
+    assert np.abs(vectors["v"] - iterate(matrix, vectors["u"])[1]).max() > 0.1
 
 
-def test_transposed_convolution_adds_each_input_to_the_sixteen_pixels_it_reaches():
-    """PyTorch's with kernel 4, stride 2 and padding 1: input i and tap k meet at 2 i + k - 1."""
+def test_transposed_convolution_adds_each_input_to_sixteen_pixels():
+    """As in PyTorch with kernel 4, stride 2 and padding 1: input i, tap k to output 2i + k - 1."""
     x, kernel = random((2, 5, 3, 4), 0), random((4, 4, 6, 4), 1)
     expected = np.zeros((2, 12, 8, 6), np.float32)
     for i in range(4):

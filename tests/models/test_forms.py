@@ -1,0 +1,69 @@
+"""Networks hand `form` on to all of their layers."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.extend import core
+
+from matting_jax.models import create_model, example_inputs
+from matting_jax.models.layers.forms import compute_once, use_lax_form
+
+NETWORKS = [
+    ("modnet", {}),
+    ("modnet", {"context": "easpp"}),
+    ("dim", {}),
+    ("gca", {}),
+    ("pp_matting", {"backbone": "hrnet_w18"}),
+    ("gfm", {}),
+    ("gfm", {"backbone": "resnet34_2b"}),
+    ("gfm", {"backbone": "densenet121"}),
+    ("bgmv2", {}),
+    ("bgmv2", {"backbone": "mobilenet_v2", "sample_pixels": 16}),
+    ("bisenet_v2", {}),
+]
+
+
+@pytest.fixture
+def form_required(monkeypatch):
+    """Fails where a layer has the form "auto" and therefore asks for the platform."""
+
+    def fail():
+        raise AssertionError("a layer did not get the form")
+
+    monkeypatch.setattr(jax, "default_backend", fail)
+
+
+def primitives(jaxpr: core.Jaxpr) -> Iterator[str]:
+    """The names of all primitives of a program and of the programs within it."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for inner in jax.tree.leaves(
+            list(equation.params.values()),
+            is_leaf=lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr),
+        ):
+            if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
+                yield from primitives(getattr(inner, "jaxpr", inner))
+
+
+@pytest.mark.parametrize(("name", "keywords"), NETWORKS)
+def test_lax_form_reaches_all_layers_and_leaves_no_conditional(form_required, name, keywords):
+    model = use_lax_form(create_model(name, **keywords))
+    inputs = example_inputs(model, 64, 64)
+
+    def forward(key):
+        return model.init_with_output(key, **inputs)
+
+    program = jax.make_jaxpr(forward)(jax.random.key(0)).jaxpr
+    found = set(primitives(program))
+    assert "conv_general_dilated" in found
+    assert "cond" not in found
+
+
+def test_missing_form_and_conditional_are_found(form_required):
+    x = jnp.zeros((1, 2, 2, 1))
+    with pytest.raises(AssertionError, match="did not get the form"):
+        compute_once(x)
+    program = jax.make_jaxpr(lambda x: jax.jit(compute_once, static_argnums=1)(x, "cpu"))(x)
+    assert "cond" in set(primitives(program.jaxpr))
