@@ -106,9 +106,9 @@ def to_official(model: nn.Module, variables: Variables) -> dict[str, np.ndarray]
     state_dict = dict(names.constants)
     for path in expected:
         array = np.asarray(flat[path], np.float32)
-        array = np.ascontiguousarray(array.transpose(OFFICIAL_AXES.get(array.ndim)))
+        array = array.transpose(OFFICIAL_AXES.get(array.ndim))
         for name in names.official(path):
-            state_dict[names.prefix + name] = array
+            state_dict[names.prefix + name] = np.ascontiguousarray(array)
             if name.endswith("running_mean"):
                 counter = name.replace("running_mean", "num_batches_tracked")
                 state_dict[names.prefix + counter] = np.zeros((), np.int64)

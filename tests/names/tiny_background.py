@@ -1,5 +1,7 @@
-"""The names of the tiny networks."""
+"""Names in the checkpoints of the tiny network that takes a background; it has no backbone."""
 
-from tests.names.tiny import names_of
+from matting_jax.convert.names import Names, dotted
 
-__all__ = ["names_of"]
+
+def names_of(model):
+    return Names(lambda path: [dotted(path)], prefix="module.")
