@@ -45,6 +45,7 @@ def train_source(
     *,
     denoised: bool = False,
     labelled: bool = False,
+    unlabelled: bool = False,
 ) -> Source:
     """Returns the images that config.data.train names, checked and prepared.
 
@@ -55,23 +56,30 @@ def train_source(
         builders_folder: folder of TFDS builders.
         denoised: whether samples of composites have denoised copies, see `image.rssn`.
         labelled: whether photos come with the class of each pixel instead of alpha.
+        unlabelled: whether photos come without alpha.
 
     Raises:
         ValueError: a field of the config is not valid, or folders or files are missing or cannot be
             used.
     """
     check_crop(config.data.crop)
-    source = find_source(config, builders_folder, denoised, labelled)
+    if unlabelled:
+        source = unlabelled_photos(config)
+    else:
+        source = find_source(config, builders_folder, denoised, labelled)
     return source.keep_decoded() if config.data.keep_decoded else source
 
 
 def find_source(
     config: ConfigDict, builders_folder: str | Path, denoised: bool, labelled: bool
 ) -> Source:
-    """Returns the source, whose images are decoded at each access; see `train_source`."""
+    """Returns a source with truth, whose images are decoded at each access; see `train_source`."""
     train, crop = config.data.train, config.data.crop
     if train.photos:
-        return unlabelled_photos(config)
+        raise ValueError(
+            f"config.data.train.photos is {train.photos}, but task {config.task.name!r} does not "
+            "learn from photos without alpha: set another field of config.data.train"
+        )
     if labelled:
         check_fits(crop, "labelled")
         pairs, origin = labelled_pairs(config, "train", builders_folder)
@@ -279,6 +287,11 @@ def listed_images(config: ConfigDict, denoised: bool) -> Composites | Photos:
 
 def unlabelled_photos(config: ConfigDict) -> Unlabelled:
     """Returns the photos of the folder config.data.train.photos, which have no alpha."""
+    if not config.data.train.photos:
+        raise ValueError(
+            "config.data.train.photos is empty: set --config.data.train.photos=DIR, a folder of "
+            "photos"
+        )
     check_fits(config.data.crop, "photo")
     if config.data.crop.around != "anywhere":
         raise ValueError(

@@ -41,11 +41,6 @@ def check(config: Any) -> None:
             "SOC adapts a trained network: give --config.init.checkpoint=FILE, an official "
             "checkpoint, or the workdir of a run"
         )
-    if not config.data.train.photos:
-        raise ValueError(
-            "config.data.train.photos is empty: set --config.data.train.photos=DIR, a folder of "
-            "photos"
-        )
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
@@ -164,4 +159,5 @@ TASK = Task(
     check=check,
     forward=forward,
     state=Memory(remember=remember, refresh=refresh),
+    unlabelled=True,
 )

@@ -81,3 +81,5 @@ class Task:
     denoised: Callable[[Any], bool] = lambda config: False
     # Whether photos come with the class of each pixel in place of an alpha.
     labelled: Callable[[Any], bool] = lambda config: False
+    # Whether it learns from photos without alpha, those of config.data.train.photos.
+    unlabelled: bool = False

@@ -53,7 +53,9 @@ def train(config: ConfigDict, workdir: Path) -> State:
     labelled, denoised = task.labelled(config), task.denoised(config)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(
-        lambda: train_source(config, denoised=denoised, labelled=labelled)
+        lambda: train_source(
+            config, denoised=denoised, labelled=labelled, unlabelled=task.unlabelled
+        )
     )
     images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))
     shapes = variable_shapes(model, *sides(config.data.crop))

@@ -328,7 +328,16 @@ def test_affine_crops_of_photos_are_an_error(config, photos, monkeypatch):
     with pytest.raises(
         ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
     ):
+        data.train_source(config, unlabelled=True)
+
+
+def test_unlabelled_photos_are_only_for_tasks_that_learn_from_them(config, photos):
+    with pytest.raises(ValueError, match="photos is empty: set --config.data.train.photos=DIR"):
+        data.train_source(config, unlabelled=True)
+    config.data.train.photos, config.task.name = str(photos / "image"), "modnet"
+    with pytest.raises(ValueError, match="task 'modnet' does not learn from photos without alpha"):
         data.train_source(config)
+    assert len(data.train_source(config, unlabelled=True).photos) == 5
 
 
 def test_photos_are_cut_by_windows(config, photos):
