@@ -86,7 +86,7 @@ def mean_devices(tree: Any, axis_name: str | None) -> Any:
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
-def varying(tree: Any) -> Any:
+def to_varying(tree: Any) -> Any:
     """Casts a replicated tree to varying over devices, so that its gradient is summed over them.
 
     Call it inside the differentiated function; layers with a custom gradient then need no axis.
@@ -99,7 +99,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
-def placed(shapes: Any, mesh: Mesh) -> Any:
+def replicated_shapes(shapes: Any, mesh: Mesh) -> Any:
     """Returns a tree of shapes with the sharding that `replicate` gives arrays."""
     sharding = NamedSharding(mesh, P())
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)

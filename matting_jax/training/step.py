@@ -56,7 +56,7 @@ def train_step(
                     name: jax.lax.stop_gradient(x) if name in frozen else x
                     for name, x in params.items()
                 }
-                variables = {"params": parallel.varying(params), **statistics}
+                variables = {"params": parallel.to_varying(params), **statistics}
                 outputs, updated = task.forward(model, variables, inputs, memory)
                 total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
                 # Equal on all devices already, unless statistics are not synchronised.

@@ -67,7 +67,9 @@ def train(config: ConfigDict, workdir: Path) -> State:
 
     # Resume, or start. A resumed run does not need its initial checkpoint.
     start = partial(initial_state, config, optimizer=optimizer, task=task)
-    state = checkpoint.restore(checkpoints, parallel.placed(jax.eval_shape(start, shapes), mesh))
+    state = checkpoint.restore(
+        checkpoints, parallel.replicated_shapes(jax.eval_shape(start, shapes), mesh)
+    )
     resumed = state is not None
     if not resumed:
         state = parallel.replicate(start(initial_variables(config, model)), mesh)
