@@ -15,19 +15,20 @@ def find_frames(folder: Path, instructions: str) -> dict[str, list[Foreground]]:
     Raises ValueError that lists all missing files and ends in the instructions.
     """
     missing = absent([folder])
-    found = {} if missing else {split: _find_split(folder / split, missing) for split in SPLITS}
+    found = {} if missing else {split: find_split(folder / split, missing) for split in SPLITS}
     check_missing(missing, NAME, instructions)
     return found
 
 
-def _find_split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
+def find_split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
+    """Finds the frames of a split, and adds what is missing to `missing`."""
     parts = [folder / part for part in ("fgr", "pha")]
     absent_parts = absent(parts)
     missing.update(absent_parts)
     if absent_parts:
         return []
     # Listed, because asking for each of half a million files whether it exists would take long.
-    colours, alphas = (_list_frames(part) for part in parts)
+    colours, alphas = (list_frames(part) for part in parts)
     for there, here, part in ((alphas, colours, parts[0]), (colours, alphas, parts[1])):
         names = sorted(there.keys() - here.keys())
         missing.update({str(part / f"{name}.*"): None for name in names})
@@ -38,7 +39,7 @@ def _find_split(folder: Path, missing: dict[str, None]) -> list[Foreground]:
     ]
 
 
-def _list_frames(folder: Path) -> dict[str, Path]:
+def list_frames(folder: Path) -> dict[str, Path]:
     """Returns the file of each frame by CLIP/FRAME."""
     clips = [clip for clip in folder.iterdir() if clip.is_dir()]
     return {

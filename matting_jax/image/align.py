@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 FEATURES = 4000  # maximum number for each image
@@ -44,8 +46,8 @@ def align(background: np.ndarray, photo: np.ndarray) -> np.ndarray:
     return np.where(covered[..., None], warped, photo)
 
 
-def detect(orb, image: np.ndarray) -> tuple:
-    """Returns key points and descriptors of an image [H, W, 3]; descriptors are None for none."""
+def detect(orb: Any, image: np.ndarray) -> tuple[Any, np.ndarray | None]:
+    """Returns key points and descriptors of an image [H, W, 3]; no descriptors are None."""
     import cv2
 
     return orb.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -29,7 +30,7 @@ def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 @cache
-def jit_blur_fusion():
+def jit_blur_fusion() -> Callable:
     """Returns jitted blur fusion. JAX is imported here, because `multilevel` does not need it."""
     import jax
 

@@ -154,15 +154,15 @@ def predict_windows(
     total = None
     for top in window_starts(padded.shape[0], window):
         for left in window_starts(padded.shape[1], window):
-            place = np.s_[top : top + window, left : left + window]
-            views = predict_views(classify, padded[place], mirrored)
+            inside = np.s_[top : top + window, left : left + window]
+            views = predict_views(classify, padded[inside], mirrored)
             score = sum(softmax(view, axis=-1) for view in views)
             if total is None:
                 total = np.zeros((*padded.shape[:2], score.shape[-1]), np.float32)
-            total[place] += np.exp(score) if mirrored else score
+            total[inside] += np.exp(score) if mirrored else score
     (top, _), (left, _), _ = sides
-    inside = total[top : top + image.shape[0], left : left + image.shape[1]]
-    return resize_aligned(inside, height, width)
+    result = total[top : top + image.shape[0], left : left + image.shape[1]]
+    return resize_aligned(result, height, width)
 
 
 def window_starts(length: int, window: int) -> list[int]:

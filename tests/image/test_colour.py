@@ -95,13 +95,13 @@ def test_rotated_hue_equals_pillow_up_to_rounding(turn):
     assert np.abs(unturned).mean() > 4
 
 
-ALONE = {"chance": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+CERTAIN = {"chance": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 order = np.arange(4)
 
 
 def test_distortion_without_probability_or_ranges_changes_nothing():
     image = PADDLE["distort_in"].astype(np.float32) / 255
-    for ranges in (ALONE, dict.fromkeys(ALONE, 0.5) | {"chance": 0.0}):
+    for ranges in (CERTAIN, dict.fromkeys(CERTAIN, 0.5) | {"chance": 0.0}):
         result = distort(jax.random.key(0), image, ranges, order)
         np.testing.assert_allclose(result, image, atol=2e-6)
 
@@ -109,7 +109,7 @@ def test_distortion_without_probability_or_ranges_changes_nothing():
 def test_distortion_follows_its_order():
     """Brightening with clipping and reducing contrast do not commute."""
     image = PADDLE["distort_in"].astype(np.float32) / 255
-    ranges = ALONE | {"brightness": 0.5, "contrast": 0.5}
+    ranges = CERTAIN | {"brightness": 0.5, "contrast": 0.5}
 
     def expected(operations, amounts):
         x = image
@@ -130,7 +130,7 @@ def test_distortion_follows_its_order():
 
 def test_each_colour_change_has_its_probability():
     image = np.full((2, 2, 3), 0.5, np.float32)
-    ranges = ALONE | {"chance": 0.25, "brightness": 0.5}
+    ranges = CERTAIN | {"chance": 0.25, "brightness": 0.5}
     results = jax.vmap(lambda key: distort(key, image, ranges, order))(
         jax.random.split(jax.random.key(0), 400)
     )

@@ -93,12 +93,12 @@ class OfficialProtocols:
                 for j in range(columns):
                     bottom = min(padded.shape[2], step * i + window)
                     right = min(padded.shape[3], step * j + window)
-                    place = np.s_[:, :, bottom - window : bottom, right - window : right]
-                    part = self.logits(padded[place]).softmax(1)
+                    inside = np.s_[:, :, bottom - window : bottom, right - window : right]
+                    part = self.logits(padded[inside]).softmax(1)
                     if flip:
-                        part = part + self.logits(padded[place].flip(3)).flip(3).softmax(1)
+                        part = part + self.logits(padded[inside].flip(3)).flip(3).softmax(1)
                         part = part.exp()
-                    score[place] += part
+                    score[inside] += part
             score = score[:, :, top : top + height, left : left + width]
             total = total + self.resize(score, size)
         return total

@@ -12,10 +12,10 @@ def draw(folder):
     """Writes all three data sets with few and small images."""
     for split, names in FRAMES.items():
         for seed, name in enumerate(names):
-            place = folder / "VideoMatte240K_JPEG_SD" / split
-            save_image(noise(seed, 18, 32, 3), place, "fgr", f"{name}.jpg")
-            save_image(noise(10 + seed, 18, 32), place, "pha", f"{name}.jpg")
-        (place / "fgr" / ".DS_Store").touch()
+            frames = folder / "VideoMatte240K_JPEG_SD" / split
+            save_image(noise(seed, 18, 32, 3), frames, "fgr", f"{name}.jpg")
+            save_image(noise(10 + seed, 18, 32), frames, "pha", f"{name}.jpg")
+        (frames / "fgr" / ".DS_Store").touch()
     for seed, name in enumerate(PHOTOS):
         save_image(noise(20 + seed, 20, 16, 4), folder / "PhotoMatte85", f"{name}.png")
     for split, names in BACKGROUNDS.items():

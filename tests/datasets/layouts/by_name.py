@@ -35,10 +35,10 @@ def draw(folder):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:40, :36]
     disc = np.clip(255 * (14 - np.hypot(y - 20, x - 16)) / 5, 0, 255).astype(np.uint8)
-    for place, (names, parts) in LAYOUT.items():
+    for group, (names, parts) in LAYOUT.items():
         for number, name in enumerate(names):
             for part, suffix in parts.items():
-                path = folder / place / part / f"{name}.{suffix}"
+                path = folder / group / part / f"{name}.{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 size = (40, 36) if number == 1 else (30, 28)
                 pixels = rng.integers(0, 256, (*size, 3), np.uint8)
