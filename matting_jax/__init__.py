@@ -1,6 +1,6 @@
 """matting_jax: published networks for image matting in JAX and Flax.
 
-What follows is loaded when it is first used, so that `import matting_jax` costs nothing.
+The public names are imported when they are first used, so that `import matting_jax` is fast.
 """
 
 import importlib

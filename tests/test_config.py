@@ -1,5 +1,6 @@
-"""Recipes and configs of workdirs hold every field that general code reads."""
+"""Recipes, and configs of workdirs, have every field that general code reads."""
 
+import importlib.util
 import json
 import shutil
 
@@ -14,6 +15,24 @@ from tests.helpers import CONFIGS, ROOT
 # config.json of runs that were started before `defaults()` existed: RECIPE_VARIANT.json.
 OLD = sorted((ROOT / "tests" / "old_configs").glob("*.json"))
 
+# Groups of a recipe's own fields.
+OWN = (
+    "model.",
+    "init.model.",
+    "task.",
+    "synthesis.",
+    "optimizer.module_rates.",
+    "data.crop.",
+    "test_time.",
+)
+
+
+def load_module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 def recipe_of(file):
     name, variant = file.stem.rsplit("_", 1)
@@ -21,7 +40,7 @@ def recipe_of(file):
 
 
 def place(file, workdir):
-    """A workdir with the config `file` and a checkpoint."""
+    """Makes a workdir with the config `file` and a checkpoint."""
     (workdir / "checkpoints" / "1").mkdir(parents=True)
     shutil.copy(file, workdir / "config.json")
 
@@ -63,6 +82,24 @@ def test_recipe_without_some_fields_is_completed(tmp_path):
     expected = defaults()
     expected.name, expected.data.workers = "modnet", 2
     assert flatten(load_config(path, "")) == flatten(expected)
+
+
+RECIPES = [
+    (path, variant)
+    for path in sorted(CONFIGS.glob("*.py"))
+    for variant in ("", *load_module(path).VARIANTS)
+]
+
+
+@pytest.mark.parametrize("path, variant", RECIPES, ids=lambda x: getattr(x, "stem", x))
+def test_recipe_has_every_default_and_adds_fields_only_to_its_own_groups(path, variant):
+    module = load_module(path)
+    recipe = module.get_config(variant) if variant else module.get_config()
+    fields, standard = flatten(recipe), flatten(defaults())
+    for field, value in standard.items():
+        assert type(fields[field]) is type(value)
+    for field in fields.keys() - standard.keys():
+        assert field.startswith(OWN), field
 
 
 def test_every_default_has_a_comment_and_a_row_on_the_page():
