@@ -1,4 +1,4 @@
-"""Photos whose classes are given: TFDS's Cityscapes, and folders."""
+"""Photos with the class of each pixel: Cityscapes of TFDS, and folders."""
 
 import io
 import zipfile
@@ -12,7 +12,7 @@ from matting_jax.config import load_config
 from matting_jax.data import train_batches
 from tests.helpers import ROOT
 
-SIZE = (128, 64)  # of the drawn photos, width and height
+SIZE = (128, 64)  # width and height of the photos
 
 
 def png(array):
@@ -22,8 +22,10 @@ def png(array):
 
 
 def draw_cityscapes(folder):
-    """The two files that Cityscapes' owners hand out, with a few small photos: of each half of a
-    photo the grey value is ten times the label id."""
+    """Writes the two archives of Cityscapes, with a few small photos.
+
+    The grey value of each half of a photo is ten times the label id.
+    """
     folder.mkdir(parents=True)
     with (
         zipfile.ZipFile(folder / "leftImg8bit_trainvaltest.zip", "w") as images,
@@ -41,7 +43,7 @@ def draw_cityscapes(folder):
 
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory):
-    """A folder of data for which Cityscapes was fetched by hand."""
+    """A folder of data with the downloaded archives of Cityscapes."""
     folder = tmp_path_factory.mktemp("tfds")
     draw_cityscapes(folder / "downloads" / "manual")
     return folder
@@ -68,11 +70,11 @@ def test_cityscapes_gives_wide_crops_with_its_19_classes(config, cityscapes):
                 inside = image[..., 0] == grey
                 assert (label[..., 0][inside] == number).all()
                 seen |= {number} if inside.any() else set()
-            assert (label[..., 0][image[..., 0] == 0] == 255).all()  # what surrounds the photo
+            assert (label[..., 0][image[..., 0] == 0] == 255).all()  # around the photo
     assert seen == set(classes.values())
 
 
-def test_cityscapes_is_scored_whole(config, cityscapes):
+def test_test_images_of_cityscapes_are_not_cropped(config, cityscapes):
     config.data.directory = str(cityscapes)
     images = data.evaluation_images(config, labelled=True)
     assert len(images) == 2
@@ -81,7 +83,7 @@ def test_cityscapes_is_scored_whole(config, cityscapes):
     assert all(image.image.shape == (*SIZE[::-1], 3) and image.alpha is None for image in images)
 
 
-def test_files_to_fetch_by_hand_are_named(config, tmp_path):
+def test_error_contains_the_files_to_download_by_hand(config, tmp_path):
     config.data.directory = str(tmp_path)
     with pytest.raises(ValueError, match="cityscapes cannot be .*leftImg8bit_trainvaltest.zip"):
         data.train_source(config, labelled=True)
@@ -116,7 +118,7 @@ def test_folder_of_photos_and_labels(config, folder):
         data.train_source(config, labelled=True)
 
 
-def test_label_of_no_class_names_its_file(config, folder):
+def test_error_for_an_invalid_class_contains_the_file(config, folder):
     Image.new("L", (50, 40), 2).save(folder / "label" / "1.png")
     source = data.train_source(config, labelled=True)
     with pytest.raises(ValueError, match="1.png: the label holds 2, but .*num_classes is 2"):
@@ -125,7 +127,7 @@ def test_label_of_no_class_names_its_file(config, folder):
         list(data.evaluation_images(config, labelled=True))
 
 
-def test_crops_and_classes_belong_together(config, folder):
+def test_labelled_photos_and_others_need_their_own_crop_rule(config, folder):
     with pytest.raises(ValueError, match="data.crop.scales cannot crop photos: take"):
         data.train_source(config)
     config = load_config(ROOT / "configs" / "bisenet_v2.py", "")
@@ -136,7 +138,7 @@ def test_crops_and_classes_belong_together(config, folder):
         data.train_source(config, labelled=True)
 
 
-def test_data_set_without_labels_is_refused(config, plates):
+def test_data_set_without_labels_raises(config, plates):
     config.data.train.dataset, config.data.directory = "tiny_plates", str(plates[1])
     with pytest.raises(ValueError, match="tiny_plates has .* but lacks image, label"):
         data.train_source(config, plates[0], labelled=True)

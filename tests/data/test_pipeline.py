@@ -12,7 +12,7 @@ from matting_jax.data.sources import Composites, Photos
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """A source whose samples tell their record and their random numbers."""
+    """A source whose samples contain their record and their random numbers."""
 
     count: int
     channels = {"foreground": 3, "alpha": 1}
@@ -91,7 +91,7 @@ def test_processes_share_each_global_batch():
     assert_equal(joined, train_batches(source, config, 1, 4))
 
 
-def test_number_of_threads_changes_nothing():
+def test_batches_do_not_depend_on_the_number_of_threads():
     one, many = (config_of(size=16, workers=workers) for workers in (1, 5))
     source = noise_source()
     assert_equal(train_batches(source, one, 0, 5), train_batches(source, many, 0, 5))
@@ -99,7 +99,7 @@ def test_number_of_threads_changes_nothing():
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 25), st.integers(1, 9), st.integers(0, 2**31), st.integers(0, 3))
-def test_every_record_comes_once_an_epoch(count, batch_size, seed, epoch):
+def test_every_record_is_used_once_per_epoch(count, batch_size, seed, epoch):
     config = config_of(seed, batch_size)
     first, last = epoch * count // batch_size, -(-(epoch + 1) * count // batch_size)
     seen = records(Numbers(count), config, first, last)[epoch * count - first * batch_size :]
@@ -113,7 +113,7 @@ def test_order_depends_on_epoch_and_seed():
     assert len(orders) == 4
 
 
-def test_a_record_is_cropped_anew_each_epoch():
+def test_each_epoch_draws_new_crops_of_a_record():
     first, second = train_batches(Numbers(4), config_of(), 0, 2)
     order = [b["foreground"][:, 0, 0, 0].argsort() for b in (first, second)]
     crops = [b["alpha"][o] for b, o in zip((first, second), order, strict=True)]
@@ -124,19 +124,19 @@ def test_no_steps_give_no_batches():
     assert list(train_batches(Numbers(4), config_of(), 5, 5)) == []
 
 
-def test_batch_that_cannot_be_shared_is_an_error():
+def test_batch_size_must_be_a_multiple_of_the_processes():
     with pytest.raises(ValueError, match="batch_size=4 .* 3 processes"):
         train_batches(Numbers(4), config_of(), 0, 1, 0, 3)
 
 
-def test_wrong_crop_is_an_error_before_the_first_batch():
+def test_invalid_crop_raises_before_the_first_batch():
     config = config_of()
     config.data.crop.around = "nowhere"
     with pytest.raises(ValueError, match="config.data.crop.around"):
         train_batches(Numbers(4), config, 0, 1)
 
 
-def test_vanished_file_is_named(config, photos):
+def test_error_contains_the_name_of_a_deleted_file(config, photos):
     config.data.train.images = str(photos)
     source = train_source(config)
     (photos / "image" / "c.png").unlink()

@@ -13,7 +13,7 @@ from matting_jax.data.prepared import builders
 from tests.data.groups import crop_group
 
 
-def test_import_brings_no_tensorflow():
+def test_data_imports_no_tensorflow():
     program = "import matting_jax.data, sys; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -43,7 +43,7 @@ def test_data_set_is_prepared_once(config, plates, monkeypatch):
     assert len(data.train_source(config, plates[0])) == 6
 
 
-def test_unknown_names_are_errors_with_the_valid_choice(config, plates):
+def test_error_for_an_unknown_name_contains_a_valid_one(config, plates):
     with pytest.raises(ValueError, match="did you mean 'tiny_plates'"):
         builders.load_builder("tiny_plate", config.data.directory, plates[0])
     config.data.train.split = "trian"
@@ -54,14 +54,14 @@ def test_unknown_names_are_errors_with_the_valid_choice(config, plates):
         data.train_source(config, plates[0])
 
 
-def test_data_set_of_another_format_is_an_error(plates, tmp_path):
+def test_data_set_must_be_prepared_as_array_record(plates, tmp_path):
     builder = builders.builder_class(plates[0] / "tiny_plates")(data_dir=tmp_path)
     builder.download_and_prepare(file_format="tfrecord")
     with pytest.raises(ValueError, match="not prepared as array_record"):
         builders.records(builders.load_builder("tiny_plates", tmp_path, plates[0]), "train")
 
 
-def test_folders_win_over_the_data_set(config, photos, backgrounds, plates):
+def test_folders_have_precedence_over_the_data_set(config, photos, backgrounds, plates):
     config.data.train.backgrounds = str(backgrounds)
     source = data.train_source(config, plates[0])
     assert source.description == f"6 foregrounds, 3 backgrounds, tiny_plates/train, {backgrounds}"
@@ -144,7 +144,7 @@ def test_data_set_of_photos(config, backgrounds, monkeypatch):
 
 
 @pytest.mark.parametrize("fields", [("images", "foregrounds"), ("foregrounds",)])
-def test_contradicting_folders_are_errors(config, photos, fields):
+def test_contradicting_folders_raise(config, photos, fields):
     for field in fields:
         config.data.train[field] = str(photos)
     with pytest.raises(ValueError, match="config.data.train.backgrounds"):
@@ -164,7 +164,7 @@ def test_test_records_are_composited_over_their_own_background(config, plates):
         assert image.dtype == alpha.dtype == np.uint8 and image.shape == (24, 20, 3)
 
 
-def test_test_folder_is_read_as_it_is(config, photos):
+def test_images_of_a_test_folder_are_read_unchanged(config, photos):
     config.data.test.images = str(photos)
     pairs = data.evaluation_images(config)
     assert [pair.name for pair in pairs] == list("abcde")
@@ -174,7 +174,7 @@ def test_test_folder_is_read_as_it_is(config, photos):
         np.testing.assert_array_equal(pairs[2][2], np.asarray(alpha))
 
 
-def test_kept_images_are_decoded_once_and_the_same(config, photos, backgrounds, monkeypatch):
+def test_kept_images_are_decoded_once_and_equal(config, photos, backgrounds, monkeypatch):
     config.data.train.update(foregrounds=str(photos), backgrounds=str(backgrounds))
     plain = data.train_source(config)
     config.data.keep_decoded = True
@@ -198,7 +198,7 @@ def use_affine(config):
 
 @pytest.mark.parametrize("with_folder", [False, True])
 def test_backgrounds_of_another_data_set(config, photos, plates, with_folder):
-    """They stand in for the data set's own, and for a folder beside a folder of foregrounds."""
+    """They replace those of the data set, and complete a folder of foregrounds."""
     config.data.train.background_dataset = "tiny_plates"
     config.data.train.background_split = "test"
     if with_folder:
@@ -210,13 +210,13 @@ def test_backgrounds_of_another_data_set(config, photos, plates, with_folder):
     assert {int(background.max()) for background in source.backgrounds} == {100, 101, 102}
 
 
-def test_folder_of_backgrounds_wins_over_another_data_set(config, backgrounds, plates):
+def test_folder_of_backgrounds_has_precedence_over_another_data_set(config, backgrounds, plates):
     config.data.train.update(background_dataset="coco/2017", background_split="train")
     config.data.train.backgrounds = str(backgrounds)
     assert len(data.train_source(config, plates[0]).backgrounds) == 3
 
 
-def test_background_is_the_image_of_a_data_set_of_photos(config, monkeypatch, plates):
+def test_photos_of_another_data_set_serve_as_backgrounds(config, monkeypatch, plates):
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     load, records = builders.load_builder, builders.records
     photos = SimpleNamespace(info=SimpleNamespace(features={"image": 0, "objects": 0}))
@@ -239,9 +239,7 @@ def test_background_is_the_image_of_a_data_set_of_photos(config, monkeypatch, pl
         data.train_source(config, plates[0])
 
 
-def test_data_set_that_cannot_be_downloaded_is_an_error_in_one_sentence(
-    config, monkeypatch, plates, tmp_path
-):
+def test_error_for_a_failed_download_is_one_line(config, monkeypatch, plates, tmp_path):
     import tensorflow_datasets as tfds
 
     def offline(self, **options):
@@ -255,7 +253,7 @@ def test_data_set_that_cannot_be_downloaded_is_an_error_in_one_sentence(
     assert f"{config.data.directory}/coco/2017" in str(error.value)
 
 
-def test_second_foreground_comes_by_chance_and_any_of_them(config, plates):
+def test_second_foreground_is_drawn_from_all_with_its_probability(config, plates):
     use_affine(config)
     config.data.train.combine = 0.75
     source = data.train_source(config, plates[0])
@@ -273,7 +271,7 @@ def test_second_foreground_comes_by_chance_and_any_of_them(config, plates):
         assert alpha == 40 * colour or (alpha == 0 and colour == own)
         seen.append(int(alpha))
     assert set(seen) == {0, 40, 80, 120, 160, 200}
-    # A chance of 3/4, of which one in six shows record 0.
+    # A probability of 3/4, but one in six shows record 0.
     assert abs(np.mean(np.array(seen) > 0) - 0.75 * 5 / 6) < 0.1
 
 
@@ -297,7 +295,7 @@ def test_batches_hold_the_second_foreground(config, plates):
     assert batch["foreground2"].shape == (4, 16, 16, 3) and batch["alpha2"].shape == (4, 16, 16, 1)
 
 
-def test_combine_that_cannot_be_followed_is_an_error(config, plates):
+def test_invalid_combine_raises(config, plates):
     config.data.train.combine = 0.5
     with pytest.raises(ValueError, match="only crops by config.data.crop.affine combine"):
         data.train_source(config, plates[0])
@@ -309,7 +307,7 @@ def test_combine_that_cannot_be_followed_is_an_error(config, plates):
         data.train_source(config, plates[0])
 
 
-def test_affine_crops_of_photos_are_an_error(config, photos, monkeypatch):
+def test_affine_crops_of_photos_raise(config, photos, monkeypatch):
     use_affine(config)
     config.data.train.images = str(photos)
     with pytest.raises(
@@ -365,7 +363,7 @@ def test_trimaps_of_a_test_folder_are_read(config, photos):
     assert images[0].image.shape == (40, 60, 3) and images[0].alpha.shape == (40, 60)
 
 
-def test_backgrounds_of_a_test_folder_are_read_and_their_faults_named(config, photos):
+def test_backgrounds_of_a_test_folder_are_read_and_their_faults_listed(config, photos):
     (photos / "background").mkdir()
     for value, name in enumerate("abcde"):
         Image.new("RGB", (60, 40), (0, 0, value)).save(photos / "background" / f"{name}.jpg")
@@ -382,7 +380,7 @@ def test_backgrounds_of_a_test_folder_are_read_and_their_faults_named(config, ph
     assert "b.png: 60 x 40 pixels, but its background has 61 x 40" in str(error.value)
 
 
-def test_missing_trimaps_are_made_only_where_a_distance_is_given(config, photos, plates):
+def test_missing_trimaps_are_made_only_if_a_distance_is_set(config, photos, plates):
     config.data.test.images = str(photos)
     assert all(image.trimap is None for image in data.evaluation_images(config))
     config.data.test.trimap_distance = 5
@@ -410,7 +408,7 @@ def test_trimap_of_a_data_set_is_read(config, monkeypatch):
     np.testing.assert_array_equal(trimap == 0, image[..., 1] < 85)
 
 
-def test_faults_of_trimaps_are_named_or_left_out(config, photos):
+def test_faults_of_trimaps_are_listed_or_skipped(config, photos):
     add_trimaps(photos)
     trimaps = photos / "trimap"
     (trimaps / "a.png").unlink()
@@ -421,19 +419,19 @@ def test_faults_of_trimaps_are_named_or_left_out(config, photos):
     config.data.test.images = str(photos)
     with pytest.raises(ValueError, match="4 faults in config.data.test.images") as error:
         data.evaluation_images(config)
-    for sentence in (
+    for message in (
         f"a.png: no file a.* in {trimaps}",
         "b.png: 60 x 40 pixels, but its trimap has 60 x 30",
         "c.png: 2 files of one stem",
         "d.png: the file is empty",
     ):
-        assert sentence in str(error.value)
+        assert message in str(error.value)
     config.data.skip_bad = True
     assert [image.name for image in data.evaluation_images(config)] == ["e"]
 
 
-def test_stems_of_trimaps_are_compared_as_they_read(config, photos):
-    """Systems differ in how they spell an accent: as one character or as two."""
+def test_stems_of_trimaps_match_in_any_unicode_normalisation(config, photos):
+    """File systems encode an accent as one character or as two."""
     add_trimaps(photos)
     for folder in ("image", "alpha"):
         (photos / folder / "e.png").rename(photos / folder / "e\u0301.png")

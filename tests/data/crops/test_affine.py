@@ -47,7 +47,7 @@ def stretched(image, height, width):
 
 
 def warped(image, matrix):
-    """The output at (x, y) is the pixel next to matrix @ (x, y, 1), or 0."""
+    """Returns an image whose pixel (x, y) is the one next to matrix @ (x, y, 1), or 0."""
     height, width = image.shape[:2]
     output = np.zeros_like(image)
     for y in range(height):
@@ -64,7 +64,7 @@ def bicubic(image, height, width):
 
 
 def corner(part, whole):
-    """Top and left of the one place where `part` lies in `whole`, both [H, W, C]."""
+    """Returns top and left of the only position of `part` in `whole`, both [H, W, C]."""
     windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)[:, :, 0]
     (place,) = np.argwhere((windows == part).all((2, 3, 4)))
     return tuple(place)
@@ -72,7 +72,7 @@ def corner(part, whole):
 
 @pytest.fixture
 def matrices(monkeypatch):
-    """The canvases and matrices that were drawn."""
+    """The canvases and matrices of the transformations."""
     drawn = []
 
     def recorded(canvas, **parameters):
@@ -83,7 +83,7 @@ def matrices(monkeypatch):
     return drawn
 
 
-def test_matrix_undoes_mirror_scale_rotation_and_shear_about_the_centre():
+def test_matrix_inverts_flip_scale_rotation_and_shear_about_the_centre():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         turn, lean = rng.uniform(-30, 30), rng.uniform(-10, 10)
@@ -107,13 +107,13 @@ def test_without_a_transformation_the_crop_is_a_slice(height, width, seed):
     window = np.s_[top : top + 32, left : left + 32]
     np.testing.assert_array_equal(cut["foreground"], foreground[window])
     np.testing.assert_array_equal(cut["alpha"][..., 0], alpha[window])
-    # Pillow keeps the place of the window in 24 bits, and rounds after each of two passes.
+    # Pillow has 24 bits for the window's position, and rounds after each of two passes.
     assert abs(cut["background"] - bicubic(background, height, width)[window]).max() <= 2
 
 
 @pytest.mark.parametrize("square", [0.0, 1.0])
 @pytest.mark.parametrize("shape", [(70, 50), (20, 43)])
-def test_crop_is_a_window_of_what_the_steps_give_one_after_the_other(matrices, square, shape):
+def test_crop_is_a_window_of_the_result_of_the_single_steps(matrices, square, shape):
     foreground, alpha = noise(*shape, 3), noise(*shape, seed=1)
     second = noise(33, 61, 3, seed=2), noise(33, 61, seed=3)
     crop = group(
@@ -152,7 +152,7 @@ def test_crop_lies_around_unknown_pixels_of_a_grid():
     assert corners == {(row - 16, col - 16) for row in range(60, 84, 4) for col in range(40, 56, 4)}
 
 
-def test_unknown_pixels_of_the_second_foreground_count_where_they_are_seen():
+def test_visible_unknown_pixels_of_the_second_foreground_are_candidates():
     alpha, alpha2 = np.zeros((120, 160), np.uint8), np.zeros((60, 80), np.uint8)
     alpha[:, 80:] = 255
     alpha2[30:42, 20:28] = alpha2[30:42, 60:68] = 128
@@ -185,7 +185,7 @@ def test_with_few_unknown_pixels_the_crop_lies_anywhere():
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_alpha_without_an_edge_is_shown_whole(value):
+def test_foreground_of_constant_alpha_is_not_cropped(value):
     alpha, background = np.full((64, 96), value, np.uint8), noise(50, 20, 3)
     cut = composite(np.random.default_rng(0), coordinates(64, 96), alpha, background, group())
     np.testing.assert_array_equal(cut["foreground"], coordinates(64, 96)[::2, ::3])
@@ -194,14 +194,14 @@ def test_alpha_without_an_edge_is_shown_whole(value):
 
 
 @given(st.integers(0, 2**32), st.sampled_from([(6, 7), (3, 9), (12, 14)]))
-def test_second_foreground_is_kept_where_some_combined_alpha_is_below_1(seed, shape):
+def test_second_foreground_is_kept_if_a_combined_alpha_is_below_1(seed, shape):
     rng = np.random.default_rng(seed)
     alpha, alpha2 = (rng.choice([0, 254, 255], s, p=[0.01, 0.02, 0.97]) for s in ((6, 7), shape))
     combined = 1 - (1 - alpha / 255) * (1 - stretched(alpha2, 6, 7) / 255)
     assert lets_through(alpha, alpha2) == (combined < 1).any()
 
 
-def test_second_foreground_that_leaves_no_background_is_dropped():
+def test_second_foreground_that_hides_the_background_is_dropped():
     foreground, solid = noise(60, 70, 3), np.full((60, 70), 255, np.uint8)
     alpha = noise(60, 70)
     with_second = composite(

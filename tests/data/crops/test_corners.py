@@ -1,4 +1,4 @@
-"""GFM's windows: which are drawn, where they lie, and what is in them."""
+"""The windows of GFM: their sizes, positions and contents."""
 
 import numpy as np
 from PIL import Image
@@ -13,14 +13,14 @@ def group(size=32, corners=(32,), around="unknown"):
 
 
 def places(alpha, crop, seeds=range(300)):
-    """The upper left corners of the windows that are drawn from a photo of its own coordinates."""
+    """Returns the top left corners of windows, cut from a photo of its coordinates."""
     rows, columns = np.mgrid[: alpha.shape[0], : alpha.shape[1]]
     image = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
     cuts = [photo(np.random.default_rng(seed), image, alpha, crop) for seed in seeds]
     return [tuple(int(x) for x in cut["image"][0, 0, :2]) for cut in cuts]
 
 
-def test_half_of_the_windows_have_their_corner_at_the_transition():
+def test_half_of_the_windows_have_their_corner_in_the_transition_region():
     alpha = np.zeros((100, 120), np.uint8)
     alpha[10, 20] = alpha[60, 30] = alpha[90, 100] = 128
     drawn = places(alpha, group())
@@ -32,7 +32,7 @@ def test_half_of_the_windows_have_their_corner_at_the_transition():
     assert len(others) > 100
 
 
-def test_windows_lie_anywhere_where_nothing_is_wanted():
+def test_windows_lie_anywhere_without_candidate_pixels():
     for alpha, around in ((0, "unknown"), (255, "unknown"), (128, "anywhere")):
         drawn = places(np.full((100, 120), alpha, np.uint8), group(around=around))
         assert len(set(drawn)) > 250
@@ -41,8 +41,8 @@ def test_windows_lie_anywhere_where_nothing_is_wanted():
     assert places(opaque, group(around="foreground")).count((10, 20)) > 100
 
 
-def test_windows_not_smaller_than_the_photo_are_of_the_crops_size():
-    """And a photo smaller than that is taken whole."""
+def test_windows_not_smaller_than_the_photo_have_the_size_of_the_crop():
+    """A smaller photo is not cropped."""
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     alpha = np.full((64, 80), 255, np.uint8)
     for corners, side in (((63,), 63), ((64,), 32), ((500,), 32)):
@@ -69,7 +69,7 @@ def test_windows_not_smaller_than_the_photo_are_of_the_crops_size():
 
 
 def test_background_is_stretched_to_the_foreground():
-    """Not kept in its aspect, and cut by the same window: what was above the other stays so."""
+    """Without keeping its aspect ratio, and cut by the same window."""
     rows, columns = np.mgrid[:50, :300]
     background = np.stack([5 * rows, columns // 2, 0 * rows], -1).astype(np.uint8)
     alpha = np.full((100, 120), 255, np.uint8)
@@ -79,7 +79,7 @@ def test_background_is_stretched_to_the_foreground():
     for seed in range(20):
         cut = composite(np.random.default_rng(seed), foreground, alpha, background, group())
         rows, columns = (cut["foreground"][..., i].astype(float) for i in (0, 1))
-        # The centre of a pixel lies at half a pixel more.
+        # The centre of a pixel is at + 0.5.
         np.testing.assert_allclose(cut["background"][..., 0], 2.5 * (rows + 0.5) - 2.5, atol=1.6)
         np.testing.assert_allclose(
             cut["background"][..., 1], 1.25 * (columns + 0.5) - 0.5, atol=1.6

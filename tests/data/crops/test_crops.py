@@ -45,7 +45,7 @@ def group(size=32, around="unknown", **fields):
         (dict(affine=AFFINE | dict(rotation=-1)), "config.data.crop.affine.rotation"),
     ],
 )
-def test_wrong_group_is_named(wrong, message):
+def test_error_contains_the_invalid_field(wrong, message):
     with pytest.raises(ValueError, match=message):
         check_crop(group(**wrong))
 

@@ -13,13 +13,13 @@ def group(size=32, rescale=(24, 48), around="anywhere"):
 
 
 def gradient(height, width):
-    """uint8 [H, W, 3]: column, row, and their mixture."""
+    """uint8 [H, W, 3]: column, row, and their mean."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([columns, rows, (columns + rows) // 2], -1).astype(np.uint8)
 
 
 def place(part, whole):
-    """Where `part` lies in `whole`, both uint8 [H, W, C], but for the rounding of two passes."""
+    """Returns the position of `part` in `whole`, both uint8 [H, W, C], up to rounding."""
     windows = np.lib.stride_tricks.sliding_window_view(whole.astype(int), part.shape)[:, :, 0]
     hits = np.argwhere((abs(windows - part) <= 3).all((2, 3, 4)))
     return tuple(hits[0]) if len(hits) else None
@@ -63,7 +63,7 @@ def test_small_foreground_lies_anywhere_and_is_padded_with_alpha_0():
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.booleans())
-def test_any_size_gives_the_same_window_of_colours_and_alpha(height, width, seed, cover):
+def test_colours_and_alpha_have_the_same_window_at_any_size(height, width, seed, cover):
     rng = np.random.default_rng(seed)
     alpha = rng.integers(1, 256, (height, width), np.uint8)
     around = ("anywhere", "foreground", "unknown")[seed % 3]
@@ -92,7 +92,7 @@ def test_length_is_drawn_from_the_whole_range():
 
 
 @pytest.mark.parametrize("around, value", [("foreground", 255), ("unknown", 128)])
-def test_window_is_centred_on_a_pixel_that_is_asked_for(around, value):
+def test_window_is_centred_on_a_candidate_pixel(around, value):
     alpha = np.zeros((200, 300), np.uint8)
     if around == "unknown":
         alpha[20:60, 20:60] = 255
@@ -109,7 +109,7 @@ def test_window_is_centred_on_a_pixel_that_is_asked_for(around, value):
     assert np.count_nonzero(cut) == 1
 
 
-def test_window_does_not_leave_a_foreground_larger_than_itself():
+def test_window_stays_inside_a_larger_foreground():
     alpha = np.zeros((200, 300), np.uint8)
     alpha[0, 299] = 255
     colours = gradient(200, 300)
@@ -120,7 +120,7 @@ def test_window_does_not_leave_a_foreground_larger_than_itself():
     np.testing.assert_array_equal(foreground, colours[:32, 268:])
 
 
-def test_alpha_without_such_pixels_is_cropped_anywhere():
+def test_alpha_without_candidate_pixels_is_cropped_anywhere():
     _, cut = crop_foreground(
         np.random.default_rng(0),
         gradient(50, 50),
@@ -130,7 +130,7 @@ def test_alpha_without_such_pixels_is_cropped_anywhere():
     assert not cut.any()
 
 
-def test_background_window_is_square_varied_and_inside():
+def test_window_of_the_background_is_square_and_inside():
     spans = []
     for seed in range(200):
         cut = crop_background(np.random.default_rng(seed), gradient(160, 240), group())

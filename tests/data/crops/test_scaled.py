@@ -1,4 +1,4 @@
-"""The crops of BiSeNet V2 and the labels that come with photos."""
+"""The crops of BiSeNet V2, and labels."""
 
 import math
 
@@ -18,7 +18,7 @@ CROP = crop_group(size=24, width=40, scales=(0.25, 2.0))
 
 
 def whole(image, label, scale, place):
-    """The published crop: the whole photo rescaled, surrounded, and cut."""
+    """Returns the published crop: the photo is rescaled, padded and then cropped."""
     height, width = (math.ceil(side * scale) for side in label.shape)
     image = np.rint(resize_bilinear(np.float32(image), height, width)).astype(np.uint8)
     rows = np.arange(height) * label.shape[0] // height
@@ -62,13 +62,13 @@ def test_crop_is_a_window_of_the_whole_rescaled_photo(shape):
         (dict(rescale=(24, 48)), "has rescale and scales"),
     ],
 )
-def test_wrong_group_is_named(wrong, words):
+def test_error_contains_the_invalid_field(wrong, words):
     with pytest.raises(ValueError, match=words):
         crops.check_crop(crop_group(**CROP.to_dict() | wrong))
 
 
 def test_label_ids_of_cityscapes_become_its_19_classes():
-    """Road is 7, building 11, car 26, bicycle 33; what is not scored, and -1, is ignored."""
+    """Road is 7, building 11, car 26, bicycle 33; those not scored, and -1, are ignored."""
     ids = np.array([[0, 6, 7, 11], [26, 29, 33, 255]], np.uint8)
     np.testing.assert_array_equal(
         renumber(ids, cityscapes.FEATURES.ids), [[255, 255, 0, 2], [13, 255, 18, 255]]
@@ -76,7 +76,7 @@ def test_label_ids_of_cityscapes_become_its_19_classes():
     assert len(cityscapes.FEATURES.ids) == 19
 
 
-def test_label_is_read_by_its_numbers(tmp_path):
+def test_label_is_the_grey_value_or_the_palette_index(tmp_path):
     numbers = np.random.default_rng(0).integers(0, 5, (6, 8), np.uint8)
     Image.fromarray(numbers).save(tmp_path / "grey.png")
     palette = Image.fromarray(numbers, "P")
@@ -89,7 +89,7 @@ def test_label_is_read_by_its_numbers(tmp_path):
         read_label(tmp_path / "rgb.png")
 
 
-def test_label_of_no_class_is_named():
+def test_error_for_an_invalid_class_contains_the_name():
     label = np.uint8([[0, 2, 255]])
     check_label(label, 3, "a.png")
     with pytest.raises(ValueError, match="a.png: the label holds 2, but .*num_classes is 2: .* 1"):

@@ -44,14 +44,14 @@ def corner(seed, alpha, crop, name="foreground"):
 
 
 @given(st.data(), st.integers(32, 90), st.integers(32, 90), st.integers(0, 2**32))
-def test_window_is_a_slice_that_holds_the_unknown_pixel(data, height, width, seed):
+def test_window_is_a_slice_that_contains_the_unknown_pixel(data, height, width, seed):
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     top, left = corner(seed, opaque_but(height, width, (row, column)), group())
     assert top == min(max(row - 16, 0), height - 32)
     assert left == min(max(column - 16, 0), width - 32)
 
 
-def test_pixels_whose_window_fits_come_first():
+def test_pixels_whose_window_fits_are_preferred():
     alpha = opaque_but(100, 120, (2, 3), (15, 60), (16, 60), (83, 103), (84, 60), (99, 119))
     corners = {corner(seed, alpha, group()) for seed in range(40)}
     assert corners == {(0, 44), (67, 87)}
@@ -60,7 +60,7 @@ def test_pixels_whose_window_fits_come_first():
     assert corners == {(0, 0), (68, 88)}
 
 
-def test_alpha_without_unknown_pixels_is_cut_at_the_top_left():
+def test_alpha_without_unknown_pixels_is_cropped_at_the_top_left():
     assert {corner(seed, opaque_but(100, 120), group()) for seed in range(5)} == {(0, 0)}
 
 
@@ -99,7 +99,7 @@ def test_every_size_of_window_is_drawn_and_resized_without_antialiasing():
 
 
 @given(st.integers(5, 150), st.integers(5, 150), st.integers(0, 2**32))
-def test_background_is_laid_under_as_adobe_does(height, width, seed):
+def test_background_is_fitted_as_in_the_script_of_adobe(height, width, seed):
     rng = np.random.default_rng(seed)
     background = rng.integers(0, 256, (height, width, 3), np.uint8)
     ratio = max(90 / width, 70 / height)
@@ -112,11 +112,11 @@ def test_background_is_laid_under_as_adobe_does(height, width, seed):
         rng, coordinates(70, 90), rng.integers(0, 256, (70, 90), np.uint8), background, group()
     )
     top, left, _ = cut["foreground"][0, 0]
-    # Pillow keeps the place of the window in 24 bits, and rounds after each of two passes.
+    # Pillow has 24 bits for the window's position, and rounds after each of two passes.
     assert abs(cut["background"] - whole[top : top + 32, left : left + 32]).max() <= 2
 
 
-def test_small_foreground_is_enlarged_with_its_background_to_hold_the_window():
+def test_small_foreground_is_enlarged_with_its_background_to_the_window():
     foreground, alpha = 3 * coordinates(32, 64), opaque_but(32, 64, (9, 40), (10, 40))
     background = np.repeat(foreground, 2, 0).repeat(2, 1)  # cropped at its top left
     for turn in (0, 1):
@@ -131,7 +131,7 @@ def test_small_foreground_is_enlarged_with_its_background_to_hold_the_window():
         np.testing.assert_allclose(cut["background"][:, 0, 0] / 1.5, rows, atol=1.01)
         columns = cut["foreground"][0, :, 1].astype(float)
         np.testing.assert_allclose(np.diff(columns), 3 / 2.5, atol=1)
-        # Of the 80 columns the unknown pixels, at 100 of 160, are in the middle.
+        # The unknown pixels, at 100 of 160, are in the middle of the 80 columns.
         assert abs(columns[40] - 3 * 40) <= 3
         assert 0 < cut["alpha"][25, 40, 0] < 255
 
@@ -164,7 +164,7 @@ def padding(size=32, windows=(32, 48, 64), around="anywhere"):
     return crop_group(size=size, windows=windows, around=around, small="pad")
 
 
-def test_small_images_are_padded_below_and_on_the_right():
+def test_small_images_are_padded_at_the_bottom_and_on_the_right():
     foreground, alpha = coordinates(20, 25), np.full((20, 25), 200, np.uint8)
     background = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     for seed in range(6):
@@ -180,7 +180,7 @@ def test_small_images_are_padded_below_and_on_the_right():
             assert (cut[name] == value).all()
 
 
-def test_windows_of_padded_images_end_where_the_image_does():
+def test_windows_of_padded_images_are_clipped_to_the_image():
     """All 50 rows are in every crop of windows of 64, and 64 columns from anywhere."""
     foreground, alpha = 2 * coordinates(50, 100), np.full((50, 100), 255, np.uint8)
     rows = 2 * ((np.arange(32) + 0.5) * 50 / 32 - 0.5)
@@ -206,7 +206,7 @@ def test_windows_of_padded_images_lie_around_the_unknown_pixel():
 
 
 def test_short_sides_are_reduced_before_the_window_is_cut():
-    """To 48 px: of 96 rows all are in the window; 40 rows are left as they are, and padded."""
+    """To 48 px: all of 96 rows are in the window; 40 rows are not reduced but padded."""
     crop = crop_group(**padding(48, (48,)), max_short=48)
     lefts = set()
     for seed in range(600):

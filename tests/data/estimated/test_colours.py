@@ -19,7 +19,7 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix == ".png"]
 
 
-def test_old_background_leaves_the_soft_edge(pairs):
+def test_estimation_removes_the_old_background_from_the_soft_edge(pairs):
     image, alpha = read_image(pairs[0].image), read_alpha(pairs[0].alpha)
     soft = (alpha > 30) & (alpha < 225)
     estimated = multilevel(image, alpha)

@@ -1,4 +1,4 @@
-"""Denoised copies: what the command leaves, and that it takes noise away."""
+"""The command that writes denoised copies."""
 
 import sys
 
@@ -11,7 +11,7 @@ from tests.goldens import synth
 
 
 def photo(deviation, height=96, width=120):
-    """A clean and a noisy image, uint8: smooth colours with one sharp edge."""
+    """Returns a clean and a noisy image, uint8: smooth colours with one sharp edge."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     clean = np.stack([90 + 60 * np.sin(x / 25), 120 + 0 * x, 100 + 50 * np.cos(y / 20)], -1)
@@ -21,16 +21,16 @@ def photo(deviation, height=96, width=120):
 
 
 @pytest.mark.parametrize("deviation", [2, 5, 12])
-def test_deviation_of_noise_is_found(deviation):
+def test_deviation_of_the_noise_is_estimated(deviation):
     assert denoise.noise_deviation(photo(deviation)[1]) == pytest.approx(deviation, rel=0.15)
 
 
-def test_images_without_noise_have_none():
+def test_deviation_is_0_without_noise():
     assert denoise.noise_deviation(np.full((9, 9, 3), 7, np.uint8)) == 0
     assert denoise.noise_deviation(np.full((1, 9, 3), 7, np.uint8)) == 0
 
 
-def test_noise_is_taken_away_and_edges_are_kept():
+def test_noise_is_removed_and_edges_are_kept():
     pytest.importorskip("skimage")
     clean, noisy = photo(10)
     quiet = denoise.denoise(noisy)
@@ -59,7 +59,7 @@ def test_folder_is_copied_once_with_its_transparency(tmp_path, capsys):
     assert "0 copies written" in capsys.readouterr().out
 
 
-def test_files_that_cannot_be_read_are_named_and_the_others_written(tmp_path, capsys):
+def test_unreadable_files_are_reported_and_the_others_written(tmp_path, capsys):
     pytest.importorskip("skimage")
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -70,7 +70,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_written(tmp_path, ca
     assert [path.name for path in (tmp_path / "photos_denoise").iterdir()] == ["b.png"]
 
 
-def test_what_cannot_be_done_is_one_sentence(tmp_path, capsys, monkeypatch):
+def test_errors_are_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     assert denoise.main([str(tmp_path), "--output", str(tmp_path / "out")]) == 1
     assert "pip install -e '.[denoise]'" in capsys.readouterr().err

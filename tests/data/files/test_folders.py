@@ -41,7 +41,7 @@ def test_pairs_share_their_stem(photos, tmp_path):
     ]
 
 
-def test_pair_turned_by_exif_has_the_size_of_its_alpha(photos, tmp_path):
+def test_size_of_a_photo_follows_its_exif_orientation(photos, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8
     image = Image.open(photos / "image" / "a.png")
@@ -49,7 +49,7 @@ def test_pair_turned_by_exif_has_the_size_of_its_alpha(photos, tmp_path):
     assert not find_pairs(photos, "field", tmp_path, 2).faults
 
 
-def test_every_fault_is_named_in_one_error(photos, backgrounds, tmp_path):
+def test_one_error_lists_every_fault(photos, backgrounds, tmp_path):
     damage(photos)
     (backgrounds / "city" / "broken.jpg").write_text("no image")
     found = [
@@ -75,7 +75,7 @@ def test_every_fault_is_named_in_one_error(photos, backgrounds, tmp_path):
         assert part in text
 
 
-def test_skip_bad_leaves_faulty_pairs_out_and_logs_their_number(photos, tmp_path, caplog):
+def test_skip_bad_skips_faulty_pairs_and_logs_their_number(photos, tmp_path, caplog):
     damage(photos)
     found = find_pairs(photos, "field", tmp_path, 2)
     with caplog.at_level(logging.WARNING, "matting_jax"):
@@ -84,14 +84,14 @@ def test_skip_bad_leaves_faulty_pairs_out_and_logs_their_number(photos, tmp_path
     assert "6 faults" in caplog.text and "3 remain" in caplog.text
 
 
-def test_skip_bad_with_nothing_left_is_an_error(tmp_path):
+def test_skip_bad_raises_if_no_file_remains(tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "empty.png").touch()
     with pytest.raises(ValueError, match="field: no file in .*bad can be used"):
         accept([find_backgrounds(tmp_path / "bad", "field", tmp_path, 2)], skip_bad=True)
 
 
-def test_all_of_many_faults_are_named(tmp_path):
+def test_error_is_not_shortened_for_many_faults(tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(25):
@@ -118,13 +118,13 @@ def test_backgrounds_are_found_in_a_tree_and_through_links(backgrounds, tmp_path
     assert [path.name for path in found.items] == ["0.png", "1.png", "2.png"]
 
 
-def test_links_that_lead_round_in_a_circle_give_each_background_once(backgrounds, tmp_path):
+def test_circular_links_give_each_background_once(backgrounds, tmp_path):
     (backgrounds / "city" / "again").symlink_to(backgrounds)
     found = find_backgrounds(backgrounds, "field", tmp_path, 2)
     assert [path.name for path in found.items] == ["0.png", "1.png", "2.png"]
 
 
-def test_pairs_share_their_stem_however_it_is_spelled(photos, tmp_path):
+def test_stems_match_in_any_unicode_normalisation(photos, tmp_path):
     (photos / "image" / "a.png").rename(photos / "image" / "caf\u00e9 1.b.PNG")
     (photos / "alpha" / "a.png").rename(photos / "alpha" / "cafe\u0301 1.b.png")
     found = find_pairs(photos, "field", tmp_path, 2)
@@ -132,7 +132,7 @@ def test_pairs_share_their_stem_however_it_is_spelled(photos, tmp_path):
 
 
 @pytest.mark.parametrize("find", [find_pairs, find_foregrounds, find_backgrounds])
-def test_missing_or_empty_folder_names_the_config_field(find, tmp_path):
+def test_error_for_a_missing_or_empty_folder_contains_the_config_field(find, tmp_path):
     with pytest.raises(ValueError, match="config.data.x: there is no folder .*nowhere"):
         find(tmp_path / "nowhere", "config.data.x", tmp_path, 2)
     folder = tmp_path / "nothing"
@@ -142,7 +142,7 @@ def test_missing_or_empty_folder_names_the_config_field(find, tmp_path):
         find(folder, "config.data.x", tmp_path, 2)
 
 
-def test_folder_without_alphas_names_the_config_field(photos, tmp_path):
+def test_error_for_a_folder_without_alphas_contains_the_config_field(photos, tmp_path):
     shutil.rmtree(photos / "alpha")
     with pytest.raises(ValueError, match="config.data.x: there is no folder .*alpha"):
         find_foregrounds(photos, "config.data.x", tmp_path, 2)

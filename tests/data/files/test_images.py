@@ -14,7 +14,7 @@ from matting_jax.data.files.images import (
 )
 from tests.helpers import png, png_chunk, write_png16, write_tiff16
 
-# Orientation of EXIF: how an upright image [H, W, C] is stored under it.
+# By the EXIF orientation, how an upright image [H, W, C] is stored.
 STORED = {
     1: lambda x: x,
     2: lambda x: x[:, ::-1],
@@ -39,7 +39,7 @@ def noise():
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp"])
-def test_plain_colours_are_read_as_they_are(tmp_path, noise, suffix):
+def test_rgb_values_are_read_unchanged(tmp_path, noise, suffix):
     file = tmp_path / f"photo.{suffix}"
     Image.fromarray(noise[..., :3]).save(file, **({"lossless": True} if suffix == "webp" else {}))
     np.testing.assert_array_equal(read_image(file), noise[..., :3])
@@ -56,7 +56,7 @@ def test_transparency_is_kept_by_rgba_and_alpha_and_dropped_by_image(tmp_path, n
     assert read_header(str(file)) == (7, 9, True)
 
 
-def test_matte_is_the_grey_value_whatever_holds_it(tmp_path, noise):
+def test_alpha_is_the_grey_value_in_any_mode(tmp_path, noise):
     grey = Image.fromarray(noise[..., 0])
     for name in ("L", "RGB", "RGBA", "LA"):
         grey.convert(name).save(tmp_path / f"{name}.png")
@@ -93,7 +93,7 @@ def test_sixteen_bit_colours_are_scaled(tmp_path, noise, write, channels):
     np.testing.assert_array_equal(read_image(file), noise[..., :3])
 
 
-def test_grey_with_alpha_is_grey_whatever_its_bits(tmp_path, noise):
+def test_grey_with_alpha_is_grey_at_any_bit_depth(tmp_path, noise):
     write_png16(tmp_path / "wide.png", noise[..., :2].astype(np.uint16) * 257)
     Image.fromarray(noise[..., :2], "LA").save(tmp_path / "narrow.png")
     for name in ("wide.png", "narrow.png"):
@@ -109,26 +109,24 @@ def test_grey_with_alpha_is_grey_whatever_its_bits(tmp_path, noise):
         (3, {"planes": True}, "in planes"),
     ],
 )
-def test_tiff_files_that_would_be_read_wrongly_are_refused(
-    tmp_path, noise, channels, options, words
-):
+def test_tiff_files_that_pillow_decodes_wrongly_raise(tmp_path, noise, channels, options, words):
     write_tiff16(tmp_path / "odd.tif", noise[..., :channels].astype(np.uint16), **options)
     for read in (read_image, read_alpha, read_header):
         with pytest.raises(ValueError, match=f"{words}, save it as PNG"):
             read(tmp_path / "odd.tif")
 
 
-def test_inks_of_an_adobe_jpeg_are_turned_round(tmp_path):
+def test_inks_of_an_adobe_jpeg_are_inverted(tmp_path):
     file = tmp_path / "print.jpg"
     inks = np.zeros((16, 32, 4), np.uint8)
     inks[:, 8:, 0] = inks[:, 16:, 1] = inks[:, 24:, 3] = 255
     Image.fromarray(inks, "CMYK").save(file, quality=100, subsampling=0)
-    assert b"Adobe" in file.read_bytes()  # which says that 255 is no ink in the file
+    assert b"Adobe" in file.read_bytes()  # by which 255 means no ink in the file
     expected = np.repeat([[255] * 3, [0, 255, 255], [0, 0, 255], [0, 0, 0]], 8, axis=0)
     np.testing.assert_array_equal(read_image(file), np.broadcast_to(expected, (16, 32, 3)))
 
 
-def test_progressive_jpeg_holds_the_pixels_of_a_plain_one(tmp_path, noise):
+def test_progressive_jpeg_has_the_pixels_of_a_baseline_one(tmp_path, noise):
     for name in ("plain.jpg", "slow.JPG"):
         Image.fromarray(noise[..., :3]).save(tmp_path / name, progressive=name == "slow.JPG")
     with Image.open(tmp_path / "slow.JPG") as image:
@@ -193,7 +191,7 @@ def test_exif_orientation_of_a_jpeg(tmp_path, number):
     [
         (b"garbage", False),
         (orientation(9).tobytes(), False),
-        # BitsPerSample of 70000 in four bytes, which cannot be written back as it was read
+        # BitsPerSample of 70000 in four bytes, which Pillow reads but cannot write
         (
             b"Exif\0\0II*\0\x08\0\0\0\2\0"
             + struct.pack("<HHII", 0x0112, 3, 1, 6)
@@ -203,7 +201,7 @@ def test_exif_orientation_of_a_jpeg(tmp_path, number):
         ),
     ],
 )
-def test_damaged_exif_leaves_the_photo(tmp_path, noise, exif, turned):
+def test_photo_with_damaged_exif_is_read(tmp_path, noise, exif, turned):
     stored = io.BytesIO()
     Image.fromarray(noise[..., :3]).save(stored, "PNG")
     chunk = png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
@@ -215,7 +213,7 @@ def test_damaged_exif_leaves_the_photo(tmp_path, noise, exif, turned):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
-def test_animation_gives_its_first_frame_and_their_number(tmp_path, suffix):
+def test_first_frame_of_an_animation_is_read_and_all_are_counted(tmp_path, suffix):
     film, still = tmp_path / f"film.{suffix}", tmp_path / f"still.{suffix}"
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
     frames[0].save(still)
@@ -224,13 +222,13 @@ def test_animation_gives_its_first_frame_and_their_number(tmp_path, suffix):
     assert (count_frames(film), count_frames(still)) == (3, 1)
 
 
-def test_preview_behind_a_phones_jpeg_is_no_frame(tmp_path):
+def test_preview_in_the_jpeg_of_a_phone_is_not_counted(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=frames[1:])
     assert count_frames(tmp_path / "phone.jpg") == 1
 
 
-def test_damage_behind_the_first_frame_does_not_matter(tmp_path, noise):
+def test_damage_after_the_first_frame_is_ignored(tmp_path, noise):
     frames = [Image.fromarray(noise[..., i]) for i in range(2)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
     whole = (tmp_path / "film.gif").read_bytes()
@@ -267,7 +265,7 @@ def faulty_files(folder):
     return [*sorted(folder.iterdir()), folder / "missing.png"]
 
 
-def test_unreadable_files_raise_one_error_with_their_name(tmp_path):
+def test_error_for_an_unreadable_file_contains_its_name(tmp_path):
     for file in faulty_files(tmp_path):
         for read in (read_image, read_rgba, read_alpha, read_header):
             with pytest.raises(ValueError, match="cannot read the image") as error:
@@ -276,7 +274,7 @@ def test_unreadable_files_raise_one_error_with_their_name(tmp_path):
             assert "\n" not in str(error.value)
 
 
-def test_reason_is_told(tmp_path):
+def test_error_contains_the_reason(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("no image")
     for name, reason in [

@@ -10,7 +10,7 @@ from matting_jax.data.prepared.merge import lay_under_bilinear
 from tests.data.groups import crop_group
 
 SIZES = {"cat": (40, 60), "dog": (24, 30), "fgull": (33, 32)}
-BEHIND = {"cat": "wide", "dog": "large", "fgull": "tiny"}
+BACKGROUND_OF = {"cat": "wide", "dog": "large", "fgull": "tiny"}
 BACKGROUNDS = {"wide": (20, 90), "large": (50, 70), "tiny": (5, 6)}
 
 
@@ -20,7 +20,7 @@ def noise(seed, *shape):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Data as PaddleSeg lays it out, with lists of each kind."""
+    """Folders as PaddleSeg has them, with lists of each kind."""
     root = tmp_path / "set"
     for part in ("train/fg", "train/alpha", "trimap", "bg"):
         (root / part).mkdir(parents=True)
@@ -32,7 +32,9 @@ def folder(tmp_path):
     for seed, (name, size) in enumerate(BACKGROUNDS.items()):
         Image.fromarray(noise(30 + seed, *size, 3)).save(root / f"bg/{name}.png")
     photos = [f"train/fg/{name}.png" for name in SIZES]
-    pairs = [f"{photo} bg/{BEHIND[name]}.png" for photo, name in zip(photos, SIZES, strict=True)]
+    pairs = [
+        f"{photo} bg/{BACKGROUND_OF[name]}.png" for photo, name in zip(photos, SIZES, strict=True)
+    ]
     trimaps = [f"{pair} trimap/{name}.png" for pair, name in zip(pairs, SIZES, strict=True)]
     for kind, lines in {"photos": photos, "pairs": pairs, "trimaps": trimaps}.items():
         (root / f"{kind}.txt").write_text("".join(f"{line}\r\n" for line in [*lines, ""]))
@@ -57,7 +59,7 @@ def read(folder, kind, name):
         return np.asarray(image)
 
 
-def test_foregrounds_go_over_the_background_of_their_line(config, folder):
+def test_foregrounds_are_composited_with_the_background_of_their_line(config, folder):
     name_list(config, folder / "pairs.txt")
     source = data.train_source(config)
     expected = f"3 foregrounds over their backgrounds, {folder / 'pairs.txt'}"
@@ -66,7 +68,7 @@ def test_foregrounds_go_over_the_background_of_their_line(config, folder):
         foreground, alpha = source.foregrounds[record]
         np.testing.assert_array_equal(foreground, read(folder, "fg", name))
         np.testing.assert_array_equal(alpha, read(folder, "alpha", name))
-    # The dog alone has a background that is not enlarged, so that its crops are slices of it.
+    # Only the dog has a background that is not enlarged, so that its crops are slices of it.
     crops = [source.sample(1, np.random.default_rng(seed), config.data.crop) for seed in range(9)]
     foreground, background = read(folder, "fg", "dog"), read(folder, "bg", "large")
     for cut in crops:
@@ -75,8 +77,8 @@ def test_foregrounds_go_over_the_background_of_their_line(config, folder):
             for corner in np.ndindex(9, 15)
             if (foreground[corner[0] :, corner[1] :][:16, :16] == cut["foreground"]).all()
         )
-        behind = background[top : top + 16, left : left + 16]
-        np.testing.assert_array_equal(cut["background"], behind)
+        cropped = background[top : top + 16, left : left + 16]
+        np.testing.assert_array_equal(cut["background"], cropped)
 
 
 def test_colours_of_a_foreground_of_many_lines_are_estimated_once(config, folder, monkeypatch):
@@ -102,12 +104,12 @@ def test_lines_without_background_are_photos(config, folder):
             np.testing.assert_array_equal(tested, ours)
 
 
-def test_test_images_are_merged_with_their_decimals_cut_off(config, folder):
+def test_test_images_are_composited_with_truncated_fractions(config, folder):
     name_list(config, folder / "pairs.txt")
     for name, image in zip(SIZES, data.evaluation_images(config), strict=True):
         alpha = read(folder, "alpha", name)
-        behind = lay_under_bilinear(read(folder, "bg", BEHIND[name]), *alpha.shape).tolist()
-        assert image.background.tolist() == behind
+        cropped = lay_under_bilinear(read(folder, "bg", BACKGROUND_OF[name]), *alpha.shape).tolist()
+        assert image.background.tolist() == cropped
         foreground = read(folder, "fg", name).tolist()
         weights = (alpha / 255).tolist()
         by_hand = [
@@ -115,14 +117,14 @@ def test_test_images_are_merged_with_their_decimals_cut_off(config, folder):
                 [int(w * f + (1 - w) * b) for f, b in zip(*pixel, strict=True)]
                 for w, *pixel in zip(*row, strict=True)
             ]
-            for row in zip(weights, foreground, behind, strict=True)
+            for row in zip(weights, foreground, cropped, strict=True)
         ]
         np.testing.assert_array_equal(image.image, by_hand)
         np.testing.assert_array_equal(image.alpha, alpha)
 
 
 @pytest.mark.parametrize("size", [(5, 6), (20, 90), (70, 31)])
-def test_background_is_enlarged_between_neighbours_and_cut_at_the_top_left(size):
+def test_background_is_enlarged_bilinearly_and_cropped_at_the_top_left(size):
     background = noise(0, *size, 3)
     ratio = max(60 / size[1], 40 / size[0])
     larger = math.ceil(size[0] * ratio), math.ceil(size[1] * ratio)
@@ -142,7 +144,7 @@ def test_background_is_enlarged_between_neighbours_and_cut_at_the_top_left(size)
     np.testing.assert_array_equal(lay_under_bilinear(large, 40, 60), large[:40, :60])
 
 
-def test_column_of_trimaps_is_for_testing_alone(config, folder):
+def test_column_of_trimaps_is_used_only_for_testing(config, folder):
     name_list(config, folder / "trimaps.txt")
     for name, image in zip(SIZES, data.evaluation_images(config), strict=True):
         with Image.open(folder / f"trimap/{name}.png") as trimap:
@@ -175,7 +177,7 @@ def test_root_and_separator(config, folder, tmp_path):
         data.train_source(config)
 
 
-def test_alpha_lies_beside_a_root_that_is_the_folder_of_foregrounds(config, folder):
+def test_root_may_be_the_folder_of_foregrounds(config, folder):
     (folder / "names.txt").write_text("dog.png\n")
     name_list(config, folder / "names.txt", root=str(folder / "train/fg"))
     np.testing.assert_array_equal(
@@ -183,13 +185,13 @@ def test_alpha_lies_beside_a_root_that_is_the_folder_of_foregrounds(config, fold
     )
 
 
-def test_fg_in_the_name_of_the_root_alone_is_no_part_of_the_rule(config, folder):
+def test_fg_in_the_name_of_the_root_is_not_replaced(config, folder):
     moved = folder.rename(folder.parent / "fg_set")
     name_list(config, moved / "photos.txt")
     assert len(data.train_source(config)) == 3
 
 
-def test_images_of_equal_names_are_told_apart_by_their_lines(config, folder):
+def test_images_of_equal_names_are_numbered_by_line(config, folder):
     lines = (folder / "pairs.txt").read_text().splitlines()
     (folder / "pairs.txt").write_text("\n".join([lines[0], "", lines[1], lines[0]]))
     name_list(config, folder / "pairs.txt")
@@ -197,7 +199,7 @@ def test_images_of_equal_names_are_told_apart_by_their_lines(config, folder):
     assert names == ["cat_1", "dog_3", "cat_4"]
 
 
-def test_every_fault_is_named_by_its_line_or_left_out(config, folder):
+def test_faults_are_listed_by_line_or_skipped(config, folder):
     Image.new("L", (9, 8)).save(folder / "train/alpha/dog.png")
     Image.new("L", (7, 6)).save(folder / "trimap/fgull.png")
     (folder / "bg/tiny.png").write_bytes(b"")
@@ -233,7 +235,7 @@ def test_every_fault_is_named_by_its_line_or_left_out(config, folder):
     assert len(data.train_source(config)) == 2
 
 
-def test_lists_that_cannot_be_followed_are_errors(config, folder):
+def test_invalid_lists_raise(config, folder):
     path = folder / "list.txt"
     name_list(config, path)
     with pytest.raises(ValueError, match="config.data.train.list: there is no file .*list.txt"):

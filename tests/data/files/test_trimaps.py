@@ -13,8 +13,8 @@ from matting_jax.data.files.trimaps import from_alpha, read_trimap
     st.sampled_from([0, 0.5, 1, 1.5, 2, 3, 5, 30]),
     st.floats(0, 1),
 )
-def test_known_pixels_have_nothing_else_within_the_distance(seed, shape, distance, share):
-    """Against a search of all pixels: Euclidean, the distance itself included."""
+def test_known_pixels_are_equal_to_all_pixels_within_the_distance(seed, shape, distance, share):
+    """Compares with a search of all pixels: Euclidean, the distance itself included."""
     rng = np.random.default_rng(seed)
     alpha = np.where(rng.random(shape) < share, 255, 0).astype(np.uint8)
     alpha[rng.random(shape) < 0.03] = 77
@@ -33,7 +33,7 @@ def test_constant_alpha_gives_a_constant_trimap(value, known):
     assert (from_alpha(np.full((9, 8), value, np.uint8), 3) == known).all()
 
 
-def test_grey_values_of_a_file_become_three(tmp_path):
+def test_grey_values_of_a_file_are_quantised_to_three(tmp_path):
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "t.png")
     trimap = read_trimap(tmp_path / "t.png").ravel()
     assert trimap.dtype == np.uint8
