@@ -56,7 +56,11 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     Paddle's .pdparams. From a workdir the best checkpoint is loaded. Raises FileNotFoundError or
     ValueError.
     """
-    model = create_model(name, **keywords)
+    return load_model_variables(create_model(name, **keywords), path)
+
+
+def load_model_variables(model: nn.Module, path: str | Path) -> Variables:
+    """Returns Flax variables of `model` from a file or a workdir; see `load_checkpoint`."""
     if Path(path).is_dir():
         from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from matting_jax.convert import load_checkpoint, to_state_dict
+from matting_jax.convert import load_model_variables, to_official
 from matting_jax.convert.files import check_suffix, write_state_dict
+from matting_jax.models import create_model
 
 
 def convert(config: ConfigDict, source: str | Path, output: str, overwrite: bool = False) -> None:
@@ -27,7 +28,7 @@ def convert(config: ConfigDict, source: str | Path, output: str, overwrite: bool
     check_suffix(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
-    variables = load_checkpoint(config.name, source, **config.model)
-    state_dict = to_state_dict(config.name, variables, **config.model)
+    model = create_model(config.name, **config.model)
+    state_dict = to_official(model, load_model_variables(model, source))
     write_state_dict(path, state_dict)
     print(f"{path}: {len(state_dict)} tensors of {config.name}")

@@ -19,9 +19,8 @@ from matting_jax.evaluation.measure import check_output, measure
 from matting_jax.evaluation.scores import Case, write_csv
 from matting_jax.files import write_folder_atomically
 from matting_jax.metrics.conventions import CONVENTIONS
-from matting_jax.models import create_model, input_names
 from matting_jax.prediction.inputs import as_float_trimap
-from matting_jax.prediction.load import load_matter
+from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.tasks import find_task
 
 
@@ -120,11 +119,10 @@ def default_output(workdir: Path, checkpoint: str | None) -> Path:
 
 def check_folders(config: ConfigDict, folders: Mapping[str, str], trimap_from: str | None) -> None:
     """Raises ValueError if folders given in place of the test data do not fit the network."""
-    taken = input_names(create_model(config.name, **config.model))
+    taken = list_inputs(config)
     if "backgrounds" in folders:
         refuse_input("background", taken, config.name, "--backgrounds")
     given = [kind.removesuffix("s") for kind in folders] + ["trimap"] * bool(trimap_from)
-    for kind in taken:
-        if folders and kind != "image":
-            chain = " or --trimap_from WORKDIR, whose network makes them" * (kind == "trimap")
-            require_input(kind, given, config.name, f"pass --{kind}s DIR{chain}")
+    for kind in taken if folders else ():
+        chain = " or --trimap_from WORKDIR, whose network makes them" if kind == "trimap" else ""
+        require_input(kind, given, config.name, f"pass --{kind}s DIR{chain}")

@@ -1,4 +1,4 @@
-"""From a config and weights to a Matter."""
+"""Loads the network of a config with its weights and its test-time rule."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def load_matter(
     """
     first = None
     if trimap_from:
-        taken = input_names(create_model(config.name, **config.model))
-        refuse_input("trimap", taken, config.name, "--trimap_from")
+        refuse_input("trimap", list_inputs(config), config.name, "--trimap_from")
         first = load_trimap_matter(trimap_from, trimap_rule)
     variables = load_checkpoint(config.name, checkpoint, **config.model)
     return Matter(
@@ -51,6 +50,12 @@ def load_matter(
         trimap_rule=trimap_rule,
         **config.model,
     )
+
+
+def list_inputs(config: ConfigDict) -> list[str]:
+    """Returns what the network of `config` takes in addition to the image."""
+    model = create_model(config.name, **config.model)
+    return [name for name in input_names(model) if name != "image"]
 
 
 def load_trimap_matter(workdir: str | Path, rule: Mapping[str, Any] | None = None) -> Matter:

@@ -24,10 +24,10 @@ from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.image.foreground import METHODS
-from matting_jax.models import create_model, find_network, input_names
+from matting_jax.models import find_network
 from matting_jax.prediction.companions import WAYS, find_companions
 from matting_jax.prediction.inputs import size_of
-from matting_jax.prediction.load import load_matter
+from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
 
 FOREGROUNDS = (*METHODS, "none")
@@ -269,7 +269,7 @@ def find_inputs(
     Raises:
         ValueError: if an input is missing, or given though the network does not take it.
     """
-    taken = input_names(create_model(config.name, **config.model))
+    taken = list_inputs(config)
     for kind, value in given.items():
         if value:
             refuse_input(kind, taken, config.name, f"--{kind}")
