@@ -1,6 +1,5 @@
 """Small networks that compile in a second, and configs that train them."""
 
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,9 +11,11 @@ from matting_jax.image.geometry import upsample
 from matting_jax.models import NETWORKS, gca, modnet
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.norms import BatchNorm, instance_norm
+from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.norms import batch_norm, instance_norm
 from matting_jax.models.layers.spectral import SpectralConv
 from matting_jax.models.network import Network
+from matting_jax.models.sides import check_sides
 from tests.helpers import CONFIGS, MODNET, MODNET_SOC, ROOT, on_folders
 
 NAMES = str(ROOT / "tests" / "names")  # tables of their official names
@@ -58,16 +59,9 @@ class Tiny(nn.Module):
 
     @nn.compact
     def __call__(self, image, *, train=False):
-        if image.shape[1] % 32 or image.shape[2] % 32:
-            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train or self.frozen_statistics,
-            axis_name=self.axis_name,
-        )
-        x = 2 * image - 1
-        if self.dtype is not None:
-            x = x.astype(self.dtype)
+        check_sides("tiny", *image.shape[1:3])
+        norm = batch_norm(self, train)
+        x = as_dtype(2 * image - 1, self.dtype)
         enc4x = Backbone(norm, self.dtype, self.form, name="backbone")(x)
         lr8x = Part(norm, 2, self.dtype, name="lr_branch")(enc4x)
         semantic = nn.sigmoid(lr8x[:, ::2, ::2, 1:2])
@@ -92,8 +86,7 @@ class TinyTrimap(nn.Module):
 
     @nn.compact
     def __call__(self, image, trimap, *, train=False):
-        if image.shape[1] % 32 or image.shape[2] % 32:
-            raise ValueError(f"the sides must be multiples of 32, got {image.shape[1:3]}")
+        check_sides("tiny_trimap", *image.shape[1:3])
         count = self.variable("counter", "count", jnp.zeros, (1,))
         if train and not self.is_initializing():
             count.value = count.value + 1
