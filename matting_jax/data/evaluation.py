@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from matting_jax.choices import at_least
 from matting_jax.data.files import folders, lists
 from matting_jax.data.files.images import read_alpha, read_image
-from matting_jax.data.files.trimaps import check_distance, from_alpha, read_trimap
+from matting_jax.data.files.trimaps import from_alpha, read_trimap
 from matting_jax.data.labelled import labelled_pairs
 from matting_jax.data.prepared import builders
 from matting_jax.data.prepared.merge import lay_under_bilinear, merge_rounded
@@ -48,7 +49,7 @@ def evaluation_images(
     distance = config.data.test.trimap_distance
     if distance == -1:
         return find_images(config, builders_folder, labelled)
-    check_distance(distance)
+    at_least(distance, 0, "config.data.test.trimap_distance (-1: no trimaps)")
     images = find_images(config, builders_folder, labelled)
 
     def with_trimap(image: EvaluationImage) -> EvaluationImage:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from matting_jax.choices import is_probability, one_of
 from matting_jax.data.crops import check_crop, check_fits, find_rule
 from matting_jax.data.estimated import colours
 from matting_jax.data.estimated.denoised import ALTERNATIVE, background_copies, foreground_copies
@@ -113,10 +114,7 @@ def combine(config: ConfigDict) -> float | None:
 def check_combine(config: ConfigDict) -> None:
     """Raises ValueError if config.data.train.combine is not valid."""
     probability = config.data.train.combine
-    if not 0 <= probability <= 1:
-        raise ValueError(
-            f"config.data.train.combine must be a probability in [0, 1], got {probability}"
-        )
+    is_probability(probability, "config.data.train.combine")
     if probability and not find_rule(config.data.crop).combines:
         raise ValueError(
             f"config.data.train.combine is {probability}, but only crops by "
@@ -311,12 +309,10 @@ def unlabelled_photos(config: ConfigDict) -> Unlabelled:
 
 def with_colours(pairs: list[folders.Pair], config: ConfigDict) -> Lazy:
     """Returns foregrounds with their colours, estimated once for photos if the config says so."""
-    if config.data.foreground_colours not in ("estimate", "as_is"):
-        raise ValueError(
-            f"config.data.foreground_colours is {config.data.foreground_colours!r}, but must be "
-            "'estimate' or 'as_is'"
-        )
-    if config.data.foreground_colours == "as_is":
+    way = one_of(
+        config.data.foreground_colours, ("estimate", "as_is"), "config.data.foreground_colours"
+    )
+    if way == "as_is":
         return Lazy(pairs, read_pair)
     photos = list(dict.fromkeys(pair for pair in pairs if pair.alpha))
     paths = colours.cut_out(photos, cache_folder(config), config.data.workers)

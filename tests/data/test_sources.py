@@ -10,6 +10,7 @@ from PIL import Image
 from matting_jax import data
 from matting_jax.data.files.trimaps import from_alpha
 from matting_jax.data.prepared import builders
+from matting_jax.data.sources import Composites, Labelled, Lazy, Photos, Unlabelled
 from tests.data.groups import crop_group
 
 
@@ -187,6 +188,30 @@ def test_kept_images_are_decoded_once_and_equal(config, photos, backgrounds, mon
     assert kept.foregrounds[2][0].shape == (40, 60, 3)
     with pytest.raises(ValueError, match="image"):
         plain.foregrounds[2]
+
+
+@pytest.mark.parametrize("kind", [Composites, Photos, Labelled, Unlabelled])
+def test_every_source_keeps_decoded_images(kind):
+    seen = []
+
+    def read(number):
+        seen.append(number)
+        image = np.full((6, 7, 3), number, np.uint8)
+        return image if kind is Unlabelled else (image, image[..., 0])
+
+    images = Lazy(range(3), read)
+    layers = [images, [np.zeros((6, 7, 3), np.uint8)]] if kind is Composites else [images]
+    source = kind(*layers, "numbers").keep_decoded()
+    crop = (
+        crop_group(size=4, width=4, scales=(1.0, 1.0))
+        if kind is Labelled
+        else crop_group(size=4, rescale=(4, 8))
+    )
+    for seed in range(3):
+        sample = source.sample(2, np.random.default_rng(seed), crop)
+        assert sample.keys() == source.channels.keys()
+        assert (next(iter(sample.values())) == 2).all()
+    assert seen == [2]
 
 
 AFFINE = dict(rotation=0.0, scale=(1.0, 1.0), shear=0.0, flip=0.0, square=0.0, square_size=40)
@@ -392,7 +417,7 @@ def test_missing_trimaps_are_made_only_if_a_distance_is_set(config, photos, plat
         (i.trimap == 128 * (i.alpha > 0)).all() for i in data.evaluation_images(config, plates[0])
     )
     config.data.test.trimap_distance = -2
-    with pytest.raises(ValueError, match="config.data.test.trimap_distance is -2"):
+    with pytest.raises(ValueError, match="config.data.test.trimap_distance .* at least 0, got -2"):
         data.evaluation_images(config, plates[0])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from matting_jax.choices import at_least, one_of
 from matting_jax.data.crops import affine, corners, rescale, scaled, windows
 from matting_jax.data.crops.around import AROUND
 from matting_jax.data.crops.rule import CropRule, Crops, sides
@@ -53,17 +54,10 @@ def find_rule(crop: ConfigDict) -> CropRule:
 
 def check_crop(crop: ConfigDict) -> None:
     """Raises ValueError if a field of the config group `crop` is not valid."""
-    if crop.size < 1:
-        raise ValueError(f"config.data.crop.size is {crop.size}, but must be at least 1")
-    if crop.around not in AROUND:
-        raise ValueError(
-            f"config.data.crop.around is {crop.around!r}, but must be one of {', '.join(AROUND)}"
-        )
+    at_least(crop.size, 1, "config.data.crop.size")
+    at_least(crop.width, 0, "config.data.crop.width")
+    one_of(crop.around, AROUND, "config.data.crop.around")
     name = rule_name(crop)
-    if crop.width < 0:
-        raise ValueError(
-            f"config.data.crop.width is {crop.width}, but must be at least 1, or 0 for the size"
-        )
     if crop.width and not RULES[name].takes_width:
         raise ValueError(
             f"config.data.crop.width is {crop.width}, but crops by config.data.crop.{name} are "

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from matting_jax.choices import at_least, is_probability
 from matting_jax.data.crops.around import candidate_pixels
 from matting_jax.data.crops.bicubic import Box, resized_window
 from matting_jax.data.crops.rule import CropRule, Crops
@@ -57,20 +58,9 @@ def check(crop: ConfigDict) -> None:
             f"config.data.crop.affine.scale is {low, high}, but must rise from above 0"
         )
     for name in ("flip", "square"):
-        if not 0 <= options[name] <= 1:
-            raise ValueError(
-                f"config.data.crop.affine.{name} must be a probability in [0, 1], "
-                f"got {options[name]}"
-            )
-    if crop.size < SMALLEST:
-        raise ValueError(
-            f"config.data.crop.size is {crop.size}, but must be at least {SMALLEST} for crops by "
-            "config.data.crop.affine"
-        )
-    if options.square_size < 1:
-        raise ValueError(
-            f"config.data.crop.affine.square_size is {options.square_size}, but must be at least 1"
-        )
+        is_probability(options[name], f"config.data.crop.affine.{name}")
+    at_least(crop.size, SMALLEST, "config.data.crop.size, with affine crops,")
+    at_least(options.square_size, 1, "config.data.crop.affine.square_size")
     for name, limit in (("rotation", 180), ("shear", 45)):
         if not 0 <= options[name] <= limit:
             raise ValueError(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from ml_collections import ConfigDict
 
-from matting_jax.choices import one_of
+from matting_jax.choices import at_least, one_of
 from matting_jax.data.crops.around import candidate_pixels
 from matting_jax.data.crops.bicubic import Box, resized_window
 from matting_jax.data.crops.rule import CropRule, Crops
@@ -34,10 +34,7 @@ def check(crop: ConfigDict) -> None:
         raise ValueError(
             f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1"
         )
-    if max_short(crop) < 0:
-        raise ValueError(
-            f"config.data.crop.max_short is {crop.max_short}, but must be a length, or 0 for none"
-        )
+    at_least(max_short(crop), 0, "config.data.crop.max_short")
 
 
 def composite(

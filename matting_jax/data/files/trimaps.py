@@ -23,12 +23,3 @@ def from_alpha(alpha: np.ndarray, distance: float) -> np.ndarray:
     background if it is 0 there.
     """
     return to_bytes(from_masks(alpha == 255, alpha == 0, distance))
-
-
-def check_distance(distance: float) -> None:
-    """Raises ValueError if config.data.test.trimap_distance is negative."""
-    if distance < 0:
-        raise ValueError(
-            f"config.data.test.trimap_distance is {distance}, but must not be negative, except -1 "
-            "for none"
-        )

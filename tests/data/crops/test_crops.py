@@ -30,7 +30,10 @@ def group(size=32, around="unknown", **fields):
         (dict(windows=(32, 0)), "config.data.crop.windows"),
         (dict(corners=()), "config.data.crop.corners"),
         (dict(windows=(32,), small="padd"), "config.data.crop.small 'padd': did you mean 'pad'"),
-        (dict(size=15, affine=AFFINE), "config.data.crop.size is 15, but must be at least 16"),
+        (
+            dict(size=15, affine=AFFINE),
+            "config.data.crop.size, with affine crops, must be at least 16, got 15",
+        ),
         (dict(affine=AFFINE | dict(scale=(0.0, 1.0))), "config.data.crop.affine.scale"),
         (
             dict(affine=AFFINE | dict(flip=2)),
