@@ -115,11 +115,8 @@ def check_combine(config: ConfigDict) -> None:
     """Raises ValueError if config.data.train.combine is not valid."""
     probability = config.data.train.combine
     is_probability(probability, "config.data.train.combine")
-    if probability and not find_rule(config.data.crop).combines:
-        raise ValueError(
-            f"config.data.train.combine is {probability}, but only crops by "
-            "config.data.crop.affine combine two foregrounds: set it to 0"
-        )
+    if probability:
+        check_fits(config.data.crop, "combines")
 
 
 def check_folders(train: ConfigDict) -> None:

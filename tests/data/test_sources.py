@@ -322,7 +322,9 @@ def test_batches_hold_the_second_foreground(config, plates):
 
 def test_invalid_combine_raises(config, plates):
     config.data.train.combine = 0.5
-    with pytest.raises(ValueError, match="only crops by config.data.crop.affine combine"):
+    with pytest.raises(
+        ValueError, match="rescale cannot crop two foregrounds.*with config.data.crop.affine"
+    ):
         data.train_source(config, plates[0])
     use_affine(config)
     config.data.train.combine = 2

@@ -27,6 +27,7 @@ KINDS = {
     "composite": "foregrounds and backgrounds",
     "photo": "photos",
     "labelled": "photos with the class of each pixel",
+    "combines": "two foregrounds, one behind the other",
 }
 
 
@@ -69,9 +70,9 @@ def check_crop(crop: ConfigDict) -> None:
 def check_fits(crop: ConfigDict, kind: str) -> None:
     """Raises ValueError if the rule cannot crop such data.
 
-    `kind` is "composite", "photo" or "labelled", a function of CropRule.
+    `kind` is "composite", "photo", "labelled" or "combines", a field of CropRule.
     """
-    if getattr(find_rule(crop), kind) is None:
+    if not getattr(find_rule(crop), kind):
         others = [f"config.data.crop.{name}" for name, rule in RULES.items() if getattr(rule, kind)]
         raise ValueError(
             f"config.data.crop.{rule_name(crop)} cannot crop {KINDS[kind]}: take a config with "
