@@ -98,7 +98,7 @@ def test_nothing_is_restored_if_nothing_was_saved(tmp_path):
 def test_folder_that_is_no_workdir_raises(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(FileNotFoundError, match=f"{folder} is no workdir"):
+        with pytest.raises(FileNotFoundError, match=f"{folder} is not a workdir"):
             checkpoint.load_variables(folder)
 
 
