@@ -50,17 +50,6 @@ def draw_row(
     return pictures
 
 
-def colours_of_classes(label: np.ndarray, classes: int) -> np.ndarray:
-    """A picture float32 [H, W, 3] of integers [H, W]: greys from black to white of up to three
-    classes, else a colour for each; what is none of them is black."""
-    if classes <= 3:
-        colours = np.repeat(np.linspace(0, 1, classes, dtype=np.float32)[:, None], 3, -1)
-    else:
-        colours = np.random.default_rng(0).uniform(0.2, 1, (classes, 3)).astype(np.float32)
-    picture = colours[np.minimum(label, classes - 1)]
-    return np.where((label < classes)[..., None], picture, np.float32(0))
-
-
 def draw_grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Returns rows of pictures below their names as one image [H, W, 3] uint8."""
     names = list(rows[0])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dm_pix
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -183,3 +184,17 @@ def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
         lambda image: dm_pix.hsv_to_rgb(turn(dm_pix.rgb_to_hsv(image), amounts[3])),
     ]
     return lax.fori_loop(0, 4, lambda i, image: lax.switch(order[i], operations, image), image)
+
+
+def colour_classes(label: np.ndarray, classes: int) -> np.ndarray:
+    """Draws integers [H, W] as colours float32 [H, W, 3] in [0, 1].
+
+    Up to three classes are greys from black to white, more have a colour each. Labels that are not
+    a class are black.
+    """
+    if classes <= 3:
+        colours = np.repeat(np.linspace(0, 1, classes, dtype=np.float32)[:, None], 3, -1)
+    else:
+        colours = np.random.default_rng(0).uniform(0.2, 1, (classes, 3)).astype(np.float32)
+    picture = colours[np.minimum(label, classes - 1)]
+    return np.where((label < classes)[..., None], picture, np.float32(0))

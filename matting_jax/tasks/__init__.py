@@ -1,4 +1,7 @@
-"""What the networks learn: one file a network, each ending with its record `TASK`."""
+"""What the networks learn: one file a network, each ending with its record `TASK`.
+
+The functions here are those that several tasks share.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from matting_jax.choices import one_of
 from matting_jax.tasks.task import Task
+
+Array = jax.Array
 
 
 def find_task(name: str) -> Task:
@@ -19,12 +25,35 @@ def find_task(name: str) -> Task:
     return importlib.import_module(f"{__name__}.{one_of(name, names, 'task')}").TASK
 
 
-def each_sample(function: Callable[..., Any], *batches: Any) -> Any:
-    """`function` of one sample, applied to every sample of the batches.
+def each_sample(function: Callable[..., Any], keys: Array, batch: dict[str, Array]) -> Any:
+    """Applies `function(key, arrays)` to each sample of a uint8 batch.
 
-    On CPU one after the other, because random sizes steer what is read and computed there; on an
-    accelerator all at once.
+    `arrays` are float32 in [0, 1], except for `label`, which keeps its integers. On CPU samples
+    are computed one after another, so that each runs only the branches of its own random choices;
+    on an accelerator all at once.
     """
+
+    def with_floats(key: Array, arrays: dict[str, Array]) -> Any:
+        floats = {
+            name: x if name == "label" else x.astype(jnp.float32) / 255
+            for name, x in arrays.items()
+        }
+        return function(key, floats)
+
+    arrays = {name: x for name, x in batch.items() if name != "index"}
     if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda sample: function(*sample), batches)
-    return jax.vmap(function)(*batches)
+        return jax.lax.map(lambda sample: with_floats(*sample), (keys, arrays))
+    return jax.vmap(with_floats)(keys, arrays)
+
+
+def random_flip(key: Array, probability: float, arrays: Any) -> Any:
+    """Flips all arrays [H, W, ...] of a tree left to right, with `probability`, or none of them."""
+    flipped = jax.random.bernoulli(key, probability)
+    return jax.tree.map(lambda x: jnp.where(flipped, x[:, ::-1], x), arrays)
+
+
+def apply_randomly(
+    key: Array, probability: float, function: Callable[[Array], Array], x: Array
+) -> Array:
+    """Returns `function(x)` with `probability`, x otherwise."""
+    return jax.lax.cond(jax.random.bernoulli(key, probability), function, lambda x: x, x)

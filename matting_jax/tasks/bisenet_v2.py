@@ -1,4 +1,4 @@
-"""What BiSeNet V2 learns: the class of every pixel, or which of a trimap's three kinds it is.
+"""What BiSeNet V2 learns: the class of each pixel, given or background, unknown and foreground.
 
 Source: CoinCheung/BiSeNet, tools/train_amp.py, lib/data/transform_cv2.py, lib/ohem_ce_loss.py.
 """
@@ -13,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.choices import one_of
-from matting_jax.evaluation import previews
 from matting_jax.image import trimap
-from matting_jax.image.colour import jitter_bytes
+from matting_jax.image.colour import colour_classes, jitter_bytes
 from matting_jax.image.composite import composite
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.losses import ohem_cross_entropy
 from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
-from matting_jax.tasks import each_sample
+from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task
 
 Array = jax.Array
@@ -32,7 +31,7 @@ TRIMAP_CLASSES = ("background", "unknown", "foreground")
 
 
 def check(config: Any) -> None:
-    """Raise ValueError where `config` asks for what no training is."""
+    """Raises ValueError for invalid labels, evaluation or classes, and for too small batches."""
     one_of(config.task.labels, LABELS, "task.labels")
     one_of(config.task.evaluation, WAYS, "task.evaluation")
     if config.task.labels == "trimap" and config.model.num_classes != len(TRIMAP_CLASSES):
@@ -42,49 +41,46 @@ def check(config: Any) -> None:
         )
     if config.batch_size // config.accumulate < 2 and not config.freeze_statistics:
         raise ValueError(
-            "the context embedding normalises one value a photo over the batch, which takes at "
-            f"least 2, but batch_size is {config.batch_size} in {config.accumulate} parts: set "
-            "--config.batch_size=2, or --config.freeze_statistics"
+            "the context embedding normalises one value per photo over a micro-batch, which must "
+            f"hold at least 2 photos, but batch_size is {config.batch_size} with accumulate "
+            f"{config.accumulate}: set --config.batch_size={2 * config.accumulate}, or "
+            "--config.freeze_statistics"
         )
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Augmented photos and the class of each of their pixels.
+    """Makes augmented photos, and the class of each of their pixels.
 
-    `keys`: one random key a sample. `batch`, uint8: `image` [B, H, W, 3] and `label` [B, H, W, 1],
-    255 where there is none; for `config.task.labels` "trimap" `image` and `alpha` [B, H, W, 1], or
-    `foreground`, `alpha` and `background`. `config.synthesis` holds the chances and ranges of the
-    augmentation. Returns inputs {image, keys} and truth {label}, int32 [B, H, W]; `keys` are those
-    of the network's dropout.
+    `keys`: one random key per sample. `batch`: uint8 `image` [B, H, W, 3] and `label` [B, H, W, 1],
+    255 for unlabelled pixels; for `config.task.labels` "trimap" `image` and `alpha` [B, H, W, 1],
+    or `foreground`, `alpha` and `background`. `config.synthesis` holds the probabilities and ranges
+    of the augmentation. Returns inputs {image, keys}, keys for the network's dropout, and truth
+    {label}, int32 [B, H, W].
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, Array]:
         keys = jax.random.split(key, 3)
-        floats = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         if "image" in arrays:
-            image = floats["image"]
+            image = arrays["image"]
         else:
-            image = composite(floats["foreground"], floats["alpha"], floats["background"])
+            image = composite(arrays["foreground"], arrays["alpha"], arrays["background"])
         if config.task.labels == "trimap":
             sizes = jax.random.randint(keys[0], (2,), smallest, largest + 1)
-            label = trimap_label(trimap.gca(floats["alpha"], *sizes, largest))
+            label = trimap_label(trimap.gca(arrays["alpha"], *sizes, largest))
         else:
             label = arrays["label"][..., 0].astype(jnp.int32)
-        flip = jax.random.bernoulli(keys[1], options.flip)
-        image = jnp.where(flip, image[:, ::-1], image)
-        label = jnp.where(flip, label[:, ::-1], label)
+        image, label = random_flip(keys[1], options.flip, (image, label))
         return jitter_bytes(keys[2], image, options.jitter), label
 
     keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
-    arrays = {name: x for name, x in batch.items() if name != "index"}
-    image, label = each_sample(sample, keys[:, 0], arrays)
+    image, label = each_sample(sample, keys[:, 0], batch)
     return {"image": image, "keys": keys[:, 1]}, {"label": label}
 
 
 def trimap_label(trimap: Array) -> Array:
-    """The classes 0, 1 and 2 of a trimap [H, W, 1], which is 0, 0.5 and 1; int32 [H, W]."""
+    """Returns classes 0, 1 and 2, int32 [H, W], for the values 0, 0.5 and 1 of [H, W, 1]."""
     return (2 * trimap[..., 0]).astype(jnp.int32)
 
 
@@ -95,10 +91,17 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The sum of the cross-entropies of all heads, each over its own hard pixels.
+    """Computes the sum of the cross-entropies of all heads, each over its own hard pixels.
 
-    `outputs`: logits [B, H, W, C] of each head; a term bears its name. `truth`: `label`. Hard
-    pixels are those of all devices of `axis_name`.
+    Args:
+        outputs: logits [B, H, W, C] of each head by name.
+        inputs: not used.
+        truth: `label` [B, H, W].
+        config: `config.task` holds the thresholds of hard pixels.
+        axis_name: mapped axis; the pixels of all its devices are taken together.
+
+    Returns:
+        The total, and one term for each head by its name.
     """
     options = config.task
     terms = {
@@ -117,10 +120,17 @@ def loss(
 def evaluate(
     matter: Any, images: Sequence[Any], config: Any, shown: int
 ) -> tuple[dict[str, float], list[dict[str, np.ndarray]]]:
-    """The mean IoU over the pixels of all `images` and that of each class; pictures of the first
-    `shown` images.
+    """Scores a network by the mean IoU over the pixels of all test images.
 
-    `images` as `photo_and_label` takes them; `config.task.evaluation` is one of the published ways.
+    Args:
+        matter: the network.
+        images: see `photo_and_label`.
+        config: `config.task.evaluation` is one of the published protocols.
+        shown: number of images to return pictures of.
+
+    Returns:
+        `miou` and the IoU of each class; and for the first images the pictures photo, prediction
+        and truth, float32 [H, W, 3].
     """
     classes, matrix, pictures = config.model.num_classes, 0, []
     margin, _ = STATISTICS[matter.model.statistics]
@@ -130,15 +140,15 @@ def evaluate(
 
     for image in images:
         photo, label = photo_and_label(image, config)
-        way = WAYS[config.task.evaluation]
-        prediction = way(classify, photo, config.task.window, margin).argmax(-1)
+        protocol = WAYS[config.task.evaluation]
+        prediction = protocol(classify, photo, config.task.window, margin).argmax(-1)
         matrix += confusion(prediction, label, classes)
         if len(pictures) < shown:
             pictures.append(
                 {
                     "photo": photo,
-                    "prediction": previews.colours_of_classes(prediction, classes),
-                    "truth": previews.colours_of_classes(label, classes),
+                    "prediction": colour_classes(prediction, classes),
+                    "truth": colour_classes(label, classes),
                 }
             )
     names = TRIMAP_CLASSES if config.task.labels == "trimap" else range(classes)
@@ -147,11 +157,11 @@ def evaluate(
 
 
 def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What the network is shown of a test image, float32 [h, w, 3], and the classes there, [h, w].
+    """Returns a test photo, float32 [h, w, 3], and the class of each of its pixels, [h, w].
 
-    `image` has `image` uint8 [H, W, 3] and `label` uint8 [H, W], of the same size; or, where labels
-    are trimaps, `alpha` uint8 [H, W]: both are brought to the size that the network sees, and the
-    trimap is made with the kernel in the middle of those in training.
+    `image` holds `image` uint8 [H, W, 3] and `label` uint8 [H, W]. For trimaps it holds `alpha`
+    uint8 [H, W] instead of a label; photo and alpha are then resized to the network's size, and the
+    trimap is made with a kernel of the mean size in training.
     """
     photo = image.image.astype(np.float32) / 255
     if config.task.labels != "trimap":

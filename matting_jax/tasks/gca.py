@@ -1,4 +1,4 @@
-"""What GCA learns: alpha where the trimap is unknown, of one foreground or of two in one.
+"""What GCA learns: alpha where the trimap is unknown, of one foreground or of two combined.
 
 Source: Yaoyi-Li/GCA-Matting, trainer.py and dataloader/data_generator.py.
 """
@@ -26,7 +26,7 @@ TERMS = ("rec", "comp", "smooth_l1", "grad", "gabor")
 
 
 def check(config: Any) -> None:
-    """Raise ValueError where nothing would be learnt."""
+    """Raises ValueError if no loss is left."""
     if not any(config.task[f"{name}_weight"] for name in TERMS):
         raise ValueError(
             f"no loss is left: set one of {', '.join(f'task.{name}_weight' for name in TERMS)} "
@@ -35,22 +35,21 @@ def check(config: Any) -> None:
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Composites of one or two foregrounds under a random trimap.
+    """Makes composites of one or two foregrounds under a random trimap.
 
-    `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3]; and where samples may combine two foregrounds, `foreground2` and
-    `alpha2`: in a sample without a second the first again, with alpha2 0, which changes nothing.
-    Colours have denoised copies or none, see `image.rssn`. `config.synthesis` holds the smallest
-    and largest size of the ellipses of the trimap, the ranges of the jitter and RSSN's chances.
-    Returns inputs {image, trimap} and truth {alpha, foreground, background},
-    float32. Colours are never cut down to bytes, as the source does where it combines.
+    `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
+    [B, H, W, 1] and `background` [B, H, W, 3]. If samples may combine two foregrounds, also
+    `foreground2` and `alpha2`; a sample without a second one has the first again with alpha2 0,
+    which changes nothing. Denoised copies are optional, see `image.rssn`. `config.synthesis` holds
+    the smallest and largest size of the ellipses of the trimap, the ranges of the jitter and RSSN's
+    probabilities. Returns inputs {image, trimap} and truth {alpha, foreground, background},
+    float32. Colours are never converted to bytes; the source converts combined ones.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
 
     def sample(key: Array, arrays: Arrays) -> tuple[Arrays, Arrays]:
         keys = jax.random.split(key, 4)
-        arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         arrays = rssn.denoise(keys[2], arrays, options.rssn)
         foreground, alpha = arrays["foreground"], arrays["alpha"]
         if "foreground2" in arrays:
@@ -65,16 +64,24 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         truth = {"alpha": alpha, "foreground": foreground, "background": background}
         return {"image": image, "trimap": unknown}, truth
 
-    arrays = {name: x for name, x in batch.items() if name != "index"}
-    return each_sample(sample, keys, arrays)
+    return each_sample(sample, keys, batch)
 
 
 def combine(
     foreground: Array, alpha: Array, foreground2: Array, alpha2: Array
 ) -> tuple[Array, Array]:
-    """Colours [H, W, 3] and alpha [H, W, 1] of a foreground with a second one behind it.
+    """Combines a foreground with a second one behind it.
 
-    The second's colours mix in where the first is soft, whatever its own alpha is there.
+    The second one's colours mix in where the first is soft, whatever its own alpha is there.
+
+    Args:
+        foreground: colours [H, W, 3] of the first.
+        alpha: alpha [H, W, 1] of the first.
+        foreground2: colours [H, W, 3] of the second.
+        alpha2: alpha [H, W, 1] of the second.
+
+    Returns:
+        Colours [H, W, 3] and alpha [H, W, 1] of both together.
     """
     return composite(foreground, alpha, foreground2), 1 - (1 - alpha) * (1 - alpha2)
 
@@ -86,35 +93,42 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The weighted sum of the losses, and its terms by the names of `TERMS`.
+    """Computes the weighted sum of the losses, and its terms.
 
-    `outputs`: `alpha` of the network. `truth`: `alpha`, and for `comp` the colours `foreground` and
-    `background`. A term of weight 0 is left out. Sums over the unknown region by its pixels, of all
-    devices of `axis_name`: the source takes each device's own.
+    Args:
+        outputs: `alpha` of the network.
+        inputs: `image` [B, H, W, 3] and `trimap` [B, H, W, 1] with the values 0, 0.5 and 1.
+        truth: `alpha`, and for `comp` the colours `foreground` and `background`.
+        config: `config.task` holds the weights.
+        axis_name: mapped axis; losses are sums over the unknown pixels of all its devices, divided
+            by the number of these pixels. The source takes the pixels of each device separately.
+
+    Returns:
+        The total, and the terms by the names of `TERMS`; those of weight 0 are omitted.
     """
     prediction, alpha = outputs["alpha"], truth["alpha"]
     unknown = (inputs["trimap"] == 0.5).astype(prediction.dtype)
 
-    def over_unknown(values: Array) -> Array:
+    def unknown_mean(values: Array) -> Array:
         return region_mean(values, unknown, axis_name=axis_name)
 
     def comp() -> Array:
         difference = composite(truth["foreground"], prediction, truth["background"])
-        # Between colours as the network normalises them, whose mean falls out.
+        # In the network's normalised colours, whose mean cancels out.
         difference = (difference - inputs["image"]) / jnp.array(IMAGENET_STD, prediction.dtype)
-        return over_unknown(unknown * absolute(difference))
+        return unknown_mean(unknown * absolute(difference))
 
     def grad() -> Array:
         difference = sobel_magnitude(prediction) - sobel_magnitude(alpha)
-        return over_unknown(unknown * absolute(difference))
+        return unknown_mean(unknown * absolute(difference))
 
     losses = {
-        "rec": lambda: over_unknown(unknown * absolute(prediction - alpha)),
+        "rec": lambda: unknown_mean(unknown * absolute(prediction - alpha)),
         "comp": comp,
-        # Known pixels count in the sum, 0.001 each.
-        "smooth_l1": lambda: over_unknown(charbonnier(unknown * (prediction - alpha), 1e-6)),
+        # Known pixels contribute 0.001 each to the sum.
+        "smooth_l1": lambda: unknown_mean(charbonnier(unknown * (prediction - alpha), 1e-6)),
         "grad": grad,
-        "gabor": lambda: over_unknown(
+        "gabor": lambda: unknown_mean(
             unknown * jnp.square(correlate(prediction - alpha, gabor_filters()))
         ),
     }

@@ -11,15 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from matting_jax import losses
 from matting_jax.choices import one_of
 from matting_jax.image import rssn, trimap
 from matting_jax.image.blur_fusion import blur_fusion
 from matting_jax.image.composite import composite
 from matting_jax.image.pyramid import laplacian_pyramid
-from matting_jax.losses import absolute, mean
+from matting_jax.losses import absolute, cross_entropy, mean, region_mean
 from matting_jax.models.gfm import CLASSES
-from matting_jax.parallel import sum_devices
-from matting_jax.tasks import each_sample
+from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
@@ -29,30 +29,29 @@ TARGETS = ("consistent", "released")
 
 
 def check(config: Any) -> None:
-    """Raise ValueError where `config.task` asks for targets that there are not."""
+    """Raises ValueError if `config.task.targets` is invalid or does not fit the network."""
     one_of(config.task.targets, TARGETS, "task.targets")
     if config.task.targets == "released" and config.model.rosta == "rim":
         raise ValueError(
-            "the released targets are those of one representation: give "
+            "the released targets are those of a single representation: set "
             "--config.task.targets=consistent with rosta rim"
         )
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Composites, or photos with their alpha, and what the network should say of them.
+    """Makes composites, or takes photos with their alpha, and makes what to predict of them.
 
-    `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
-    and `alpha`, whose colours are estimated. `config.synthesis` holds the chances and ranges; sides
-    of kernels are pixels of the crop. Returns inputs {image} and truth {alpha, foreground,
-    background, trimap, eroded, dilated}, float32; the last two not for rosta tt.
+    `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
+    [B, H, W, 1] and `background` [B, H, W, 3], with or without denoised copies (see `image.rssn`),
+    or `image` and `alpha`, whose colours are estimated. `config.synthesis` holds the probabilities
+    and ranges; kernel sizes are pixels of the crop. Returns inputs {image} and truth {alpha,
+    foreground, background, trimap, eroded, dilated}, float32; the last two not for rosta tt.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, ...]:
         keys = jax.random.split(key, 4)
-        arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
         if "image" in arrays:
             colours = [arrays["image"]]
@@ -61,23 +60,21 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
             colours = rssn.compose(
                 keys[1], arrays["foreground"], alpha, arrays["background"], options.rssn
             )
-        flip = jax.random.bernoulli(keys[2], options.flip)
-        alpha, *colours = [jnp.where(flip, x[:, ::-1], x) for x in (alpha, *colours)]
+        alpha, colours = random_flip(keys[2], options.flip, (alpha, colours))
         size = jax.random.randint(keys[3], (), smallest, largest + 1)
         return alpha, colours, labels(alpha, size, largest, config.model.rosta)
 
-    arrays = {name: x for name, x in batch.items() if name != "index"}
-    alpha, (image, *colours), truth = each_sample(sample, keys, arrays)
-    foreground, background = colours or colours_of(image, alpha)
+    alpha, (image, *colours), truth = each_sample(sample, keys, batch)
+    foreground, background = colours or estimate_colours(image, alpha)
     truth |= {"alpha": alpha, "foreground": foreground, "background": background}
     return {"image": image}, truth
 
 
-def colours_of(image: Array, alpha: Array) -> tuple[Array, Array]:
-    """Colours of foreground and background [B, H, W, 3] that compose a photo with its alpha.
+def estimate_colours(image: Array, alpha: Array) -> tuple[Array, Array]:
+    """Estimates foreground and background colours [B, H, W, 3] that compose to a photo.
 
-    Estimated by blur fusion; what they then lack goes to each by its share, so that they may leave
-    [0, 1]. The released recipe has them estimated by closed-form matting before.
+    Blur fusion estimates them; the remaining difference is distributed by alpha, so that they may
+    leave [0, 1]. The released recipe takes colours estimated beforehand by closed-form matting.
     """
     foreground, background = blur_fusion(image, alpha)
     missing = image - composite(foreground, alpha, background)
@@ -86,8 +83,17 @@ def colours_of(image: Array, alpha: Array) -> tuple[Array, Array]:
 
 
 def labels(alpha: Array, size: Array | int, largest: int, rosta: str) -> Arrays:
-    """What the glance decoder learns of alpha [H, W, 1] in [0, 1]: `trimap` by a kernel of `size`,
-    from 1 to `largest`, `eroded` foreground and `dilated` subject by one of twice its size."""
+    """Makes what the glance decoder learns of an alpha.
+
+    Args:
+        alpha: [H, W, 1] in [0, 1].
+        size: kernel size of the trimap, from 1 to `largest`; that of the others is twice as large.
+        largest: largest `size`.
+        rosta: representation, a name of `models.gfm.CLASSES` or "rim".
+
+    Returns:
+        `trimap`, and except for tt the `eroded` foreground and the `dilated` subject, [H, W, 1].
+    """
     truth = {"trimap": trimap.gfm(alpha, size, largest)}
     if rosta != "tt":
         truth["eroded"] = trimap.gfm_foreground(alpha, 2 * size, 2 * largest)
@@ -102,22 +108,31 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The weighted sum of the losses, and its terms `glance`, `focus`, `fusion`, `composition`.
+    """Computes the weighted sum of the losses, and its terms.
 
-    `outputs` of the network, `inputs` and `truth` as of `synthesize`. Means are over all pixels of
-    all devices of `axis_name`. With rosta rim each term is the sum over the three representations,
-    the last two with that of the integrated alpha.
+    Args:
+        outputs: `glance`, `focus` and `alpha` of the network, with rosta rim those of the three
+            representations and the integrated `alpha`.
+        inputs: `image`, as `synthesize` returns it.
+        truth: as `synthesize` returns it.
+        config: `config.task` holds the weights and targets.
+        axis_name: mapped axis; means are over the pixels of all its devices.
+
+    Returns:
+        The total, and the terms `glance`, `focus`, `fusion` and `composition`. With rosta rim each
+        is a sum over the representations, the last two also over the integrated alpha.
     """
     rostas = {"": config.model.rosta}
     if config.model.rosta == "rim":
         rostas = {f"_{rosta}": rosta for rosta in CLASSES}
     alpha, released = truth["alpha"], config.task.targets == "released"
     glance = focus = 0
-    for end, rosta in rostas.items():
-        glance += cross_entropy(outputs[f"glance{end}"], classes(truth, rosta, released), axis_name)
-        focus += focus_loss(outputs[f"focus{end}"], truth, rosta, axis_name)
+    for suffix, rosta in rostas.items():
+        label = classes(truth, rosta, released)
+        glance += glance_loss(outputs[f"glance{suffix}"], label, axis_name)
+        focus += focus_loss(outputs[f"focus{suffix}"], truth, rosta, axis_name)
     alphas = [x for name, x in outputs.items() if name.startswith("alpha")]
-    fusion = sum(whole(x, alpha, axis_name) + laplacian(x, alpha, axis_name) for x in alphas)
+    fusion = sum(alpha_loss(x, alpha, axis_name) + laplacian(x, alpha, axis_name) for x in alphas)
     composition = sum(composition_loss(x, inputs["image"], truth, axis_name) for x in alphas)
 
     weights = config.task
@@ -131,10 +146,10 @@ def loss(
 
 
 def classes(truth: Arrays, rosta: str, released: bool) -> Array:
-    """The class of each pixel, int32 [B, H, W], that the glance decoder learns.
+    """Returns the class of each pixel, int32 [B, H, W], that the glance decoder learns.
 
-    The released trainer holds FT's foreground for the dilated subject, and BT's subject for what is
-    fully opaque, which contradicts how it then makes alpha of them.
+    The released trainer takes the dilated subject as FT's foreground, and fully opaque pixels as
+    BT's subject. This contradicts how it then makes alpha of them.
     """
     names = {"tt": "trimap", "ft": "eroded", "bt": "dilated"}
     if released:
@@ -143,15 +158,25 @@ def classes(truth: Arrays, rosta: str, released: bool) -> Array:
     return (2 * label if rosta == "tt" else label >= 1).astype(jnp.int32)
 
 
-def cross_entropy(scores: Array, label: Array, axis_name: str | None) -> Array:
-    """Mean cross entropy of scores [B, H, W, n], taken for logits though they are sigmoids: with
-    three classes it cannot fall below 0.55."""
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(scores), label[..., None], -1)
-    return -mean(chosen, axis_name)
+def glance_loss(scores: Array, label: Array, axis_name: str | None) -> Array:
+    """Computes the mean cross-entropy of scores [B, H, W, n] for integers [B, H, W].
+
+    As in the source, the scores count as logits although they are sigmoids: with three classes
+    the loss cannot fall below 0.55.
+    """
+    return mean(cross_entropy(scores, label), axis_name)
 
 
 def focus_loss(focus: Array, truth: Arrays, rosta: str, axis_name: str | None) -> Array:
-    """The focus in the transition against what it adds to the glance, or takes from it."""
+    """Computes the loss of the focus in the transition.
+
+    Args:
+        focus: [B, H, W, 1] in [0, 1].
+        truth: `alpha`, `trimap` and except for tt `eroded` and `dilated`.
+        rosta: representation: the focus is alpha (tt), what it adds to the eroded foreground (ft),
+            or what it takes from the dilated subject (bt).
+        axis_name: mapped axis; means are over the pixels of all its devices.
+    """
     alpha = truth["alpha"]
     target = {
         "tt": lambda: alpha,
@@ -159,25 +184,24 @@ def focus_loss(focus: Array, truth: Arrays, rosta: str, axis_name: str | None) -
         "bt": lambda: truth["dilated"] - alpha,
     }[rosta]()
     inside = (truth["trimap"] == 0.5).astype(alpha.dtype)
-    difference, area = sum_devices(
-        (jnp.sum(charbonnier(inside * (focus - target))), jnp.sum(inside)), axis_name
-    )
-    return difference / (area + 1) + laplacian(inside * focus, inside * target, axis_name)
+    # Pixels outside the transition contribute 1e-6 each to the sum.
+    difference = region_mean(charbonnier(inside * (focus - target)), inside, 1, axis_name)
+    return difference + laplacian(inside * focus, inside * target, axis_name)
 
 
 def charbonnier(x: Array) -> Array:
-    """|x|, smooth at 0: 1e-6 there."""
-    return jnp.sqrt(jnp.square(x) + 1e-12)
+    """Computes |x|, smooth at 0, where it is 1e-6."""
+    return losses.charbonnier(x, 1e-12)
 
 
-def whole(prediction: Array, alpha: Array, axis_name: str | None) -> Array:
-    """Mean difference over the whole image."""
+def alpha_loss(prediction: Array, alpha: Array, axis_name: str | None) -> Array:
+    """Computes the mean difference over the whole image."""
     return mean(charbonnier(prediction - alpha), axis_name)
 
 
 def laplacian(prediction: Array, truth: Array, axis_name: str | None) -> Array:
-    """The mean differences at all scales, added up; arrays [B, H, W, 1]."""
-    # The pyramid is linear, so that one of the difference suffices.
+    """Computes the sum over all scales of the mean differences of arrays [B, H, W, 1]."""
+    # The pyramid is linear, so the pyramid of the difference suffices.
     pyramid = laplacian_pyramid(prediction - truth)
     return sum(mean(absolute(level), axis_name) for level in pyramid)
 
@@ -185,9 +209,16 @@ def laplacian(prediction: Array, truth: Array, axis_name: str | None) -> Array:
 def composition_loss(
     prediction: Array, image: Array, truth: Arrays, axis_name: str | None
 ) -> Array:
-    """Mean over the pixels of the colours' differences, the three channels added up."""
+    """Computes the mean over the pixels of the colour differences, summed over the channels.
+
+    Args:
+        prediction: alpha [B, H, W, 1].
+        image: [B, H, W, 3] in [0, 1].
+        truth: `foreground` and `background` [B, H, W, 3].
+        axis_name: mapped axis; the mean is over the pixels of all its devices.
+    """
     composed = composite(truth["foreground"], prediction, truth["background"])
-    # In the units of bytes, whose square the small number is added to.
+    # The source's epsilon is relative to colours of 0 to 255.
     difference = charbonnier(255 * (composed - image)) / 255
     return 3 * mean(difference, axis_name)
 

@@ -16,7 +16,7 @@ from matting_jax.image.colour import jitter
 from matting_jax.image.filters import blur3
 from matting_jax.image.geometry import downsample
 from matting_jax.losses import absolute, l2, mean
-from matting_jax.tasks import each_sample
+from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
@@ -24,43 +24,39 @@ Arrays = dict[str, Array]
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Composites, or photos with their alpha, and what the network should say of them.
+    """Makes composites, or takes photos with their alpha, and makes what to predict of them.
 
-    `keys`: one random key a sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha` [B, H, W, 1]
-    and `background` [B, H, W, 3], with denoised copies or without (see `image.rssn`), or `image`
-    and `alpha`. `config.synthesis` holds the chances and ranges of the augmentation. Returns inputs
-    {image} and truth {alpha, trimap}, float32.
+    `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
+    [B, H, W, 1] and `background` [B, H, W, 3], with or without denoised copies (see `image.rssn`),
+    or `image` and `alpha`. `config.synthesis` holds the probabilities and ranges of the
+    augmentation. Returns inputs {image} and truth {alpha, trimap}, float32.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
-    # The author's kernel sides are for 256 pixels of image side, and grow with each 256 more.
-    unit = max(batch["alpha"].shape[1] // 256, 1)
+    # The author's kernel sizes are for images of 256 pixels, and grow with each further 256.
+    scale = max(batch["alpha"].shape[1] // 256, 1)
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, Array, Array]:
         keys = jax.random.split(key, 5)
-        arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
         if "image" in arrays:
             image = jitter(keys[0], arrays["image"], options.jitter)
         else:
-            reduction, composition = jax.random.split(keys[4])
-            arrays = rssn.denoise(reduction, arrays, options.rssn)
+            denoising, composition = jax.random.split(keys[4])
+            arrays = rssn.denoise(denoising, arrays, options.rssn)
             foreground = jitter(keys[0], arrays["foreground"], options.jitter)
             background = jitter(keys[1], arrays["background"], options.jitter)
             image, *_ = rssn.compose(composition, foreground, alpha, background, options.rssn)
-        flip = jax.random.bernoulli(keys[2], options.flip)
-        image = jnp.where(flip, image[:, ::-1], image)
-        alpha = jnp.where(flip, alpha[:, ::-1], alpha)
-        dilation, erosion = unit * jax.random.randint(keys[3], (2,), smallest, largest + 1)
-        return image, alpha, trimap.modnet(alpha, dilation, erosion, unit * largest)
+        image, alpha = random_flip(keys[2], options.flip, (image, alpha))
+        dilation, erosion = scale * jax.random.randint(keys[3], (2,), smallest, largest + 1)
+        return image, alpha, trimap.modnet(alpha, dilation, erosion, scale * largest)
 
-    arrays = {name: x for name, x in batch.items() if name != "index"}
-    image, alpha, unknown = each_sample(sample, keys, arrays)
+    image, alpha, unknown = each_sample(sample, keys, batch)
     return {"image": image}, {"alpha": alpha, "trimap": unknown}
 
 
 def semantic_target(alpha: Array) -> Array:
-    """The semantics of alpha [B, H, W, 1]: its blurred sixteenth, [B, H/16, W/16, 1]."""
+    """Computes the semantics of alpha [B, H, W, 1]: reduced to a sixteenth and blurred."""
     return blur3(downsample(alpha, 16))
 
 
@@ -71,19 +67,26 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The weighted sum of the three losses, and its terms `semantic`, `detail` and `matte`.
+    """Computes the weighted sum of the three losses, and its terms.
 
-    `outputs`: `semantic`, `detail` and `alpha` of the network. `truth`: `alpha` and `trimap`
-    (0, exactly 0.5, 1). Means are over all pixels of all devices of `axis_name`.
+    Args:
+        outputs: `semantic`, `detail` and `alpha` of the network.
+        inputs: `image` [B, H, W, 3].
+        truth: `alpha` and `trimap` (0, exactly 0.5, 1), [B, H, W, 1].
+        config: `config.task` holds the weights.
+        axis_name: mapped axis; means are over the pixels of all its devices.
+
+    Returns:
+        The total, and the terms `semantic`, `detail` and `matte`.
     """
     weights, trimap = config.task, truth["trimap"]
     alpha, prediction = truth["alpha"], outputs["alpha"]
     boundary = trimap == 0.5
 
-    # L_s: semantics against the blurred sixteenth of alpha.
+    # L_s: semantics against the reduced and blurred alpha.
     semantic = l2(outputs["semantic"], semantic_target(alpha), axis_name)
 
-    # L_d: detail inside the boundary; the rest counts in the mean with 0.
+    # L_d: detail inside the boundary; other pixels contribute 0 to the mean.
     detail = mean(absolute(jnp.where(boundary, outputs["detail"] - alpha, 0)), axis_name)
 
     # L_a: alpha, and again inside the boundary with the trimap around it.
@@ -106,12 +109,17 @@ def matte_loss(
     weights: Any,
     axis_name: str | None = None,
 ) -> Array:
-    """L1 and compositional loss of `prediction`, and of `inside` times `weights.boundary_weight`.
+    """Computes the L1 and compositional losses of alpha over the image and inside the boundary.
 
-    `inside` is the prediction inside the boundary and known around it; the compositional part
-    counts `weights.compositional_weight`. `image` [B, H, W, 3] in [0, 1], the rest [B, H, W, 1].
+    Args:
+        prediction: predicted alpha [B, H, W, 1].
+        inside: the prediction inside the boundary and known values around it [B, H, W, 1].
+        alpha: true alpha [B, H, W, 1].
+        image: [B, H, W, 3] in [0, 1].
+        weights: `boundary_weight` of the losses of `inside`, and `compositional_weight`.
+        axis_name: mapped axis; means are over the pixels of all its devices.
     """
-    # The compositional part composes the image as the network sees it, in [-1, 1], on black.
+    # The image as the network sees it, in [-1, 1], is composed onto black.
     image = 2 * image - 1
     total = 0
     for estimate, weight in ((prediction, 1), (inside, weights.boundary_weight)):

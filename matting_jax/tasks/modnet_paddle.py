@@ -1,4 +1,4 @@
-"""What PaddleSeg's MODNet learns: as `modnet`, its losses, trimaps and augmentation of its own.
+"""What PaddleSeg's MODNet learns: as `modnet`, with its own losses, trimaps and augmentation.
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py, datasets/matting_dataset.py and
 transforms/transforms.py.
@@ -11,13 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from matting_jax.image import rssn, trimap
 from matting_jax.image.colour import distort
 from matting_jax.image.filters import gaussian_blur
 from matting_jax.losses import absolute, l2, mean
-from matting_jax.tasks import each_sample
+from matting_jax.tasks import apply_randomly, each_sample, random_flip
 from matting_jax.tasks.modnet import matte_loss, semantic_target
 from matting_jax.tasks.task import Task, may_denoise
 
@@ -26,17 +25,16 @@ Arrays = dict[str, Array]
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Composites, or photos with their alpha, and what the network should say of them.
+    """Makes composites, or takes photos with their alpha, and makes what to predict of them.
 
-    As `modnet.synthesize`, and its trimaps, distortion of colours, blur and flip are those of
-    PaddleSeg. The trimap is that of the alpha before it is blurred with the image, and of the crop,
-    where PaddleSeg takes the whole photo's: they differ near the crop's edges.
+    Arguments and results are those of `modnet.synthesize`; trimaps, colour distortion, blur and
+    flip are PaddleSeg's. The trimap is made from the alpha before it is blurred with the image, and
+    from the crop. PaddleSeg makes it from the whole photo, which differs near the crop's edges.
     """
     options = config.synthesis
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, Array, Array]:
         keys = jax.random.split(key, 8)
-        arrays = {name: x.astype(jnp.float32) / 255 for name, x in arrays.items()}
         alpha = arrays["alpha"]
         image = arrays.get("image")
         if image is None:
@@ -48,31 +46,38 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         order = jax.random.permutation(keys[2], 4)
         image = distort(keys[3], image, options.distort, order)
         both = random_blur(keys[4], jnp.concatenate([image, alpha], axis=-1), options.blur)
-        everything = jnp.concatenate([both, unknown], axis=-1)
-        flip = jax.random.bernoulli(keys[5], options.flip)
-        return jnp.split(jnp.where(flip, everything[:, ::-1], everything), (3, 4), axis=-1)
+        image, alpha = both[..., :3], both[..., 3:]
+        return random_flip(keys[5], options.flip, (image, alpha, unknown))
 
-    arrays = {name: x for name, x in batch.items() if name != "index"}
-    image, alpha, unknown = each_sample(sample, keys, arrays)
+    image, alpha, unknown = each_sample(sample, keys, batch)
     return {"image": image}, {"alpha": alpha, "trimap": unknown}
 
 
 def random_trimap(
     keys: Array, alpha: Array, sizes: tuple[int, int], times: tuple[int, int]
 ) -> Array:
-    """PaddleSeg's trimap of alpha [H, W, 1], the ellipse's size and how often drawn by two keys."""
+    """Makes PaddleSeg's trimap of alpha [H, W, 1] with a random kernel and number of iterations.
+
+    Args:
+        keys: two random keys.
+        alpha: [H, W, 1] in [0, 1].
+        sizes: smallest and largest size of the elliptical kernel.
+        times: smallest and largest number of iterations.
+    """
     size = jax.random.randint(keys[0], (), sizes[0], sizes[1] + 1)
     iterations = jax.random.randint(keys[1], (), times[0], times[1] + 1)
     return trimap.paddleseg(alpha, size, iterations, sizes[1])
 
 
-def random_blur(key: Array, x: Array, chance: float) -> Array:
-    """x [H, W, C], with `chance` blurred by a Gaussian of 3, or twice as often 5, 7 or 9 taps."""
+def random_blur(key: Array, x: Array, probability: float) -> Array:
+    """Blurs x [H, W, C], with `probability`, by a Gaussian of 3, 5, 7 or 9 taps.
+
+    As in the source, 3 taps are half as likely as each of the other sizes.
+    """
     keys = jax.random.split(key)
-    drawn = jax.random.randint(keys[0], (), 3, 10)
-    size = drawn + 1 - drawn % 2  # the even ones are made odd
-    blurred = jax.random.bernoulli(keys[1], chance)
-    return lax.cond(blurred, lambda x: gaussian_blur(x, size), lambda x: x, x)
+    number = jax.random.randint(keys[0], (), 3, 10)
+    size = number + 1 - number % 2  # even numbers become the next odd one
+    return apply_randomly(keys[1], probability, lambda x: gaussian_blur(x, size), x)
 
 
 def loss(
@@ -82,10 +87,20 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The weighted sum of the losses, and its terms `semantic`, `detail`, `matte`, `consistency`.
+    """Computes the weighted sum of the losses, and its terms.
 
-    Arguments as of `modnet.loss`. Detail counts inside the boundary alone, around it the matte loss
-    takes the true alpha, and outside it semantics and alpha should agree.
+    The detail loss is the mean over the boundary only, the matte loss takes the true alpha around
+    it, and outside of it semantics and alpha should agree.
+
+    Args:
+        outputs: `semantic`, `detail` and `alpha` of the network.
+        inputs: `image` [B, H, W, 3].
+        truth: `alpha` and `trimap` (0, exactly 0.5, 1), [B, H, W, 1].
+        config: `config.task` holds the weights.
+        axis_name: mapped axis; means are over the pixels of all its devices.
+
+    Returns:
+        The total, and the terms `semantic`, `detail`, `matte` and `consistency`.
     """
     weights, trimap = config.task, truth["trimap"]
     alpha, prediction = truth["alpha"], outputs["alpha"]
@@ -100,7 +115,7 @@ def loss(
     inside = jnp.where(boundary, prediction, alpha)
     matte = matte_loss(prediction, inside, alpha, inputs["image"], weights, axis_name)
 
-    # A sixteenth counts with 0 where its first pixel is in the boundary.
+    # A pixel of the semantics contributes 0 if the first of its 16 x 16 pixels is in the boundary.
     difference = outputs["semantic"] - semantic_target(prediction)
     difference = jnp.where(boundary[:, ::16, ::16], 0, difference)
     consistency = mean(jnp.square(difference), axis_name)

@@ -1,8 +1,8 @@
-"""SOC: a trained network adapts to unlabelled photos until its own predictions agree.
+"""SOC: adapts a trained network to unlabelled photos until its own predictions agree.
 
-Semantics, detail and alpha of one photo are three views of one subject. Where they disagree on
-photos of a new kind, each learns from the others, while a frozen copy of the network holds the
-detail. Any network that predicts the three can be adapted; the config names its outputs.
+Semantics, detail and alpha of a photo describe the same subject. Where they disagree on photos of
+a new kind, each learns from the others, while a frozen copy of the network preserves the detail.
+Any network that predicts the three can be adapted; the config names its outputs.
 Source: MODNet, section "Self-supervised sub-objectives consistency"; ZHKKKe/MODNet,
 src/trainer.py, soc_adaptation_iter.
 """
@@ -18,10 +18,10 @@ from flax import linen as nn
 from jax import lax
 
 from matting_jax.choices import one_of
-from matting_jax.image.filters import blur3
 from matting_jax.image.geometry import downsample, upsample
 from matting_jax.image.morphology import dilate, erode
 from matting_jax.losses import absolute, l2, mean
+from matting_jax.tasks.modnet import semantic_target
 from matting_jax.tasks.task import Memory, Task
 
 Array = jax.Array
@@ -33,31 +33,39 @@ REFRESHES = ("epoch", "never")
 
 
 def check(config: Any) -> None:
-    """Raise ValueError where `config` asks for something that no adaptation is."""
+    """Raises ValueError for an invalid form or refresh, or without a network to adapt."""
     one_of(config.task.form, FORMS, "task.form")
     one_of(config.task.refresh, REFRESHES, "task.refresh")
     if not config.init.checkpoint:
         raise ValueError(
-            "SOC adapts a trained network: give --config.init.checkpoint=FILE, an official "
-            "checkpoint, or the workdir of a run"
+            "SOC adapts a trained network: set --config.init.checkpoint=FILE to an official "
+            "checkpoint or the workdir of a run"
         )
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """The photos as they are, and no truth: `batch` uint8 `image` [B, H, W, 3], inputs {image}."""
+    """Returns the photos unchanged as inputs {image}, and no truth.
+
+    `batch`: uint8 `image` [B, H, W, 3].
+    """
     return {"image": batch["image"].astype(jnp.float32) / 255}, {}
 
 
 def remember(variables: Variables) -> Variables:
-    """What is kept from step to step beside the network: its frozen copy."""
+    """Returns what is kept from step to step in addition to the network: its frozen copy."""
     return jax.tree.map(jnp.copy, variables)
 
 
 def refresh(frozen: Variables, variables: Variables, step: Array, epoch: int, config: Any):
-    """The frozen copy to use in `step` (from 0): a new one at the start of each epoch.
+    """Returns the frozen copy to use in a step: a new one at the start of each epoch.
 
-    `epoch` is the number of photos; the released docstring copies then. With
-    `config.task.refresh` "never" the first copy stays, as an earlier answer of the author has it.
+    Args:
+        frozen: copy of the previous step.
+        variables: of the network.
+        step: number of the step, from 0.
+        epoch: number of photos.
+        config: `config.task.refresh` "epoch" follows the released docstring; "never" keeps the
+            first copy, as in an earlier answer of the author.
     """
     if config.task.refresh == "never":
         return frozen
@@ -68,7 +76,7 @@ def refresh(frozen: Variables, variables: Variables, step: Array, epoch: int, co
 def forward(
     model: nn.Module, variables: Variables, inputs: Arrays, frozen: Variables
 ) -> tuple[dict[str, Any], Any]:
-    """Outputs of the network, those of its frozen copy under `frozen`, and new statistics."""
+    """Returns the network's outputs, its frozen copy's as `frozen`, and its updated statistics."""
     outputs, updated = model.apply(variables, **inputs, train=True, mutable=["batch_stats"])
     kept = lax.stop_gradient(model.apply(frozen, **inputs, train=False))
     return {**outputs, "frozen": kept}, updated
@@ -81,22 +89,28 @@ def loss(
     config: Any,
     axis_name: str | None = None,
 ) -> tuple[Array, Mapping[str, Array]]:
-    """The weighted sum of the consistency of semantics and of detail.
+    """Computes the weighted sum of the consistency losses, and its terms.
 
-    `outputs`: `alpha` [B, H, W, 1] in [0, 1] and, under the names that `config.task` gives,
-    `detail` [B, H, W, 1] and `semantic` [B, h, w, C]; the same of the frozen copy under `frozen`.
-    Terms are `semantic`, `detail` and `matte`; they are means over the samples of all devices of
-    `axis_name`. `config.task.form` "official" holds detail and alpha inside the boundary near the
-    frozen copy's; "paper" holds the detail there (L_dd) and pulls alpha and detail together.
+    Args:
+        outputs: `alpha` [B, H, W, 1] in [0, 1] and, by the names in `config.task`, detail
+            [B, H, W, 1] and semantics [B, h, w, C]; `frozen` holds those of the frozen copy.
+        inputs: not used.
+        truth: not used.
+        config: `config.task.form` "official" keeps detail and alpha inside the boundary close to
+            the frozen copy's; "paper" does so for the detail (L_dd) and pulls alpha towards it.
+        axis_name: mapped axis; means are over the samples of all its devices.
+
+    Returns:
+        The total, and the terms `semantic`, `detail` and `matte`.
     """
     options, frozen = config.task, outputs["frozen"]
     alpha, detail = outputs["alpha"], outputs[options.detail]
-    semantic = subject_sixteenth(outputs[options.semantic], options.classes, alpha.shape[1])
-    coarse = blur3(downsample(alpha, 16))
+    semantic = reduce_semantic(outputs[options.semantic], options.classes, alpha.shape[1])
+    coarse = semantic_target(alpha)
     boundary = boundary_mask(semantic, alpha)
 
     if options.form == "official":
-        # Each side learns from the other as it is, without what is too faint to be the subject.
+        # Each learns from the other, whose values too small to be the subject are set to 0.
         agreement = l2(semantic, visible(coarse), axis_name)
         agreement += l2(coarse, visible(semantic), axis_name)
         matte = frozen["alpha"]
@@ -112,16 +126,17 @@ def loss(
     return sum(terms.values()), terms
 
 
-def subject_sixteenth(semantic: Array, classes: tuple[float, ...], height: int) -> Array:
-    """How much of each place is subject, [B, H/16, W/16, 1], from `semantic` [B, h, w, C].
+def reduce_semantic(semantic: Array, classes: tuple[float, ...], height: int) -> Array:
+    """Computes the share of the subject, [B, H/16, W/16, 1], from semantics [B, h, w, C].
 
-    `classes` says how much of a channel is subject: (1,) where it is the subject itself,
-    (0, 0.5, 1) for probabilities of background, transition and foreground. `height`: the photo's H.
+    `classes` holds the share of the subject in each channel: (1,) for a single channel, the subject
+    itself; (0, 0.5, 1) for probabilities of background, transition and foreground. `height` is the
+    photo's H.
     """
     if semantic.shape[-1] != len(classes):
         raise ValueError(
-            f"task.classes has {len(classes)} numbers, but the network's semantics "
-            f"{semantic.shape[-1]} channels: give one for each"
+            f"task.classes has {len(classes)} numbers, but the network's semantics have "
+            f"{semantic.shape[-1]} channels: set one for each"
         )
     subject = jnp.sum(semantic * jnp.asarray(classes, semantic.dtype), -1, keepdims=True)
     factor = 16 * subject.shape[1] // height
@@ -129,15 +144,15 @@ def subject_sixteenth(semantic: Array, classes: tuple[float, ...], height: int) 
 
 
 def visible(x: Array) -> Array:
-    """x without gradient, 0 where it is at most 0.01."""
+    """Returns x without gradient, with values up to 0.01 set to 0."""
     return lax.stop_gradient(jnp.where(x > 0.01, x, 0))
 
 
 def boundary_mask(semantic: Array, alpha: Array) -> Array:
-    """1 near the outline of the subject and 0 elsewhere, [B, H, W, 1], without gradient.
+    """Computes a mask [B, H, W, 1], 1 near the outline of the subject and 0 elsewhere.
 
-    The subject is where alpha [B, H, W, 1] is above 0.1 and semantics [B, H/16, W/16, 1] are, too;
-    the outline is as wide as a twentieth of the photo's mean side.
+    The subject is where both alpha [B, H, W, 1] and semantics [B, H/16, W/16, 1] exceed 0.1. The
+    outline is a twentieth of the photo's mean side wide. The mask has no gradient.
     """
     height, width = alpha.shape[1:3]
     side = max(int((height + width) / 2 * 0.05), 1)
@@ -147,7 +162,10 @@ def boundary_mask(semantic: Array, alpha: Array) -> Array:
 
 
 def boundary_l1(x: Array, target: Array, boundary: Array, axis_name: str | None) -> Array:
-    """Mean over the samples of |x - target| inside their boundary; 0 for one that has none."""
+    """Computes the mean over samples of the mean |x - target| [B, H, W, 1] in their boundary.
+
+    A sample without a boundary contributes 0.
+    """
     area = jnp.sum(boundary, (1, 2, 3))
     difference = jnp.sum(boundary * absolute(x - target), (1, 2, 3))
     return mean(difference / jnp.maximum(area, 1), axis_name)

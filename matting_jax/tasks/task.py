@@ -1,4 +1,4 @@
-"""What the training loop asks of a task."""
+"""The record of a task: what the training loop and the evaluation call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def accept(config: Any) -> None:
 def forward(
     model: nn.Module, variables: Variables, inputs: Arrays, memory: Any
 ) -> tuple[Arrays, Variables]:
-    """Returns the network's outputs in training and its updated statistics."""
+    """Returns the network's outputs in training mode and its updated statistics."""
     statistics = [name for name in variables if name != "params"]
     return model.apply(variables, **inputs, train=True, mutable=statistics)
 
@@ -32,7 +32,7 @@ def whole_network(model: nn.Module, config: Any, step: int) -> tuple[nn.Module]:
 
 
 def may_denoise(config: Any) -> bool:
-    """Returns whether RSSN may take denoised colours: `denoised` of tasks that compose with it."""
+    """Returns whether RSSN may take denoised colours, for tasks that compose with `image.rssn`."""
     return config.synthesis.rssn.denoise > 0
 
 
@@ -46,7 +46,7 @@ class Memory:
     """State that a task carries from step to step in addition to the network; saved with it.
 
     `remember(variables)` returns the first one, `refresh(memory, variables, step, epoch, config)`
-    that of `step`, where `epoch` is the number of training samples.
+    the one of `step`, where `epoch` is the number of training samples.
     """
 
     remember: Callable[[Variables], Any]
@@ -55,31 +55,33 @@ class Memory:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns: pure functions, which the loop calls by these names.
+    """What a network learns: pure functions, which general code calls by these names.
 
     `synthesize(keys, batch, config, *view) -> inputs, truth` turns a uint8 batch into what the
-    network sees and what it should return, with one random key a sample.
+    network sees and what it should predict, with one random key per sample.
     `loss(outputs, inputs, truth, config, axis_name=None) -> total, terms`.
     """
 
     synthesize: Callable[..., tuple[Arrays, Arrays]]
     loss: Callable[..., tuple[Array, Mapping[str, Array]]]
-    # Raises ValueError for a config that the task cannot train.
+    # Raises ValueError for a config that the task cannot train, before any data is read.
     check: Callable[[Any], None] = accept
     # forward(model, variables, inputs, memory) -> outputs, updated statistics.
     forward: Callable[..., tuple[Arrays, Variables]] = forward
-    # stage(model, config, step) -> the network that a step trains, and the view of `synthesize`.
+    # stage(model, config, step) -> the network that a step trains, with some or all parameters of
+    # `model`; then the view (height, width) of `synthesize`, if the task has views.
     stage: Callable[..., tuple] = whole_network
-    # evaluate(matter, images, config, shown) -> scores, pictures; None: the scores of alpha.
+    # evaluate(matter, images, config, shown) -> scores of the test data by name, and pictures by
+    # name for the first `shown` images; None: the scores of alpha.
     evaluate: Callable[..., tuple] | None = None
     state: Memory | None = None
-    # The score that the best checkpoint minimises, of the scores by name.
+    # The score that the best checkpoint minimises, from the scores by name.
     score: Callable[[Mapping[str, float]], float] = mad
     # What a run predicts: "alpha", "trimap" or "classes".
     result: Callable[[Any], str] = lambda config: "alpha"
     # Whether composites may have denoised colours, so that the data must provide copies.
     denoised: Callable[[Any], bool] = lambda config: False
-    # Whether photos come with the class of each pixel in place of an alpha.
+    # Whether images come with the class of each pixel instead of an alpha.
     labelled: Callable[[Any], bool] = lambda config: False
     # Whether it learns from photos without alpha, those of config.data.train.photos.
     unlabelled: bool = False

@@ -70,7 +70,7 @@ def test_losses_and_their_gradients_equal_official(stage, outputs, terms):
 def test_views_are_the_official_crops():
     expected = np.load(GOLDENS / "bgmv2_aug.npz")["base_crop_h20_w29"][0]
     x = synth.image(40, 40, 3, 1, 6)[0]
-    np.testing.assert_allclose(task.see_part(x, (20, 29)), expected, atol=1e-5)
+    np.testing.assert_allclose(task.crop_view(x, (20, 29)), expected, atol=1e-5)
 
 
 def photographs(size=64):
@@ -225,7 +225,7 @@ def test_first_steps_train_the_base_network_at_the_size_it_sees_later():
     stages = [task.stage(model, recipe, step) for step in range(1, 17)]
     assert stages[:8] == stages[8:] and {view for _, view in stages} == set(task.views(recipe))
     config.model.refine = False
-    with pytest.raises(ValueError, match="task.base_steps is .* leave it 0"):
+    with pytest.raises(ValueError, match="task.base_steps is .* set it to 0"):
         task.check(config)
 
 

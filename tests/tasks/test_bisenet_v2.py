@@ -137,8 +137,8 @@ def test_each_sample_depends_on_its_own_key_alone():
         ("task.labels", "trimaps", "did you mean 'trimap'"),
         ("task.evaluation", "ms", "did you mean 'msf'"),
         ("model.num_classes", 19, "set --config.model.num_classes=3"),
-        ("batch_size", 1, "at least 2, but batch_size is 1 in 1 parts"),
-        ("accumulate", 16, "at least 2, but batch_size is 16 in 16 parts"),
+        ("batch_size", 1, "at least 2 photos, but batch_size is 1 with accumulate 1"),
+        ("accumulate", 16, "at least 2 photos, but batch_size is 16 with accumulate 16"),
     ],
 )
 def test_config_that_cannot_be_followed_is_refused(field, value, sentence):

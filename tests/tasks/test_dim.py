@@ -169,7 +169,7 @@ def test_configs_that_cannot_be_followed_are_refused_in_a_sentence():
     config = load_config(CONFIG, "")
     task.check(config)
     config.data.train.images = "photos"
-    with pytest.raises(ValueError, match="photos with their alpha lack"):
+    with pytest.raises(ValueError, match="photos with their alpha do not have"):
         task.check(config)
     config.task.composition_weight = 0.0
     task.check(config)

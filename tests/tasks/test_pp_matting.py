@@ -189,7 +189,7 @@ def test_each_change_reaches_what_the_official_one_reaches(plain, change, reache
 def test_chances_are_those_of_the_config(change):
     keys = jax.random.split(jax.random.key(1), 400)
     x = jnp.zeros((2, 2, 3))
-    changed = jax.vmap(lambda key: task.by_chance(key, 0.2, lambda key, x: x + 1, x))(keys)
+    changed = jax.vmap(lambda key: task.change_randomly(key, 0.2, lambda key, x: x + 1, x))(keys)
     assert 0.14 < np.mean(changed) < 0.26
     config = load_config(CONFIG, "human")
     assert config.synthesis[change] == {"sharpen": 0.0, "noise": 0.5, "jpeg": 0.2}[change]

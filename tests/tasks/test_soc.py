@@ -164,7 +164,7 @@ def test_semantics_of_three_classes_at_full_size_are_those_of_one_at_a_sixteenth
 def test_classes_that_do_not_fit_the_semantics_are_refused(outputs, config):
     config = config.copy_and_resolve_references()
     config.task.classes = (0.0, 0.5, 1.0)
-    with pytest.raises(ValueError, match="3 numbers, but the network's semantics 1 channels"):
+    with pytest.raises(ValueError, match="3 numbers, but the network's semantics have 1 channels"):
         loss_of(outputs, config)
 
 
