@@ -1,4 +1,4 @@
-"""The hard pixels of a cross-entropy against the official code and its words."""
+"""The OHEM cross-entropy against the official code and a sort."""
 
 import subprocess
 import sys
@@ -17,8 +17,8 @@ from tests.helpers import GOLDENS
 
 
 @pytest.mark.parametrize("case", ["hard", "easy"])
-def test_cross_entropy_of_hard_pixels_equals_official(case):
-    """Hard: all above the threshold count; easy: too few are, the sixteenth with the largest do."""
+def test_ohem_cross_entropy_equals_official(case):
+    """hard: all pixels above the threshold count; easy: these are too few, so the largest do."""
     golden = np.load(GOLDENS / "bisenet_v2_losses.npz")
     logits, labels = golden[f"{case}/logits"], golden["labels"]
     loss, gradient = jax.value_and_grad(ohem_cross_entropy)(logits, labels)
@@ -31,7 +31,7 @@ def test_cross_entropy_of_hard_pixels_equals_official(case):
 
 
 def by_sorting(losses, labelled, probability, least):
-    """The loss in the words of the official code."""
+    """Computes the loss as the official code does."""
     losses = np.sort(np.where(labelled, losses, 0).ravel())[::-1]
     few = labelled.sum() // least
     hard = losses[losses > np.float32(-np.log(probability))]
@@ -48,8 +48,8 @@ def by_sorting(losses, labelled, probability, least):
     probability=st.floats(0.2, 0.9),
     least=st.integers(1, 20),
 )
-def test_hard_pixels_are_those_that_sorting_finds(seed, scale, steps, shown, probability, least):
-    """Also where many losses are equal."""
+def test_ohem_cross_entropy_equals_sorting(seed, scale, steps, shown, probability, least):
+    """With `steps` many losses are equal."""
     rng = np.random.default_rng(seed)
     logits = scale * rng.standard_normal((2, 6, 7, 3))
     logits = np.float32(np.rint(logits) if steps else logits)
@@ -60,14 +60,14 @@ def test_hard_pixels_are_those_that_sorting_finds(seed, scale, steps, shown, pro
     assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-def test_nothing_labelled_gives_zero_and_no_gradient():
+def test_unlabelled_images_give_zero_loss_and_gradient():
     logits = np.random.default_rng(0).random((1, 4, 4, 3), np.float32)
     labels = np.full((1, 4, 4), 255)
     loss, gradient = jax.value_and_grad(ohem_cross_entropy)(logits, labels)
     assert float(loss) == 0 and not np.asarray(gradient).any()
 
 
-def test_label_that_is_no_class_makes_the_loss_nan():
+def test_label_that_is_not_a_class_gives_nan():
     logits = np.zeros((1, 4, 4, 3), np.float32)
     labels = np.zeros((1, 4, 4), int)
     labels[0, 1, 2] = 3
@@ -88,7 +88,7 @@ def test_kth_largest_is_exact(values, data):
 
 
 def compare_devices():
-    """The loss and gradient of eight devices together are those of one."""
+    """Checks that the loss and gradient of eight devices equal those of one."""
     rng = np.random.default_rng(0)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Auto,))
     for scale in (0.1, 20.0):  # both sides of the threshold
@@ -97,7 +97,7 @@ def compare_devices():
         logits[..., 0] += np.where(labels == 0, scale, 0)
         logits[..., 1] += np.where(labels == 1, scale, 0)
         logits[..., 2] += np.where(labels == 2, scale, 0)
-        # Of one device nothing is hard, of another nothing is labelled.
+        # One device has no hard pixel, another no labelled one.
         logits[1, ..., 0], labels[1] = 50, 0
         labels[0] = 255
 
@@ -112,7 +112,7 @@ def compare_devices():
         np.testing.assert_allclose(gradient, whole, atol=1e-7)
 
 
-def test_hard_pixels_of_eight_devices_are_those_of_one(monkeypatch):
+def test_ohem_cross_entropy_on_eight_devices_equals_one(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     subprocess.run([sys.executable, "-m", "tests.test_losses"], check=True)
 

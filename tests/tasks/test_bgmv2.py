@@ -44,7 +44,7 @@ REFINE_TERMS = {
 @pytest.mark.parametrize(
     ("stage", "outputs", "terms"), [("base", BASE, BASE_TERMS), ("refine", REFINE, REFINE_TERMS)]
 )
-def test_losses_and_their_gradients_equal_official(stage, outputs, terms):
+def test_losses_and_gradients_equal_official(stage, outputs, terms):
     predicted = {name: LOSSES[f"{stage}/pred_{key}"] for name, key in outputs.items()}
     truth = {"alpha": LOSSES[f"{stage}/true_pha"], "foreground": LOSSES[f"{stage}/true_fgr"]}
 
@@ -67,7 +67,7 @@ def test_losses_and_their_gradients_equal_official(stage, outputs, terms):
     assert compared == {"base": 3, "refine": 2}[stage]
 
 
-def test_views_are_the_official_crops():
+def test_views_equal_official_crops():
     expected = np.load(GOLDENS / "bgmv2_aug.npz")["base_crop_h20_w29"][0]
     x = synth.image(40, 40, 3, 1, 6)[0]
     np.testing.assert_allclose(task.crop_view(x, (20, 29)), expected, atol=1e-5)
@@ -91,7 +91,7 @@ STILL = {"rotation": 0.0, "shear": 0.0, "translation": 0.0, "scale": (1.0, 1.0)}
 
 
 def plain():
-    """A config whose synthesis composes and does nothing else."""
+    """Returns a config whose synthesis only composes."""
     config = load_config(CONFIG, "base")
     config.synthesis.views = ()
     for layer in (config.synthesis.foreground, config.synthesis.background):
@@ -114,7 +114,7 @@ def undisturbed():
     return synthesized(plain())
 
 
-def test_without_chances_the_captured_background_is_the_true_one(undisturbed):
+def test_without_augmentation_the_captured_background_is_the_true_one(undisturbed):
     inputs, truth = undisturbed
     batch = {name: x / np.float32(255) for name, x in photographs().items()}
     composed = batch["alpha"] * batch["foreground"] + (1 - batch["alpha"]) * batch["background"]
@@ -124,7 +124,7 @@ def test_without_chances_the_captured_background_is_the_true_one(undisturbed):
     np.testing.assert_allclose(truth["foreground"], batch["foreground"], atol=1e-5)
 
 
-def test_shadow_darkens_the_photo_behind_the_subject_alone(undisturbed):
+def test_shadow_darkens_only_the_photo_behind_the_subject(undisturbed):
     config = plain()
     config.synthesis.shadow.chance = 1.0
     inputs, truth = synthesized(config)
@@ -140,7 +140,7 @@ def test_shadow_darkens_the_photo_behind_the_subject_alone(undisturbed):
 
 
 @pytest.mark.parametrize("change", ["jitter", "affine"])
-def test_capture_differs_from_what_the_photo_was_composed_with(undisturbed, change):
+def test_captured_background_differs_from_the_composited_one(undisturbed, change):
     config = plain()
     config.synthesis.capture[change].chance = 1.0
     config.synthesis.capture.affine.update(dict(rotation=5.0, translation=0.1))  # 1% is no pixel
@@ -151,13 +151,13 @@ def test_capture_differs_from_what_the_photo_was_composed_with(undisturbed, chan
     assert np.all(changed > 0.005)
 
 
-def test_noise_of_photo_and_background_is_not_the_same(undisturbed):
+def test_photo_and_background_have_independent_noise(undisturbed):
     config = plain()
     config.synthesis.noise.chance = 1.0
     inputs, truth = synthesized(config)
     before = undisturbed[0]
     noise = [inputs[name] - before[name] for name in ("image", "background")]
-    # Cut to [0, 1] it is less where it would go further.
+    # Clipping to [0, 1] lowers the deviation.
     deviations = np.array([x.std((1, 2, 3)) for x in noise])
     assert np.all(deviations > 0) and np.all(deviations <= 0.031)
     assert len(np.unique(deviations.round(5))) == 8
@@ -180,7 +180,7 @@ def test_foreground_moves_with_its_alpha():
     assert np.all(area < 1.01) and np.all(area > 0.15) and np.ptp(area) > 0.1
 
 
-def test_each_sample_depends_on_its_own_key_alone():
+def test_each_sample_depends_only_on_its_own_key():
     config = load_config(CONFIG, "base")
     batch = photographs()
     inputs, truth = synthesized(config, (48, 40), batch=batch)
@@ -195,13 +195,13 @@ def test_each_sample_depends_on_its_own_key_alone():
         assert np.min(x) >= 0 and np.max(x) <= 1.00001
 
 
-def test_photos_alone_cannot_be_learned_from():
+def test_photos_without_foregrounds_raise():
     batch = {"image": photographs()["foreground"], "alpha": photographs()["alpha"]}
     with pytest.raises(ValueError, match="data.train.foregrounds"):
         task.synthesize(KEYS, batch, plain(), (64, 64))
 
 
-def test_views_that_the_network_cannot_take_are_refused():
+def test_invalid_views_raise():
     config = load_config(CONFIG, "refine")
     task.check(config)
     for views, wrong in ((((1024, 1030),), r"\(1024, 1030\)"), ((1024, 1024), "holds 1024")):
@@ -213,7 +213,7 @@ def test_views_that_the_network_cannot_take_are_refused():
     task.check(base)
 
 
-def test_first_steps_train_the_base_network_at_the_size_it_sees_later():
+def test_first_steps_train_the_base_network_at_its_later_size():
     config = load_config(CONFIG, "sample")
     model = mj.create_model("bgmv2", **config.model)
     last = config.task.base_steps
@@ -230,7 +230,7 @@ def test_first_steps_train_the_base_network_at_the_size_it_sees_later():
 
 
 @pytest.mark.slow
-def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tmp_path):
+def test_base_steps_leave_the_refiner_at_its_initial_value(folders, compiled_once, tmp_path):
     config = on_folders(load_config(CONFIG, "sample"), folders, compiled_once)
     config.steps, config.batch_size, config.task.base_steps = 2, 2, 1
     config.data.train.dataset = config.data.test.dataset = ""
@@ -243,7 +243,7 @@ def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tm
     config.log_every = config.save_every = 1
     config.evaluate_every, config.allocator = 0, False
     with compiled_quickly():
-        drawn = initial_variables(config, training_model(config))
+        initial = initial_variables(config, training_model(config))
         state = train(config, tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     first, second = (line for line in lines if "loss" in line)
@@ -251,7 +251,7 @@ def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tm
     saved = read_variables(arrays_folder(open_checkpoints(tmp_path / "run", mad), 1))
     for collection in ("params", "batch_stats"):
         for part, leaves in saved[collection].items():
-            same = jax.tree.map(np.array_equal, leaves, drawn[collection][part])
+            same = jax.tree.map(np.array_equal, leaves, initial[collection][part])
             assert all(jax.tree.leaves(same)) == (part == "refiner"), (collection, part)
             same = jax.tree.map(np.array_equal, leaves, jax.device_get(state)[collection][part])
             assert not all(jax.tree.leaves(same)), (collection, part)
@@ -264,8 +264,8 @@ def test_base_steps_leave_the_refiner_as_it_was_drawn(folders, compiled_once, tm
         ("refine", {"backbone": 5e-5, "aspp": 5e-5, "decoder": 1e-4, "refiner": 3e-4}),
     ],
 )
-def test_parts_learn_at_their_published_rates(variant, rates):
-    """Adam's first step is its learning rate, whatever the gradient."""
+def test_modules_have_their_published_learning_rates(variant, rates):
+    """The size of Adam's first update is the learning rate, independent of the gradient."""
     config = load_config(CONFIG, variant)
     model = mj.create_model("bgmv2", **config.model)
     image = jnp.zeros((1, 64, 64, 3))

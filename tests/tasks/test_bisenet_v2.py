@@ -34,7 +34,7 @@ CONFIG = CONFIGS / "bisenet_v2.py"
 
 
 def still(config):
-    """`config` without jitter."""
+    """Returns `config` without jitter."""
     for name in config.synthesis.jitter:
         config.synthesis.jitter[name] = 0.0
     return config
@@ -42,7 +42,7 @@ def still(config):
 
 @pytest.fixture(scope="module")
 def trimaps():
-    """A synthesis of trimaps without jitter, with its config."""
+    """A config of trimaps without jitter, and its jitted `synthesize`."""
     config = still(load_config(CONFIG, ""))
     config.synthesis.trimap_kernel = (3, 5)
     return config, jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
@@ -59,7 +59,7 @@ def cutouts(size=64):
     }
 
 
-def test_labels_are_trimaps_of_drawn_sizes_and_turn_with_their_composites(trimaps):
+def test_labels_are_trimaps_of_random_sizes_flipped_with_their_composites(trimaps):
     config, synthesize = trimaps
     batch = cutouts()
     inputs, truth = synthesize(jax.random.split(jax.random.key(0), 6), batch)
@@ -79,13 +79,13 @@ def test_labels_are_trimaps_of_drawn_sizes_and_turn_with_their_composites(trimap
         step = -1 if flip else 1
         np.testing.assert_allclose(inputs["image"][i][:, ::step], image, atol=0.51 / 255)
         label = np.asarray(truth["label"][i][:, ::step])
-        drawn = [size for size, other in maps.items() if np.array_equal(label, other)]
-        assert drawn
-        found.update(drawn[:1])
+        fitting = [size for size, other in maps.items() if np.array_equal(label, other)]
+        assert fitting
+        found.update(fitting[:1])
     assert 0 < sum(flips) < 6 and len(found) > 2
 
 
-def test_photos_with_alpha_need_no_composition(trimaps):
+def test_photos_with_alpha_are_not_composited(trimaps):
     batch = cutouts()
     keys = jax.random.split(jax.random.key(0), 6)
     _, expected = trimaps[1](keys, batch)
@@ -96,7 +96,7 @@ def test_photos_with_alpha_need_no_composition(trimaps):
         assert any(np.allclose(image[:, ::step], photo, atol=1e-6) for step in (1, -1))
 
 
-def test_given_classes_turn_with_their_photos_and_keep_the_ignored():
+def test_given_classes_are_flipped_with_their_photos_and_keep_ignored_pixels():
     config = still(load_config(CONFIG, "cityscapes"))
     rng = np.random.default_rng(0)
     batch = {
@@ -106,16 +106,16 @@ def test_given_classes_turn_with_their_photos_and_keep_the_ignored():
     }
     keys = jax.random.split(jax.random.key(1), 4)
     inputs, truth = task.synthesize(keys, batch, config)
-    turned = []
+    steps = []
     for i in range(4):
         step = -1 if np.allclose(inputs["image"][i][:, ::-1], batch["image"][i] / 255) else 1
         np.testing.assert_allclose(inputs["image"][i][:, ::step], batch["image"][i] / 255, 1e-6)
         np.testing.assert_array_equal(truth["label"][i][:, ::step], batch["label"][i, ..., 0])
-        turned.append(step)
-    assert set(turned) == {1, -1}
+        steps.append(step)
+    assert set(steps) == {1, -1}
 
 
-def test_each_sample_depends_on_its_own_key_alone():
+def test_each_sample_depends_only_on_its_own_key():
     config, batch = load_config(CONFIG, ""), cutouts()
     synthesize = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
     keys = jax.random.split(jax.random.key(0), 6)
@@ -127,12 +127,12 @@ def test_each_sample_depends_on_its_own_key_alone():
     before, after = jax.tree.leaves(first), jax.tree.leaves(again)
     for x, y in zip(before, after, strict=True):
         np.testing.assert_array_equal(x[order], y)
-    drawn = np.concatenate([first[0]["keys"], jax.random.key_data(keys)])
-    assert len(np.unique(drawn, axis=0)) == 12
+    all_keys = np.concatenate([first[0]["keys"], jax.random.key_data(keys)])
+    assert len(np.unique(all_keys, axis=0)) == 12
 
 
 @pytest.mark.parametrize(
-    "field, value, sentence",
+    "field, value, message",
     [
         ("task.labels", "trimaps", "did you mean 'trimap'"),
         ("task.evaluation", "ms", "did you mean 'msf'"),
@@ -141,24 +141,24 @@ def test_each_sample_depends_on_its_own_key_alone():
         ("accumulate", 16, "at least 2 photos, but batch_size is 16 with accumulate 16"),
     ],
 )
-def test_config_that_cannot_be_followed_is_refused(field, value, sentence):
+def test_invalid_config_raises(field, value, message):
     config = load_config(CONFIG, "trimap")
     task.check(config)
     config.update_from_flattened_dict({field: value})
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         task.check(config)
 
 
 def matter_of(channels, statistics="cityscapes"):
-    """A network whose logits are the image's first channels, a hundredfold."""
+    """Makes a network whose logits are 100 times the image's first channels."""
 
-    def head(variables, inputs, name):
-        return {"logits": 100 * inputs["image"][..., :channels]}[name]
+    def apply(head, image):
+        return {"logits": 100 * image[..., :channels]}[head]
 
-    return SimpleNamespace(variables={}, head=head, model=SimpleNamespace(statistics=statistics))
+    return SimpleNamespace(apply=apply, model=SimpleNamespace(statistics=statistics))
 
 
-def test_mean_iou_of_given_classes_is_that_of_all_pixels_together():
+def test_mean_iou_is_computed_over_the_pixels_of_all_images():
     config = load_config(CONFIG, "cityscapes")
     config.model.num_classes = 3
     rng = np.random.default_rng(0)
@@ -178,7 +178,7 @@ def test_mean_iou_of_given_classes_is_that_of_all_pixels_together():
     np.testing.assert_array_equal(pictures[1]["prediction"][..., 0], images[1].image.argmax(-1) / 2)
 
 
-def test_trimaps_are_scored_at_the_size_that_the_network_sees():
+def test_trimaps_are_scored_at_the_network_size():
     config = load_config(CONFIG, "")
     config.test_time.short_side = 64
     alpha = cutouts()["alpha"][0, ..., 0]
@@ -198,7 +198,7 @@ def test_trimaps_are_scored_at_the_size_that_the_network_sees():
 
 
 class TinyClasses(nn.Module):
-    """A network with BiSeNetV2's face and two of its modules, which compiles in a second."""
+    """A network with BiSeNetV2's interface and two of its modules, which compiles in a second."""
 
     num_classes: int = 3
     statistics: str = "imagenet"
@@ -218,14 +218,14 @@ class TinyClasses(nn.Module):
 
 
 def register_tiny_classes():
-    """Make `tiny_classes` a network like those of the library."""
+    """Adds `tiny_classes` to the library's networks."""
     network = bisenet_v2.NETWORK
     modules = (*network.optional_modules, "segment")
     register("tiny_classes", replace(network, module=TinyClasses, optional_modules=modules))
 
 
 def tiny_classes_config():
-    """configs/bisenet_v2.py for the tiny network and few steps."""
+    """Returns configs/bisenet_v2.py for the tiny network and few steps."""
     config = load_config(CONFIG, "")
     config.name = "tiny_classes"
     config.model = dict(num_classes=3, statistics="imagenet", dropout=0.25)
@@ -236,7 +236,7 @@ def tiny_classes_config():
 
 @pytest.fixture(scope="module")
 def run(folders, compiled_once, tmp_path_factory):
-    """(workdir, config) of a run of six steps on trimaps, scored after every second."""
+    """(workdir, config) of a run of six steps on trimaps, evaluated every two steps."""
     register_tiny_classes()
     config = on_folders(tiny_classes_config(), folders, compiled_once)
     config.data.train.dataset = config.data.test.dataset = ""
@@ -255,7 +255,7 @@ def scores_of(workdir):
     return {line["step"]: line["test_miou"] for line in lines if "test_miou" in line}
 
 
-def test_run_keeps_the_checkpoint_of_the_largest_mean_iou(run):
+def test_run_keeps_the_checkpoint_with_the_largest_mean_iou(run):
     workdir, _ = run
     scores = scores_of(workdir)
     assert [*scores] == [0, 2, 4, 6] and len(set(scores.values())) > 1
@@ -266,7 +266,7 @@ def test_run_keeps_the_checkpoint_of_the_largest_mean_iou(run):
     assert min(found.values()) == pytest.approx(1 - max(list(scores.values())[1:]))
 
 
-def test_run_is_evaluated_by_its_mean_iou_with_pictures(run, capsys):
+def test_evaluation_writes_mean_iou_and_pictures(run, capsys):
     workdir, config = run
     means = evaluate(config, workdir)
     folder = workdir / "evaluation" / "best"
@@ -281,7 +281,7 @@ def test_run_is_evaluated_by_its_mean_iou_with_pictures(run, capsys):
     assert evaluate(config, workdir, overwrite=True) == means
 
 
-def test_classes_are_no_alphas(run, tmp_path):
+def test_programs_that_need_alpha_reject_a_segmentation_network(run, tmp_path):
     workdir, config = run
     with pytest.raises(ValueError, match="--save keeps alphas, but tiny_classes makes none"):
         evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
@@ -290,22 +290,22 @@ def test_classes_are_no_alphas(run, tmp_path):
 
 
 def compare_devices():
-    """On eight devices the same features are dropped and the same pixels are hard as on one."""
+    """Checks that eight devices drop the same features and find the same hard pixels as one."""
     register_tiny_classes()
     jax.config.update("jax_enable_x64", True)
     config = tiny_classes_config()
     config.optimizer.module_rates = dict(head=10.0)
     model = training_model(config)
-    drawn = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
     batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
     batch["index"] = np.arange(16, dtype=np.int32)
-    one = one_equals_eight(config, model, drawn, batch)
+    one = one_equals_eight(config, model, initial, batch)
     assert not np.array_equal(
-        one["state"]["params"]["head"]["kernel"], drawn["params"]["head"]["kernel"]
+        one["state"]["params"]["head"]["kernel"], initial["params"]["head"]["kernel"]
     )
 
 
-def test_eight_devices_train_as_one(monkeypatch):
+def test_eight_devices_equal_one(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     subprocess.run([sys.executable, "-m", "tests.tasks.test_bisenet_v2"], check=True)
 

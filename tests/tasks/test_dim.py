@@ -30,7 +30,7 @@ def test_losses_equal_official():
     assert float(total) == pytest.approx(sum(float(LOSSES[x]) for x in OFFICIAL.values()), rel=1e-6)
 
 
-def test_without_unknown_pixels_the_losses_are_zero_and_so_are_their_gradients():
+def test_losses_and_gradients_are_zero_without_unknown_pixels():
     outputs, inputs, truth = golden_case()
     inputs = inputs | {"trimap": np.ones_like(inputs["trimap"])}
     config = load_config(CONFIG, "finetune")
@@ -60,15 +60,15 @@ def test_each_stage_has_its_own_losses(stage):
     }
 
 
-def test_second_stage_moves_the_refiner_alone():
+def test_second_stage_trains_only_the_refiner():
     config = load_config(CONFIG, "refinement")
     assert config.optimizer.module_rates.to_dict() == {"backbone": 0.0}
     assert config.init.model.to_dict() == {"refine": False}
 
 
 @pytest.mark.parametrize("shards", [2, 8])
-def test_losses_of_many_devices_are_those_of_one(shards):
-    """Although the unknown pixels are spread unevenly over them."""
+def test_losses_on_many_devices_equal_one_device(shards):
+    """The unknown pixels are distributed unevenly over the devices."""
     config = load_config(CONFIG, "finetune")
     case = jax.tree.map(lambda x: x.reshape(16, 10, *x.shape[2:]), golden_case())
     expected, gradient = jax.value_and_grad(lambda x: task.loss(x, *case[1:], config)[0])(case[0])
@@ -76,12 +76,12 @@ def test_losses_of_many_devices_are_those_of_one(shards):
     def split(x):
         return x.reshape(shards, -1, *x.shape[1:])
 
-    def apart(outputs):
+    def on_devices(outputs):
         parts = jax.tree.map(split, (outputs, *case[1:]))
         losses = jax.vmap(lambda *x: task.loss(*x, config, "devices")[0], axis_name="devices")
         return jnp.mean(losses(*parts))
 
-    total, theirs = jax.value_and_grad(apart)(case[0])
+    total, theirs = jax.value_and_grad(on_devices)(case[0])
     assert float(total) == pytest.approx(float(expected), rel=1e-6)
     for name in gradient:
         np.testing.assert_allclose(theirs[name], gradient[name], rtol=1e-5, atol=1e-9)
@@ -103,7 +103,7 @@ def synthesize():
 
 @pytest.fixture(scope="module")
 def synthesized(synthesize):
-    """A batch with what is made of it, and which of its samples are flipped."""
+    """A batch, its inputs and truth, and which of its samples are flipped."""
     batch = photographs()
     keys = jax.random.split(jax.random.key(0), 4)
     inputs, truth = jax.device_get(synthesize(keys, batch))
@@ -124,21 +124,21 @@ def test_composites_are_flipped_with_their_truth(synthesized):
     np.testing.assert_allclose(inputs["image"], image, atol=1e-6)
 
 
-def test_trimaps_are_those_of_some_sizes_of_their_range(synthesized):
+def test_trimaps_have_random_kernel_sizes_in_range(synthesized):
     _, inputs, truth, _ = synthesized
-    drawn = []
+    sizes_found = []
     rule = jax.jit(jax.vmap(jax.vmap(trimap.mmagic, (None, 0, None)), (None, None, 0)))
     sizes = np.arange(1, 30)
     for alpha, unknown in zip(truth["alpha"], inputs["trimap"], strict=True):
         every = np.asarray(rule(alpha, sizes, sizes))
         fits = np.argwhere((every == unknown).all((2, 3, 4)))
         assert len(fits) > 0
-        drawn.append({tuple(pair) for pair in fits})
-    assert len({min(pairs) for pairs in drawn}) > 1
-    assert any(all(dilation != erosion for dilation, erosion in pairs) for pairs in drawn)
+        sizes_found.append({tuple(pair) for pair in fits})
+    assert len({min(pairs) for pairs in sizes_found}) > 1
+    assert any(all(dilation != erosion for dilation, erosion in pairs) for pairs in sizes_found)
 
 
-def test_each_sample_depends_on_its_own_key_alone(synthesize):
+def test_each_sample_depends_only_on_its_own_key(synthesize):
     batch = photographs()
     keys = jax.random.split(jax.random.key(0), 4)
     made = synthesize(keys, batch)
@@ -148,7 +148,7 @@ def test_each_sample_depends_on_its_own_key_alone(synthesize):
         np.testing.assert_array_equal(before[order], after)
 
 
-def test_photos_with_alpha_teach_everything_but_composition():
+def test_photos_with_alpha_train_all_losses_but_composition():
     config = load_config(CONFIG, "finetune")
     batch = photographs()
     pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
@@ -165,7 +165,7 @@ def test_photos_with_alpha_teach_everything_but_composition():
     assert set(terms) == {"alpha", "refinement"}
 
 
-def test_configs_that_cannot_be_followed_are_refused_in_a_sentence():
+def test_invalid_config_raises():
     config = load_config(CONFIG, "")
     task.check(config)
     config.data.train.images = "photos"

@@ -24,7 +24,7 @@ OFFICIAL = {
 
 
 def golden_case():
-    """The golden's colours are normalised, and any shift of all of them at once changes nothing."""
+    """Undoes the normalisation of the golden's colours; a common offset cancels in the losses."""
     colours = {name: LOSSES[name] * np.float32(IMAGENET_STD) for name in ("fg", "bg", "merged")}
     inputs = {"image": colours["merged"], "trimap": as_float(LOSSES["trimap"])}
     truth = {"alpha": LOSSES["alpha_gt"], "foreground": colours["fg"], "background": colours["bg"]}
@@ -53,7 +53,7 @@ def test_each_weight_has_its_own_term(name):
     assert float(total) == pytest.approx(float(LOSSES[OFFICIAL[name]]), rel=2e-6)
 
 
-def test_paper_and_released_code_take_the_difference_alone():
+def test_paper_and_released_code_use_only_the_alpha_difference():
     outputs, inputs, truth = golden_case()
     total, terms = task.loss(outputs, inputs, {"alpha": truth["alpha"]}, weighted(rec=1.0))
     assert set(terms) == {"rec"}
@@ -61,7 +61,7 @@ def test_paper_and_released_code_take_the_difference_alone():
     assert float(total) == float(again)
 
 
-def test_without_unknown_pixels_the_loss_is_zero_and_so_is_its_gradient():
+def test_loss_and_gradient_are_zero_without_unknown_pixels():
     outputs, inputs, truth = golden_case()
     inputs = inputs | {"trimap": np.zeros_like(inputs["trimap"])}
     config = weighted(rec=1.0, comp=1.0, grad=1.0, gabor=1.0)
@@ -72,14 +72,14 @@ def test_without_unknown_pixels_the_loss_is_zero_and_so_is_its_gradient():
     assert not np.any(gradient["alpha"])
 
 
-def test_losses_of_two_devices_are_those_of_one():
-    """Although the unknown pixels are spread unevenly over them."""
+def test_losses_on_two_devices_equal_one_device():
+    """The unknown pixels are distributed unevenly over the devices."""
     config = weighted(**dict.fromkeys(task.TERMS, 1.0))
     case = golden_case()
     case[1]["trimap"][0, :48] = 1
     expected, _ = task.loss(*case, config)
-    apart = jax.vmap(lambda *x: task.loss(*x, config, "devices")[0], axis_name="devices")
-    totals = apart(*jax.tree.map(lambda x: x[:, None], case))
+    on_devices = jax.vmap(lambda *x: task.loss(*x, config, "devices")[0], axis_name="devices")
+    totals = on_devices(*jax.tree.map(lambda x: x[:, None], case))
     np.testing.assert_allclose(totals, expected, rtol=1e-6)
 
 
@@ -92,11 +92,11 @@ def test_trimaps_equal_official_to_the_pixel(sizes):
 
 
 def two_foregrounds():
-    """A batch in which samples 1 and 3 have a second foreground."""
+    """Returns a batch in which samples 1 and 3 have a second foreground."""
     batch, other = photographs(0), photographs(1)
     batch["foreground2"], batch["alpha2"] = other["foreground"], np.roll(other["alpha"], 20, 2)
-    for alone in (0, 2):
-        batch["foreground2"][alone], batch["alpha2"][alone] = batch["foreground"][alone], 0
+    for single in (0, 2):
+        batch["foreground2"][single], batch["alpha2"][single] = batch["foreground"][single], 0
     return batch
 
 
@@ -109,7 +109,7 @@ def without_jitter():
 
 @pytest.fixture(scope="module")
 def synthesized():
-    """A batch of one and two foregrounds, and what is made of it without jitter."""
+    """A batch with one or two foregrounds per sample, its inputs and truth without jitter."""
     config, batch = without_jitter(), two_foregrounds()
     keys = jax.random.split(jax.random.key(0), 4)
     made = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))(keys, batch)
@@ -125,7 +125,7 @@ def test_second_foreground_shows_where_the_first_is_soft_or_absent(synthesized):
     np.testing.assert_allclose(truth["foreground"], colours, atol=2e-6)
 
 
-def test_first_foreground_alone_is_unchanged(synthesized):
+def test_single_foreground_is_unchanged(synthesized):
     batch, _, truth = synthesized
     for i in (0, 2):
         for name in ("foreground", "alpha"):
@@ -139,21 +139,21 @@ def test_photo_is_the_composite_of_the_truth(synthesized):
     np.testing.assert_allclose(inputs["image"], image, atol=1e-6)
 
 
-def test_trimaps_are_those_of_some_sizes_of_their_range(synthesized):
+def test_trimaps_have_random_kernel_sizes_in_range(synthesized):
     _, inputs, truth = synthesized
     sizes = np.arange(1, 30)
     rule = jax.jit(jax.vmap(jax.vmap(trimap.gca, (None, 0, None)), (None, None, 0)))
-    drawn = []
+    sizes_found = []
     for alpha, unknown in zip(truth["alpha"], inputs["trimap"], strict=True):
         every = np.asarray(rule(alpha, sizes, sizes))
         fits = np.argwhere((every == unknown).all((2, 3, 4)))
         assert len(fits) > 0
-        drawn.append({tuple(pair) for pair in fits})
-    assert len({min(pairs) for pairs in drawn}) > 1
-    assert any(all(x != y for x, y in pairs) for pairs in drawn)
+        sizes_found.append({tuple(pair) for pair in fits})
+    assert len({min(pairs) for pairs in sizes_found}) > 1
+    assert any(all(x != y for x, y in pairs) for pairs in sizes_found)
 
 
-def test_jitter_changes_the_foreground_and_what_is_composed_of_it_alone():
+def test_jitter_changes_only_the_foreground_and_its_composite():
     config, batch = load_config(CONFIG, ""), photographs()
     keys = jax.random.split(jax.random.key(0), 4)
     inputs, truth = task.synthesize(keys, batch, config)
@@ -166,8 +166,8 @@ def test_jitter_changes_the_foreground_and_what_is_composed_of_it_alone():
     np.testing.assert_allclose(inputs["image"], image, atol=1e-6)
 
 
-def test_rates_are_the_released_ones():
-    """Step s of 5000: 4e-4 (s + 1) / 5000; then a cosine one step ahead."""
+def test_learning_rates_equal_released_ones():
+    """Step s of the 5000 warm-up steps has 4e-4 (s + 1) / 5000; the cosine is one step ahead."""
     rate = learning_rate(load_config(CONFIG, "official"))
     assert float(rate(0)) == pytest.approx(4e-4 / 5000, rel=1e-3)
     assert float(rate(2499)) == pytest.approx(2e-4, rel=1e-5)
@@ -177,7 +177,7 @@ def test_rates_are_the_released_ones():
         assert float(rate(step)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_config_without_a_loss_is_refused_in_a_sentence():
+def test_config_without_a_loss_raises():
     task.check(load_config(CONFIG, ""))
     with pytest.raises(ValueError, match="no loss is left: set one of task.rec_weight"):
         task.check(weighted())

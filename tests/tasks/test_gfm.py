@@ -57,7 +57,7 @@ def image_of(truth):
 
 
 @pytest.mark.parametrize("rosta", ["tt", "ft", "bt"])
-def test_losses_and_their_gradient_equal_official(golden, truth, rosta):
+def test_losses_and_gradient_equal_official(golden, truth, rosta):
     config = config_of(rosta, targets="released")
     given = predictions(golden, rosta)
 
@@ -85,7 +85,7 @@ def test_losses_and_their_gradient_equal_official(golden, truth, rosta):
     np.testing.assert_allclose(gradient[0, ..., 0], theirs, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_pyramid_is_built_by_the_official_kernel(golden):
+def test_pyramid_kernel_equals_official(golden):
     np.testing.assert_allclose(KERNEL, golden["gauss_kernel"], atol=1e-8)
 
 
@@ -99,7 +99,7 @@ def test_labels_equal_official(golden, truth):
 
 @pytest.mark.parametrize("rosta", CLASSES)
 @pytest.mark.parametrize("released", [False, True])
-def test_consistent_targets_make_the_true_alpha_where_released_ones_do_not(truth, rosta, released):
+def test_only_consistent_targets_give_the_true_alpha(truth, rosta, released):
     scores = jax.nn.one_hot(task.classes(truth, rosta, released), CLASSES[rosta])
     alpha = truth["alpha"]
     focus = {"tt": alpha, "ft": alpha - truth["eroded"], "bt": truth["dilated"] - alpha}[rosta]
@@ -109,8 +109,8 @@ def test_consistent_targets_make_the_true_alpha_where_released_ones_do_not(truth
 
 
 @pytest.mark.parametrize("rosta", CLASSES)
-def test_focus_of_the_true_alpha_costs_next_to_nothing(truth, rosta):
-    """Only the small number under the root is left, and none of it where it is not looked at."""
+def test_focus_loss_of_the_true_alpha_is_almost_zero(truth, rosta):
+    """Only epsilon is left; pixels outside the transition do not count."""
     alpha = truth["alpha"]
     focus = {"tt": alpha, "ft": alpha - truth["eroded"], "bt": truth["dilated"] - alpha}[rosta]
     outside = truth["trimap"] != 0.5
@@ -118,7 +118,7 @@ def test_focus_of_the_true_alpha_costs_next_to_nothing(truth, rosta):
     assert costs[0] == costs[1] < 1e-5
 
 
-def test_true_alpha_composes_the_image(truth):
+def test_composition_loss_of_the_true_alpha_is_almost_zero(truth):
     costs = [
         float(task.composition_loss(alpha, image_of(truth), truth, None))
         for alpha in (truth["alpha"], 1 - truth["alpha"])
@@ -136,22 +136,22 @@ def rim_outputs(golden):
     return outputs
 
 
-def test_integration_learns_all_three_representations_and_their_alpha(golden, truth):
-    """The sum of all losses, FT's classes those of the eroded foreground."""
+def test_rim_sums_the_losses_of_all_representations(golden, truth):
+    """FT's classes are those of the eroded foreground."""
     outputs = rim_outputs(golden)
     config = config_of(
         "rim", **{f"{name}_weight": 1.0 for name in ("glance", "focus", "fusion", "composition")}
     )
     inputs = {"image": image_of(truth)}
     total, terms = task.loss(outputs, inputs, truth, config)
-    apart = {}
+    single = {}
     for rosta in CLASSES:
         parts = {name: outputs[f"{name}_{rosta}"] for name in ("glance", "focus", "alpha")}
-        apart[rosta] = task.loss(parts, inputs, truth, config_of(rosta))[1]
-    assert 4 * float(apart["ft"]["glance"]) == pytest.approx(
+        single[rosta] = task.loss(parts, inputs, truth, config_of(rosta))[1]
+    assert 4 * float(single["ft"]["glance"]) == pytest.approx(
         float(golden["ce/rim_ft_erosion"]), rel=1e-6
     )
-    sums = {name: 4 * sum(float(apart[rosta][name]) for rosta in CLASSES) for name in terms}
+    sums = {name: 4 * sum(float(single[rosta][name]) for rosta in CLASSES) for name in terms}
     only = config_of("tt", glance_weight=0.0, focus_weight=0.0)
     own = {**parts, "alpha": outputs["alpha"]}
     own = task.loss({**own, "glance": outputs["glance_tt"]}, inputs, truth, only)[1]
@@ -163,7 +163,7 @@ def test_integration_learns_all_three_representations_and_their_alpha(golden, tr
 
 
 @pytest.mark.parametrize("term", ["glance", "focus", "fusion", "composition"])
-def test_each_weight_of_the_loss_changes_its_term_alone(golden, truth, term):
+def test_each_weight_changes_only_its_term(golden, truth, term):
     outputs = predictions(golden, "tt")
     outputs["alpha"] = outputs["focus"]
     inputs = {"image": image_of(truth)}
@@ -175,8 +175,8 @@ def test_each_weight_of_the_loss_changes_its_term_alone(golden, truth, term):
     assert float(total) == pytest.approx(sum(map(float, changed.values())), rel=1e-6)
 
 
-def test_losses_over_devices_are_those_of_the_whole_batch(golden, truth):
-    """Where the transition lies is no device's own matter: both share one mean."""
+def test_losses_on_two_devices_equal_the_whole_batch(golden, truth):
+    """The devices share one mean, although one has more of the transition."""
     outputs = predictions(golden, "ft")
     outputs["alpha"] = outputs["focus"]
     inputs, config = {"image": image_of(truth)}, config_of("ft")
@@ -197,7 +197,7 @@ def test_losses_over_devices_are_those_of_the_whole_batch(golden, truth):
         np.testing.assert_allclose(ours[name], [value, value], rtol=1e-5, err_msg=name)
 
 
-def test_released_targets_are_no_choice_for_integration_and_others_are_unknown():
+def test_invalid_targets_raise():
     with pytest.raises(ValueError, match="--config.task.targets=consistent with rosta rim"):
         task.check(config_of("rim", targets="released"))
     with pytest.raises(ValueError, match="did you mean 'released'"):
@@ -220,7 +220,7 @@ def photographs(size=64):
 
 @pytest.fixture(scope="module")
 def synthesized():
-    """A batch with its composites and labels, kernels of 3 to 9 pixels."""
+    """A batch, keys, the jitted `synthesize` with kernels of 3 to 9 pixels, and its result."""
     config = config_of("ft")
     config.synthesis.trimap_kernel = (3, 9)
     batch, keys = photographs(), jax.random.split(jax.random.key(2), 4)
@@ -241,7 +241,7 @@ def test_labels_and_colours_are_flipped_with_the_composite(synthesized):
     np.testing.assert_allclose(inputs["image"], image_of(truth), atol=1e-6)
 
 
-def test_kernels_are_drawn_for_each_sample_and_regions_are_twice_as_large(synthesized):
+def test_each_sample_has_a_random_kernel_and_regions_twice_its_size(synthesized):
     _, _, _, (_, truth) = synthesized
     sizes = set()
     label = jax.jit(lambda alpha, size: task.labels(alpha, size, 9, "ft"))
@@ -257,7 +257,7 @@ def test_kernels_are_drawn_for_each_sample_and_regions_are_twice_as_large(synthe
     assert len(sizes) > 1
 
 
-def test_each_sample_depends_on_its_own_key_alone(synthesized):
+def test_each_sample_depends_only_on_its_own_key(synthesized):
     batch, keys, synthesize, before = synthesized
     order = np.array([2, 0, 3, 1])
     again = synthesize(keys[order], {name: x[order] for name, x in batch.items()})
@@ -265,8 +265,8 @@ def test_each_sample_depends_on_its_own_key_alone(synthesized):
         np.testing.assert_array_equal(ours[order], theirs)
 
 
-def test_colours_of_photos_compose_them(synthesized):
-    """And each is the photo's own where nothing else is seen."""
+def test_estimated_colours_compose_to_the_photo(synthesized):
+    """Where alpha is 1 or 0, the colours are those of the photo."""
     _, keys, _, (inputs, truth) = synthesized
     image = np.rint(255 * np.asarray(inputs["image"])).astype(np.uint8)
     pairs = {"image": image, "alpha": np.rint(255 * truth["alpha"]).astype(np.uint8)}
@@ -276,7 +276,7 @@ def test_colours_of_photos_compose_them(synthesized):
         inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
     np.testing.assert_allclose(image_of(truth), inputs["image"], atol=1e-5)
     for part, value in (("foreground", 1), ("background", 0)):
-        alone = truth["alpha"][..., 0] == value
-        np.testing.assert_allclose(truth[part][alone], inputs["image"][alone], atol=1e-5)
+        known = truth["alpha"][..., 0] == value
+        np.testing.assert_allclose(truth[part][known], inputs["image"][known], atol=1e-5)
     between = (truth["alpha"] > 0.3) & (truth["alpha"] < 0.7)
     assert np.abs(truth["foreground"] - truth["background"])[between[..., 0]].mean() > 0.05

@@ -63,7 +63,7 @@ def test_semantic_target_equals_official():
         for value in (0.0, 2.0)
     ],
 )
-def test_each_weight_of_the_loss_changes_its_part_alone(supervised, field, value):
+def test_each_weight_changes_only_its_part(supervised, field, value):
     golden, _, terms, _ = supervised
     config = load_config(CONFIG, "official")
     config.task[f"{field}_weight"] = value
@@ -92,7 +92,7 @@ def test_each_weight_of_the_loss_changes_its_part_alone(supervised, field, value
     assert [name for name in terms if float(terms[name]) != float(changed[name])] == [part]
 
 
-def test_paper_weighs_semantics_by_one_where_the_code_weighs_by_ten():
+def test_semantic_weight_is_1_in_the_paper_and_10_in_the_code():
     paper, official = load_config(CONFIG, "paper").task, load_config(CONFIG, "official").task
     weights = ("semantic_weight", "detail_weight", "matte_weight")
     assert [paper[name] for name in weights] == [1, 10, 1]
@@ -126,7 +126,7 @@ def test_composites_are_flipped_with_their_alpha(synthesize):
         np.testing.assert_allclose(inputs["image"][i], image[i][:, ::step], atol=1e-6)
 
 
-def test_each_sample_depends_on_its_own_key_alone(synthesize):
+def test_each_sample_depends_only_on_its_own_key(synthesize):
     batch = photographs()
     keys = jax.random.split(jax.random.key(0), 4)
     inputs, truth = synthesize(keys, batch)
@@ -136,14 +136,14 @@ def test_each_sample_depends_on_its_own_key_alone(synthesize):
         np.testing.assert_array_equal(before[order], after)
 
 
-def test_trimaps_differ_from_sample_to_sample_and_hold_exact_values(synthesize):
+def test_trimaps_have_exact_values_and_differ_between_samples(synthesize):
     keys = jax.random.split(jax.random.key(3), 4)
     _, truth = synthesize(keys, photographs())
     assert set(np.unique(truth["trimap"])) == {0, 0.5, 1}
     assert len({float((trimap == 0.5).mean()) for trimap in truth["trimap"]}) > 1
 
 
-def test_photos_with_alpha_need_no_composition(config):
+def test_photos_with_alpha_are_not_composited(config):
     batch = photographs()
     pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
     keys = jax.random.split(jax.random.key(0), 4)

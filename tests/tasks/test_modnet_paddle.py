@@ -68,7 +68,7 @@ def test_loss_gradients_equal_official(outputs, trimap):
 
 
 @pytest.mark.parametrize("name", ["semantic", "detail", "matte", "consistency"])
-def test_a_weight_of_zero_leaves_its_loss_out(outputs, trimap, name):
+def test_weight_zero_disables_a_loss(outputs, trimap, name):
     config = load_config(CONFIG, "paddle")
     config.task[f"{name}_weight"] = 0.0
     total, terms = loss_of(outputs, trimap, config)
@@ -78,7 +78,7 @@ def test_a_weight_of_zero_leaves_its_loss_out(outputs, trimap, name):
 
 
 def synthesis(changes):
-    """`synthesize`, jitted, with some fields of the recipe's synthesis changed."""
+    """Returns the jitted `synthesize` with some fields of the recipe's synthesis changed."""
     config = load_config(CONFIG, "paddle")
     config.synthesis.update(changes)
     return jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
@@ -92,7 +92,7 @@ def plain():
 KEYS = jax.random.split(jax.random.key(5), 4)
 
 
-def test_composites_have_one_of_the_trimaps_of_their_alpha(plain):
+def test_trimaps_of_composites_have_random_parameters_in_range(plain):
     batch = photographs()
     inputs, truth = plain(KEYS, batch)
     alpha = batch["alpha"] / np.float32(255)
@@ -117,7 +117,7 @@ def test_image_alpha_and_trimap_are_flipped_together():
         np.testing.assert_array_equal(straight, mirrored[:, :, ::-1])
 
 
-def test_photos_with_alpha_need_no_composition(plain):
+def test_photos_with_alpha_are_not_composited(plain):
     batch = photographs()
     pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
     inputs, truth = plain(KEYS, pairs)
@@ -126,7 +126,7 @@ def test_photos_with_alpha_need_no_composition(plain):
         assert any(np.allclose(inputs["image"][i], image[:, ::s], atol=1e-6) for s in (1, -1))
 
 
-def test_each_sample_depends_on_its_own_key_alone():
+def test_each_sample_depends_only_on_its_own_key():
     synthesize = synthesis({"blur": 0.5})
     batch = photographs()
     inputs, truth = synthesize(KEYS, batch)
@@ -138,7 +138,7 @@ def test_each_sample_depends_on_its_own_key_alone():
     assert len(widths) > 1
 
 
-def test_blur_softens_image_and_alpha_and_leaves_the_trimap(plain):
+def test_blur_changes_image_and_alpha_but_not_the_trimap(plain):
     batch = photographs()
     sharp_inputs, sharp = plain(KEYS, batch)
     inputs, truth = synthesis({"distort": {"chance": 0.0}, "blur": 1.0})(KEYS, batch)
@@ -152,8 +152,8 @@ def test_blur_softens_image_and_alpha_and_leaves_the_trimap(plain):
     assert soft > 1.3 * hard
 
 
-def test_sizes_of_the_blur_have_their_frequencies():
-    """3 once for 5, 7 and 9 twice each: a point's share that is left at its place tells which."""
+def test_blur_sizes_have_the_official_frequencies():
+    """5, 7 and 9 taps are twice as likely as 3; the middle of a blurred point shows the number."""
     point = jnp.zeros((15, 15, 1)).at[7, 7].set(1)
     keys = jax.random.split(jax.random.key(0), 1400)
     peaks = jax.vmap(lambda key: task.random_blur(key, point, 1.0)[7, 7, 0])(keys)
@@ -163,7 +163,7 @@ def test_sizes_of_the_blur_have_their_frequencies():
     assert 0.07 < np.mean(some < 1) < 0.13
 
 
-def test_recipe_is_the_published_one():
+def test_recipe_equals_the_published_one():
     config = load_config(CONFIG, "paddle")
     assert (config.steps, config.batch_size, config.data.crop.size) == (100_000, 16, 512)
     assert (config.optimizer.momentum, config.optimizer.weight_decay) == (0.9, 4e-5)

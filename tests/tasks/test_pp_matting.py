@@ -38,7 +38,7 @@ def loss_of(semantic, detail, truth, config):
 
 
 @pytest.mark.parametrize("prefix", ["", "empty_"])
-def test_losses_equal_official_also_without_a_transition(truth, prefix):
+def test_losses_equal_official_with_and_without_a_transition(truth, prefix):
     trimap = 0 * truth["trimap"] if prefix else truth["trimap"]
     now = {**truth, "trimap": trimap}
     config = load_config(CONFIG, "official")
@@ -60,14 +60,14 @@ def test_loss_gradients_equal_official(truth):
         np.testing.assert_allclose(ours, golden, atol=1e-6 * np.abs(golden).max(), err_msg=name)
 
 
-def test_lengths_of_gradients_equal_official():
+def test_gradient_lengths_equal_official():
     lengths = gradient_length(LOSSES["alpha"], task.EPSILON)
     np.testing.assert_allclose(lengths, LOSSES["sobel_alpha"], atol=2e-7)
 
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_each_weight_scales_its_loss_alone(truth, part, weight):
+def test_each_weight_scales_only_its_loss(truth, part, weight):
     config = load_config(CONFIG, "official")
     config.task[f"{part}_weight"] = weight
     _, terms = loss_of(LOSSES["semantic"], LOSSES["detail"], truth, config)
@@ -77,8 +77,8 @@ def test_each_weight_scales_its_loss_alone(truth, part, weight):
         assert float(value) == pytest.approx(expected, rel=2e-6), name
 
 
-def test_losses_of_two_devices_are_those_of_one(truth):
-    """Also where the transition is not spread evenly over them."""
+def test_losses_on_two_devices_equal_one_device(truth):
+    """The transition is distributed unevenly over the devices."""
     config = load_config(CONFIG, "official")
     uneven = {**truth, "trimap": truth["trimap"].copy()}
     uneven["trimap"][1, 8:] = 0
@@ -90,12 +90,12 @@ def test_losses_of_two_devices_are_those_of_one(truth):
         return task.loss(outputs, {}, truth, config, "devices")
 
     split = jax.tree.map(lambda x: x[:, None], (LOSSES["semantic"], LOSSES["detail"], uneven))
-    apart = jax.vmap(on_devices, axis_name="devices")(*split)
-    for ours, alone in zip(jax.tree.leaves(apart), jax.tree.leaves((total, terms)), strict=True):
-        np.testing.assert_allclose(ours, np.repeat(alone, 2), rtol=1e-6)
+    two = jax.vmap(on_devices, axis_name="devices")(*split)
+    for ours, one in zip(jax.tree.leaves(two), jax.tree.leaves((total, terms)), strict=True):
+        np.testing.assert_allclose(ours, np.repeat(one, 2), rtol=1e-6)
 
 
-def test_without_a_detail_branch_alpha_teaches_the_classes(truth):
+def test_alpha_trains_the_classes_without_a_detail_branch(truth):
     config = load_config(CONFIG, "official")
 
     def loss(semantic):
@@ -110,7 +110,7 @@ def test_without_a_detail_branch_alpha_teaches_the_classes(truth):
 
 
 def synthesis(**changes):
-    """`synthesize`, jitted, of colours as they are, with some fields changed."""
+    """Returns the jitted `synthesize` without augmentation, with some fields changed."""
     config = load_config(CONFIG, "official")
     config.synthesis.update({"distort": {"chance": 0.0}, "blur": 0.0, "flip": 0.0, **changes})
     synthesize = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
@@ -127,7 +127,7 @@ def plain():
     return synthesis()(KEYS, photographs())
 
 
-def test_truth_is_what_the_composite_is_made_of_and_one_of_its_trimaps(plain):
+def test_truth_holds_the_layers_of_the_composite_and_a_valid_trimap(plain):
     inputs, truth = plain
     batch = photographs()
     for name in ("alpha", "foreground", "background"):
@@ -142,7 +142,7 @@ def test_truth_is_what_the_composite_is_made_of_and_one_of_its_trimaps(plain):
     assert len({float((x == 0.5).mean()) for x in truth["trimap"]}) > 1
 
 
-def test_colours_of_a_photo_stand_for_both_of_its_layers(plain):
+def test_photo_is_its_own_foreground_and_background(plain):
     batch = photographs()
     pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
     inputs, truth = synthesis(distort={"chance": 0.5}, noise=1.0)(KEYS, pairs)
@@ -152,7 +152,7 @@ def test_colours_of_a_photo_stand_for_both_of_its_layers(plain):
     np.testing.assert_array_equal(truth["trimap"], plain[1]["trimap"])
 
 
-def test_layers_are_distorted_apart_from_their_composite():
+def test_layers_and_composite_are_distorted_independently():
     inputs, truth = synthesis(distort={"chance": 1.0})(KEYS, photographs())
     alpha = truth["alpha"]
     image = alpha * truth["foreground"] + (1 - alpha) * truth["background"]
@@ -160,7 +160,7 @@ def test_layers_are_distorted_apart_from_their_composite():
     assert np.all(off > 0.02)
 
 
-def test_everything_is_flipped_together():
+def test_image_and_truth_are_flipped_together():
     changes = {"distort": {"chance": 0.5}, "blur": 0.5, "noise": 0.5, "jpeg": 0.5, "sharpen": 0.5}
     straight, mirrored = (synthesis(flip=x, **changes)(KEYS, photographs()) for x in (0.0, 1.0))
     for ours, theirs in zip(*map(jax.tree.leaves, (straight, mirrored)), strict=True):
@@ -177,7 +177,7 @@ def test_everything_is_flipped_together():
         ("jpeg", {"image"}),
     ],
 )
-def test_each_change_reaches_what_the_official_one_reaches(plain, change, reaches):
+def test_each_augmentation_changes_the_official_arrays(plain, change, reaches):
     inputs, truth = synthesis(**{change: 1.0})(KEYS, photographs())
     before, after = ({**x, **y} for x, y in (plain, (inputs, truth)))
     changed = {name for name in before if np.any(before[name] != after[name])}
@@ -186,7 +186,7 @@ def test_each_change_reaches_what_the_official_one_reaches(plain, change, reache
 
 
 @pytest.mark.parametrize("change", ["sharpen", "noise", "jpeg"])
-def test_chances_are_those_of_the_config(change):
+def test_probabilities_are_those_of_the_config(change):
     keys = jax.random.split(jax.random.key(1), 400)
     x = jnp.zeros((2, 2, 3))
     changed = jax.vmap(lambda key: task.change_randomly(key, 0.2, lambda key, x: x + 1, x))(keys)
@@ -204,14 +204,14 @@ def test_noise_has_the_official_moments():
     assert variances.min() < 1e-4 and 9e-4 < variances.max() < 1.2e-3
 
 
-def test_sharpened_edges_overshoot_by_the_drawn_weight():
-    """Far from an edge nothing changes; a step of the layers grows by half of it."""
+def test_sharpened_edges_overshoot_by_the_random_weight():
+    """Pixels far from an edge do not change; the weight of the layers is 0.5."""
     step = jnp.where(jnp.arange(96) < 48, 0.3, 0.6)[None, :, None] * jnp.ones((64, 1, 9))
     keys = jax.random.split(jax.random.key(3), 50)
     sharp = jax.jit(jax.vmap(task.sharpen, (0, None)))(keys, step)
     np.testing.assert_allclose(sharp[:, :, :30], step[None, :, :30].repeat(50, 0), atol=1e-5)
     overshoot = sharp[:, 32, 48] - 0.6
-    # Half a step lies beyond the edge, less what the pixel itself has of it.
+    # The Gaussian's weights beyond the edge sum to half of all but the middle one, 0.0797.
     half = 0.3 / 2 * (1 - 0.0797)
     np.testing.assert_allclose(overshoot[:, 3:], 0.5 * half, rtol=0.02)
     assert overshoot[:, 0].min() < 0.25 * half and overshoot[:, 0].max() < 0.5 * half
@@ -226,7 +226,7 @@ def test_sharpened_edges_overshoot_by_the_drawn_weight():
         ("human", 200_000, "hrnet_w18"),
     ],
 )
-def test_recipes_are_the_published_ones(variant, steps, backbone):
+def test_recipes_equal_the_published_ones(variant, steps, backbone):
     config = load_config(CONFIG, variant)
     assert (config.steps, config.batch_size, config.model.backbone) == (steps, 4, backbone)
     assert (config.optimizer.momentum, config.optimizer.weight_decay) == (0.9, 4e-5)
@@ -237,8 +237,8 @@ def test_recipes_are_the_published_ones(variant, steps, backbone):
     assert [paper[f"{part}_weight"] for part in PARTS] == [1, 1, 1]
 
 
-def test_crops_and_data_are_the_published_ones():
-    """Those of PaddleSeg's Matting/configs/ppmatting."""
+def test_crops_and_data_equal_the_published_ones():
+    """The values are those of PaddleSeg's Matting/configs/ppmatting."""
     crops, names = {}, {}
     for variant in ("official", "composition_1k", "distinctions_646", "human"):
         data = load_config(CONFIG, variant).data

@@ -44,7 +44,7 @@ def config():
 
 
 def loss_of(outputs, config):
-    """(total, terms), gradient by head."""
+    """Returns (total, terms) and the gradient by head."""
     frozen = outputs["frozen"]
 
     def loss(heads):
@@ -73,27 +73,27 @@ def test_boundary_equals_official_to_the_pixel(golden, outputs):
     np.testing.assert_array_equal(boundary, golden["soc_boundary"])
 
 
-def test_photo_without_a_subject_gives_zero_and_no_nan(outputs, config):
+def test_photo_without_a_subject_has_zero_loss(outputs, config):
     empty = jax.tree.map(lambda x: x.at[1].set(0), jax.tree.map(jnp.asarray, outputs))
     (total, terms), gradient = loss_of(empty, config)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((total, terms, gradient)))
     for head in ("detail", "alpha"):
         assert not np.any(gradient[head][1]) and np.any(gradient[head][0])
     # The empty photo counts as 0 in the mean over the photos.
-    alone = jax.tree.map(lambda x: x[:1], outputs)
-    (_, terms_alone), _ = loss_of(alone, config)
-    assert float(terms["detail"]) == pytest.approx(float(terms_alone["detail"]) / 2, rel=1e-6)
+    first = jax.tree.map(lambda x: x[:1], outputs)
+    (_, first_terms), _ = loss_of(first, config)
+    assert float(terms["detail"]) == pytest.approx(float(first_terms["detail"]) / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("side", [16, 32])
-def test_photo_too_small_for_a_boundary_gives_no_nan(config, side):
+def test_photo_too_small_for_a_boundary_has_a_finite_loss(config, side):
     x = jnp.full((1, side, side, 1), 0.7)
     small = {"semantic": x[:, ::16, ::16], "detail": x, "alpha": x}
     (total, _), _ = loss_of({**small, "frozen": small}, config)
     assert float(total) == pytest.approx(0, abs=1e-9) and np.isfinite(total)
 
 
-def test_paper_form_is_its_equations(outputs):
+def test_paper_form_equals_its_equations(outputs):
     config = load_config(MODNET_SOC, "paper")
     (_, terms), gradient = loss_of(outputs, config)
     mask = np.asarray(soc.boundary_mask(outputs["semantic"], outputs["alpha"]))
@@ -113,20 +113,20 @@ def test_paper_form_is_its_equations(outputs):
     assert np.any(gradient["semantic"]) and np.any(gradient["alpha"])
 
 
-def test_outputs_that_agree_with_each_other_and_the_copy_cost_nothing(outputs):
+def test_consistent_outputs_have_almost_no_loss(outputs):
     alpha = jnp.asarray(outputs["alpha"])
     coarse = semantic_target(alpha)
     agreed = {"alpha": alpha, "detail": alpha, "semantic": coarse}
     for variant in ("official", "paper"):
         config = load_config(MODNET_SOC, variant)
         (total, _), gradient = loss_of({**agreed, "frozen": agreed}, config)
-        # The official form takes coarse alpha below 0.01 for 0, hence almost nothing.
+        # The official form sets coarse alpha up to 0.01 to 0, so the loss is not exactly 0.
         assert float(total) < 1e-3
         assert not np.any(gradient["detail"])
 
 
 @pytest.mark.parametrize("name", ["semantic", "detail", "matte"])
-def test_each_weight_scales_its_term_alone(outputs, config, name):
+def test_each_weight_scales_only_its_term(outputs, config, name):
     (_, before), _ = loss_of(outputs, config)
     changed = config.copy_and_resolve_references()
     changed.task[f"{name}_weight"] = 0.0
@@ -136,8 +136,8 @@ def test_each_weight_scales_its_term_alone(outputs, config, name):
     assert float(total) == pytest.approx(rest, rel=1e-6)
 
 
-def test_semantics_of_three_classes_at_full_size_are_those_of_one_at_a_sixteenth(outputs, config):
-    """Networks like PP-Matting and GFM: class probabilities, other names, full size."""
+def test_three_classes_at_full_size_equal_one_channel_at_a_sixteenth(outputs, config):
+    """Networks like PP-Matting and GFM return class probabilities at full size by other names."""
     alpha, detail = outputs["alpha"], outputs["detail"]
     rng = np.random.default_rng(0)
     classes = rng.dirichlet([1, 1, 1], alpha.shape[:3]).astype(np.float32)
@@ -161,7 +161,7 @@ def test_semantics_of_three_classes_at_full_size_are_those_of_one_at_a_sixteenth
     assert float(total) == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_classes_that_do_not_fit_the_semantics_are_refused(outputs, config):
+def test_classes_that_do_not_match_the_semantics_raise(outputs, config):
     config = config.copy_and_resolve_references()
     config.task.classes = (0.0, 0.5, 1.0)
     with pytest.raises(ValueError, match="3 numbers, but the network's semantics have 1 channels"):
@@ -172,7 +172,7 @@ def test_classes_that_do_not_fit_the_semantics_are_refused(outputs, config):
 @given(
     batch=st.integers(1, 6), photos=st.integers(1, 9), refresh=st.sampled_from(["epoch", "never"])
 )
-def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch, photos, refresh):
+def test_copy_is_renewed_at_the_first_step_of_each_epoch(batch, photos, refresh):
     config = load_config(MODNET_SOC, "")
     config.batch_size, config.task.refresh = batch, refresh
     frozen, epochs = {"x": jnp.asarray(-1)}, []
@@ -194,7 +194,7 @@ def test_copy_is_renewed_where_the_first_photo_of_a_batch_begins_an_epoch(batch,
         ("refresh", "epochs", "did you mean 'epoch'"),
     ],
 )
-def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
+def test_invalid_options_suggest_the_closest_valid_one(field, value, words):
     config = load_config(MODNET_SOC, "")
     config.init.checkpoint = "x"
     config.task[field] = value
@@ -202,14 +202,14 @@ def test_unknown_forms_are_answered_with_the_nearest(field, value, words):
         soc.check(config)
 
 
-def test_network_to_adapt_must_be_named():
+def test_missing_network_to_adapt_raises():
     with pytest.raises(ValueError, match="--config.init.checkpoint=FILE"):
         soc.check(load_config(MODNET_SOC, ""))
 
 
 @pytest.fixture(scope="module")
 def adapted(config):
-    """One adaptation step of MODNet in float64 from the golden's weights."""
+    """An adaptation step of MODNet in float64 from the golden's weights."""
     golden = np.load(GOLDENS / "modnet_train.npz")
     with jax.enable_x64(True):
 
@@ -302,7 +302,7 @@ def test_resumed_adaptation_equals_the_uninterrupted_one(adaptation, finished, t
     jax.tree.map(np.testing.assert_array_equal, again, whole)
 
 
-def test_photos_without_any_truth_are_shown_and_not_scored(adaptation, tmp_path, capsys):
+def test_photos_without_truth_are_shown_but_not_scored(adaptation, tmp_path, capsys):
     adaptation.data.test.images = ""
     adaptation.steps = 2
     train(adaptation, tmp_path / "run")
@@ -313,13 +313,13 @@ def test_photos_without_any_truth_are_shown_and_not_scored(adaptation, tmp_path,
     mj.load_checkpoint("tiny", tmp_path / "run")
 
 
-def test_folder_of_photos_must_be_named(adaptation, tmp_path):
+def test_missing_folder_of_photos_raises(adaptation, tmp_path):
     adaptation.data.train.photos = ""
     with pytest.raises(ValueError, match="--config.data.train.photos=DIR"):
         train(adaptation, tmp_path / "run")
 
 
-def test_network_to_adapt_is_asked_for_before_any_photo_is_read(adaptation, tmp_path):
+def test_missing_network_raises_before_photos_are_read(adaptation, tmp_path):
     adaptation.init.checkpoint, adaptation.data.train.photos = "", str(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="--config.init.checkpoint=FILE"):
         train(adaptation, tmp_path / "run")
