@@ -68,7 +68,7 @@ def stage(model: nn.Module, config: Any, step: int) -> tuple[nn.Module, tuple[in
 def synthesize(
     keys: Array, batch: Arrays, config: Any, view: tuple[int, int]
 ) -> tuple[Arrays, Arrays]:
-    """Makes composites with their captured backgrounds.
+    """Makes inputs and truth: composites with their captured backgrounds.
 
     Each sample has its own random shadow, blur, noise and affine; the official programs share one
     over a batch.

@@ -49,7 +49,7 @@ def check(config: Any) -> None:
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Makes augmented photos, and the class of each of their pixels.
+    """Makes inputs and truth: augmented photos and the class of each pixel.
 
     `keys`: one random key per sample. `batch`: uint8 `image` [B, H, W, 3] and `label` [B, H, W, 1],
     255 for unlabelled pixels; for `config.task.labels` "trimap" `image` and `alpha` [B, H, W, 1],

@@ -42,7 +42,7 @@ def check(config: Any) -> None:
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Makes composites, or takes photos with their alpha, under a random trimap.
+    """Makes inputs and truth from layers to composite, or from photos, with random trimaps.
 
     `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
     [B, H, W, 1] and `background` [B, H, W, 3], with or without denoised copies (see `image.rssn`),

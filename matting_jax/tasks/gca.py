@@ -35,7 +35,7 @@ def check(config: Any) -> None:
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Makes composites of one or two foregrounds under a random trimap.
+    """Makes inputs and truth from one or two foregrounds to composite, with random trimaps.
 
     `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
     [B, H, W, 1] and `background` [B, H, W, 3]. If samples may combine two foregrounds, also

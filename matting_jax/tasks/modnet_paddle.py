@@ -25,7 +25,7 @@ Arrays = dict[str, Array]
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Makes composites, or takes photos with their alpha, and makes what to predict of them.
+    """Makes inputs and truth from layers to composite, or from photos with their alpha.
 
     Arguments and results are those of `modnet.synthesize`; trimaps, colour distortion, blur and
     flip are PaddleSeg's. The trimap is made from the alpha before it is blurred with the image, and

@@ -32,7 +32,7 @@ JPEG_QUALITIES = 70, 94
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
-    """Makes composites, or takes photos with their alpha, and makes what to predict of them.
+    """Makes inputs and truth from layers to composite, or from photos with their alpha.
 
     `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
     [B, H, W, 1] and `background` [B, H, W, 3], with or without denoised copies (see `image.rssn`),
@@ -46,7 +46,7 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
     """
     options = config.synthesis
 
-    def sample(key: Array, arrays: Arrays) -> tuple[Array, ...]:
+    def sample(key: Array, arrays: Arrays) -> tuple[Arrays, Arrays]:
         keys = jax.random.split(key, 11)
         alpha = arrays["alpha"]
         unknown = random_trimap(keys[:2], alpha, options.trimap_kernel, options.trimap_iterations)
@@ -67,13 +67,13 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         colours = change_randomly(keys[5], options.sharpen, sharpen, colours)
         image = change_randomly(keys[6], options.noise, add_noise, colours[..., :3])
         image = change_randomly(keys[7], options.jpeg, compress, image)
-        flipped = random_flip(keys[8], options.flip, (image, alpha, unknown, colours[..., 3:]))
-        image, alpha, unknown, layers = flipped
-        foreground, background = (
-            (image, image) if len(images) == 1 else jnp.split(layers, 2, axis=-1)
+        image, alpha, unknown, layers = random_flip(
+            keys[8], options.flip, (image, alpha, unknown, colours[..., 3:])
         )
-        truth = {"alpha": alpha, "trimap": unknown}
-        return {"image": image}, truth | {"foreground": foreground, "background": background}
+        photo = len(images) == 1
+        foreground, background = (image, image) if photo else jnp.split(layers, 2, axis=-1)
+        truth = {"foreground": foreground, "background": background}
+        return {"image": image}, truth | {"alpha": alpha, "trimap": unknown}
 
     return each_sample(sample, keys, batch)
 
