@@ -22,6 +22,7 @@ from matting_jax.image.geometry import resize_bilinear
 from matting_jax.metrics.segmentation import confusion
 from matting_jax.models import bisenet_v2
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.dropout import dropout
 from matting_jax.prediction.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.state import initial_variables, training_model
@@ -211,7 +212,7 @@ class TinyClasses(nn.Module):
     def __call__(self, image, keys=None, *, train=False):
         x = nn.relu(Conv(8, 3, 4, name="detail")(image))
         if train:
-            x = bisenet_v2.drop(keys, x, self.dropout)
+            x = dropout(x, keys, self.dropout)
         logits = Conv(self.num_classes, 1, name="head")(x)
         outputs = {"logits": bisenet_v2.upsample(logits, 4)}
         return outputs | {"aux2": outputs["logits"] / 2} if train else outputs
