@@ -284,9 +284,9 @@ def test_evaluation_writes_mean_iou_and_pictures(run, capsys):
 
 def test_programs_that_need_alpha_reject_a_segmentation_network(run, tmp_path):
     workdir, config = run
-    with pytest.raises(ValueError, match="--save keeps alphas, but tiny_classes makes none"):
+    with pytest.raises(ValueError, match="--save writes alphas, but tiny_classes predicts none"):
         evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
-    with pytest.raises(ValueError, match="tiny_classes makes no alpha but tells classes apart"):
+    with pytest.raises(ValueError, match="tiny_classes predicts classes, not an alpha"):
         predict(config, workdir, "photos", str(tmp_path / "alphas"))
 
 
