@@ -28,6 +28,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.steps = 200_000
     config.batch_size = 40
     config.model = dict(attention=True, guidance=True)  # False: the paper's ablations
+    config.model.normalise = "keys"  # as released; "both": the paper's cosine of query and key
 
     # The paper has only the first loss, the released code also the others. 0 omits a loss.
     config.task.name = "gca"

@@ -214,12 +214,15 @@ class GCA(nn.Module):
         attention: False is the paper's baseline, with shortcuts but no attention and no guide.
         guidance: False compares positions by the features that the attention rebuilds, not by those
             of the image, as in inpainting (Yu et al., 2018). The official code has no such variant.
+        normalise: "keys" compares positions as the released network does, "both" by the cosine of
+            the paper, which also divides by the length of the query; see `contextual_attention`.
         axis_name: computes batch statistics over all devices of this axis.
         frozen_statistics: uses the running statistics in training too; the power iteration remains.
     """
 
     attention: bool = True
     guidance: bool = True
+    normalise: str = "keys"
     dtype: Any = None
     axis_name: str | None = None
     frozen_statistics: bool = False
@@ -232,7 +235,9 @@ class GCA(nn.Module):
         norm = batch_norm(self, train)
         attention = None
         if self.attention:
-            attention = partial(GuidedContextualAttention, norm, self.dtype)
+            attention = partial(
+                GuidedContextualAttention, norm, self.dtype, normalise=self.normalise
+            )
 
         background, foreground = trimap < 1 / 3, trimap >= 2 / 3
         unknown = ~(background | foreground)

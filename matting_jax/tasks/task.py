@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -85,3 +85,6 @@ class Task:
     labelled: Callable[[Any], bool] = lambda config: False
     # Whether it learns from photos without alpha, those of config.data.train.photos.
     unlabelled: bool = False
+    # Fields of the recipe that were added later, by dotted name, with the value that runs without
+    # them used. The task reads them with the same default.
+    added: Mapping[str, Any] = field(default_factory=dict)

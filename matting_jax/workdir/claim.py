@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from matting_jax.config import flatten, read_config
 from matting_jax.files import write_atomically
+from matting_jax.models import create_model
+from matting_jax.tasks import find_task
 
 # Fields that may change when a run resumes: its cost, its output, and its number of steps.
 # Schedules that end at `steps` then follow the new end.
@@ -34,7 +37,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     """
     path = workdir / "config.json"
     if path.exists():
-        old, new = flatten(read_config(workdir)), flatten(config)
+        new = flatten(config)
+        old = added_fields(config) | flatten(read_config(workdir))
         differing = [
             f"{field} is {old.get(field)!r} there, {new.get(field)!r} here"
             for field in sorted(old.keys() | new.keys())
@@ -53,3 +57,10 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
     with write_atomically(path) as file:
         file.write_text(config.to_json(indent=2) + "\n")
+
+
+def added_fields(config: ConfigDict) -> dict[str, Any]:
+    """Returns the values of fields of `config` that runs used before the fields existed."""
+    model = create_model(config.name)
+    keywords = {f"model.{name}": getattr(model, name, None) for name in config.model}
+    return keywords | find_task(config.task.name).added

@@ -241,6 +241,21 @@ def test_network_without_attention_equals_zero_scaled_attention():
     assert np.abs(alpha(weights) - baseline).max() > 0.01
 
 
+def test_keyword_normalises_the_queries_too():
+    image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
+
+    def alpha(**keywords):
+        with compiled_quickly():
+            model = mj.create_model("gca", **keywords)
+            return jax.jit(model.apply)(variables(54), image=image, trimap=trimap)["alpha"]
+
+    released = alpha()
+    np.testing.assert_array_equal(alpha(normalise="keys"), released)
+    assert np.abs(alpha(normalise="both") - released).max() > 1e-3
+    with pytest.raises(ValueError, match="'queries'"):
+        alpha(normalise="queries")
+
+
 def test_frozen_statistics_stay_and_spectral_vectors_are_updated():
     model = mj.create_model("gca", frozen_statistics=True)
     weights, inputs = variables(54), mj.models.example_inputs(model, 32, 32)

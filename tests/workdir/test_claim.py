@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from matting_jax.config import flatten, read_config
+from matting_jax.models import create_model
+from matting_jax.tasks import find_task
 from matting_jax.workdir.claim import FREE, claim
 
 
@@ -50,6 +53,29 @@ def test_field_that_is_missing_in_one_config_is_listed(config, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="test_time.reference_size is None there, 32 here"):
         claim(tmp_path, config)
+
+
+def test_keyword_that_an_older_run_lacks_has_the_default_of_the_network(config, tmp_path):
+    assert "form" not in config.model
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    config.model.form = "lax"
+    with pytest.raises(ValueError, match="model.form is 'auto' there, 'lax' here"):
+        claim(tmp_path, config)
+    config.model.form = create_model(config.name).form
+    claim(tmp_path, config)
+
+
+def test_field_that_was_added_to_a_task_has_the_value_of_older_runs(config, tmp_path, monkeypatch):
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    task = replace(find_task(config.task.name), added={"task.kind": "old"})
+    monkeypatch.setattr("matting_jax.workdir.claim.find_task", lambda name: task)
+    config.task.kind = "new"
+    with pytest.raises(ValueError, match="task.kind is 'old' there, 'new' here"):
+        claim(tmp_path, config)
+    config.task.kind = "old"
+    claim(tmp_path, config)
 
 
 def test_folder_that_holds_something_else_raises(config, tmp_path):

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from matting_jax.choices import one_of
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.initialisers import xavier_uniform
 
@@ -26,6 +27,7 @@ Array = jax.Array
 SELF_PENALTY = 1e4
 MIN_NORM = 1e-4
 PADDING_SCORE = -1e30  # gives keys in the padding weight 0
+NORMALISED = ("keys", "both")  # patches whose length is divided out of the scores
 CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 OFFSETS = [(i, j) for i in range(3) for j in range(3)]
 
@@ -35,24 +37,30 @@ class GuidedContextualAttention(nn.Module):
 
     x [B, H, W, C], features of the alpha; guide [B, H, W, G], features of the image, or None to
     compare positions by x; unknown [B, H, W], 1 where alpha is unknown -> [B, H, W, C]. H and W are
-    even. At initialisation it is nearly the identity.
+    even. At initialisation it is nearly the identity. `normalise` is that of
+    `contextual_attention`.
     """
 
     norm: Any
     dtype: Any = None
     tile: int = 17
+    normalise: str = "keys"
 
     @nn.compact
     def __call__(self, x: Array, guide: Array | None, unknown: Array) -> Array:
         features = x.shape[-1]
         conv = partial(Conv, kernel_size=1, kernel_init=xavier_uniform, dtype=self.dtype)
         guide = conv(features // 2, name="guidance_conv")(x if guide is None else guide)
-        y = contextual_attention(guide[:, ::2, ::2], x, unknown[:, ::2, ::2], self.tile)
+        y = contextual_attention(
+            guide[:, ::2, ::2], x, unknown[:, ::2, ::2], self.tile, self.normalise
+        )
         y = conv(features, use_bias=False, name="W_0")(y)
         return self.norm(scale_init=nn.initializers.constant(1e-3), name="W_1")(y) + x
 
 
-def contextual_attention(guide: Array, values: Array, unknown: Array, tile: int = 17) -> Array:
+def contextual_attention(
+    guide: Array, values: Array, unknown: Array, tile: int = 17, normalise: str = "keys"
+) -> Array:
     """Rebuilds `values` from their own 4x4 patches, in at least float32.
 
     The weights are a softmax over the similarity of 3x3 patches of `guide`. It is scaled by whether
@@ -63,16 +71,24 @@ def contextual_attention(guide: Array, values: Array, unknown: Array, tile: int 
         values: [B, 2h, 2w, D].
         unknown: [B, h, w], 1 or 0.
         tile: about the side of a tile, which the gradient recomputes; memory is tile^2 h w numbers.
+        normalise: "keys" divides the products by the length of the patch that is read, as the
+            released code does; "both" also by that of the patch that reads, so that the similarity
+            is the paper's cosine.
 
     Returns:
         [B, 2h, 2w, D] in the dtype of `values`.
+
+    Raises:
+        ValueError: for another `normalise`.
     """
+    one_of(normalise, NORMALISED, "normalise of the attention")
     wide = jnp.promote_types(values.dtype, jnp.float32)
     inputs = (x.astype(wide) for x in (guide, values, unknown))
-    return jax.vmap(partial(attend_one, tile=tile))(*inputs).astype(values.dtype)
+    attend = partial(attend_one, tile=tile, normalise=normalise)
+    return jax.vmap(attend)(*inputs).astype(values.dtype)
 
 
-def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
+def attend_one(guide: Array, values: Array, unknown: Array, tile: int, normalise: str) -> Array:
     """Computes `contextual_attention` of one sample: [h, w, C], [2h, 2w, D] and [h, w].
 
     Patch k of the guide starts at position k of the padded guide. The product of patches k and q is
@@ -95,7 +111,8 @@ def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
     squares = jnp.sum(guide * guide, -1)
     near_unknown = sum_3x3(reflect(unknown)) > 0
     scale = jnp.where(near_unknown, *mask_scales(unknown))
-    scale = scale * lax.rsqrt(jnp.maximum(sum_3x3(squares), MIN_NORM**2))
+    inverse_length = lax.rsqrt(jnp.maximum(sum_3x3(squares), MIN_NORM**2))
+    scale = scale * inverse_length
     penalty = jnp.where(near_unknown, -jnp.asarray(SELF_PENALTY, guide.dtype), 0)
 
     def flatten_keys(x, fill):
@@ -118,6 +135,7 @@ def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
         return jnp.pad(x, ((1, after[0]), (1, after[1]), *[(0, 0)] * (x.ndim - 2)))
 
     queries = pad_to_tiles(guide, 2)
+    query_scale = pad_to_tiles(inverse_length, 0) if normalise == "both" else None
     penalty = pad_to_tiles(penalty, 0)
     is_query = pad_to_tiles(jnp.ones((height, width), bool), 0)
 
@@ -130,6 +148,8 @@ def attend_one(guide: Array, values: Array, unknown: Array, tile: int) -> Array:
             products[i : i + size[0], j : j + size[1], i * row + j : i * row + j + count]
             for i, j in OFFSETS
         )
+        if query_scale is not None:
+            scores = scores * lax.dynamic_slice(query_scale, corner, size)[..., None]
         scores = scores * key_scale + key_bias
         # Scattered, because comparing all keys with all queries costs more than the sum.
         i, j = jnp.arange(size[0])[:, None], jnp.arange(size[1])

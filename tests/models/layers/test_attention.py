@@ -66,6 +66,69 @@ def test_attention_equals_its_definition_by_patches_with_gradients(height, width
                 assert relative(one, other) < 1e-9
 
 
+def attention_by_cosine(guide, values, unknown):
+    """Computes the paper's attention of one sample in NumPy, one pair of positions at a time."""
+    height, width, _ = guide.shape
+    edges = ((1, 1), (1, 1), (0, 0))
+    guide, values = (np.pad(x, edges, mode="reflect") for x in (guide, values))
+    near = np.pad(unknown, 1, mode="reflect")
+    places = list(np.ndindex(height, width))
+    ratio = np.sqrt(unknown.mean() / (1 - unknown.mean()))
+    of_unknown, of_known = np.clip([ratio, 1 / ratio], 0.1, 10)
+    result = np.zeros_like(values)
+    for y, x in places:
+        query, scores = guide[y : y + 3, x : x + 3], []
+        for row, column in places:
+            key = guide[row : row + 3, column : column + 3]
+            cosine = np.sum(query * key) / (np.linalg.norm(query) * np.linalg.norm(key))
+            is_unknown = near[row : row + 3, column : column + 3].any()
+            penalty = 1e4 if is_unknown and (row, column) == (y, x) else 0
+            scores.append(cosine * (of_unknown if is_unknown else of_known) - penalty)
+        weights = np.exp(np.array(scores) - max(scores))
+        for weight, (row, column) in zip(weights / weights.sum(), places, strict=True):
+            patch = values[2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
+            result[2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += weight * patch / 4
+    return result[1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("tile", [17, 2])
+def test_both_compares_by_the_cosine_of_the_paper(tile):
+    guide, values, unknown = sample(3, 4, "mixed")
+    guide *= np.linspace(0.2, 3, 12).reshape(3, 4, 1)  # lengths of patches differ
+    assert 0 < unknown.mean() < 1
+    weights = np.cos(np.arange(values.size)).reshape(values.shape)
+    rng = np.random.default_rng(1)
+    steps = [1e-5 * rng.standard_normal(x.shape) for x in (guide, values)]
+
+    def total(sign):
+        moved = (x + sign * step for x, step in zip((guide, values), steps, strict=True))
+        return np.sum(weights * attention_by_cosine(*moved, unknown))
+
+    with jax.enable_x64(True):
+
+        @partial(jax.jit, static_argnames="normalise")
+        def ours(guide, values, normalise):
+            return contextual_attention(
+                guide[None], values[None], unknown[None], tile, normalise=normalise
+            )[0]
+
+        found, keys = (np.asarray(ours(guide, values, x)) for x in ("both", "keys"))
+        gradients = jax.grad(lambda g, v: jnp.sum(weights * ours(g, v, "both")), (0, 1))(
+            guide, values
+        )
+        gradients = [np.asarray(x) for x in gradients]
+    np.testing.assert_allclose(found, attention_by_cosine(guide, values, unknown), atol=1e-12)
+    assert np.abs(found - keys).max() > 0.01
+    change = sum(np.sum(g * step) for g, step in zip(gradients, steps, strict=True))
+    assert change == pytest.approx((total(1) - total(-1)) / 2, rel=1e-6)
+
+
+def test_unknown_normalisation_is_an_error():
+    guide, values, unknown = (x[None] for x in sample(2, 2, "mixed"))
+    with pytest.raises(ValueError, match="unknown normalise .* 'queries'.*valid: keys, both"):
+        contextual_attention(guide, values, unknown, normalise="queries")
+
+
 @pytest.mark.parametrize("share, expected", [(0.5, 1), (0.2, 0.5), (1, 10), (0, 0.1), (0.995, 10)])
 def test_scores_of_the_less_frequent_keys_are_scaled_down(share, expected):
     unknown = np.arange(200) < share * 200
