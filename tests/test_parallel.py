@@ -94,7 +94,7 @@ def test_rematerialised_values_are_not_kept():
     assert again < 0.7 * kept
 
 
-def compare(name, parts, folder):
+def compare(name, micro_batches, folder):
     """Compares one device with eight: training, and statistics that are not synchronised."""
     register_tiny()
     jax.config.update("jax_disable_most_optimizations", True)
@@ -105,7 +105,7 @@ def compare(name, parts, folder):
     config.name = name
     task = find_task(config.task.name)
     config.model = {"context": "se"} if name == "modnet" else {}
-    config.batch_size, config.accumulate = 16, int(parts)
+    config.batch_size, config.accumulate = 16, int(micro_batches)
     config.optimizer.module_rates.lr_branch = 1.0
     model = training_model(config)
     initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
@@ -187,11 +187,11 @@ def compare_refiners():
     Some devices have no patch.
     """
     rng = np.random.default_rng(0)
-    half, whole = rng.random((16, 8, 8, 42)), rng.random((16, 8, 8, 6))
+    half, full = rng.random((16, 8, 8, 42)), rng.random((16, 8, 8, 6))
     valid = (rng.random(16) < 0.5).astype(np.float64)
     valid[:6] = 0
     norm = partial(BatchNorm, use_running_average=False)
-    variables = Refiner(norm).init(jax.random.key(0), half, whole, valid)
+    variables = Refiner(norm).init(jax.random.key(0), half, full, valid)
 
     def refine(variables, patches, axis_name=None):
         refiner = Refiner(partial(norm, axis_name=axis_name))
@@ -201,27 +201,28 @@ def compare_refiners():
         refined, updated = refine(variables, patches, parallel.AXIS)
         return updated, refined
 
-    one, updated = jax.jit(refine)(variables, (half, whole, valid))
+    one, updated = jax.jit(refine)(variables, (half, full, valid))
     devices = jax.shard_map(
         on_devices,
         mesh=parallel.device_mesh(16),
         in_specs=(PartitionSpec(), PartitionSpec(parallel.AXIS)),
         out_specs=(PartitionSpec(), PartitionSpec(parallel.AXIS)),
     )
-    theirs, eight = jax.jit(devices)(variables, (half, whole, valid))
+    theirs, eight = jax.jit(devices)(variables, (half, full, valid))
     np.testing.assert_allclose(one, eight, atol=1e-9)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-9), updated, theirs)
-    only, _ = jax.jit(refine)(variables, (half[valid > 0], whole[valid > 0], valid[valid > 0]))
+    only, _ = jax.jit(refine)(variables, (half[valid > 0], full[valid > 0], valid[valid > 0]))
     np.testing.assert_allclose(eight[valid > 0], only, atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    "name, parts", [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)]
+    "name, micro_batches",
+    [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)],
 )
-def test_eight_devices_train_like_one(name, parts, folders):
+def test_eight_devices_train_like_one(name, micro_batches, folders):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(parts), folders],
+        [sys.executable, "-m", "tests.test_parallel", "devices", name, str(micro_batches), folders],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
         capture_output=True,
