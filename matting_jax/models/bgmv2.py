@@ -128,7 +128,6 @@ class Refiner(nn.Module):
             dtype=self.dtype,
             kernel_init=fan_in_uniform,
         )
-        dtype = self.dtype or half.dtype
         are_patches = valid is not None
         products_first = are_patches and self.kernel_size > 1 and is_cpu_form(self.form)
 
@@ -136,8 +135,8 @@ class Refiner(nn.Module):
             x = conv(features, use_bias=False, name=f"conv{i}", **options)(x)
             return nn.relu(self.norm(name=f"bn{i}")(x, valid))
 
-        x = block(block(half.astype(dtype), 24, 1), 16, 2)
-        x = jnp.concatenate([enlarge_nearest(x, 2), whole.astype(dtype)], axis=-1)
+        x = block(block(as_dtype(half, self.dtype), 24, 1), 16, 2)
+        x = jnp.concatenate([enlarge_nearest(x, 2), as_dtype(whole, self.dtype)], axis=-1)
         x = block(x, 12, 3, products_first=products_first)
         bias_init = uniform_of_fan_in(self.kernel_size**2 * 12)
         return conv(4, bias_init=bias_init, name="conv4")(x).astype(half.dtype)

@@ -218,7 +218,10 @@ class SegmentHead(nn.Module):
 
 
 def repeat_pixels(x: Array, factor: int) -> Array:
-    """Repeats each pixel of x [B, H, W, C]: [B, factor * H, factor * W, C]."""
+    """Repeats each pixel of x [B, H, W, C]: [B, factor * H, factor * W, C].
+
+    Its gradient sums rows before columns; that of `geometry.enlarge_nearest` rounds differently.
+    """
     return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
@@ -308,9 +311,9 @@ class BiSeNetV2(nn.Module):
 
 
 def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int]:
-    """The size that the network gets of a photo of height x width: both sides rounded up to
-    multiples of 32, where `short_side` is above 0 once the short side is brought to it.
+    """Returns the network's size for a photo: both sides rounded up to multiples of 32.
 
+    `short_side` above 0 first scales the photo to that short side.
     Sources: CoinCheung/BiSeNet, tools/demo.py; lib/data, whose ADE20K has a short side of 640.
     """
     if short_side:

@@ -184,15 +184,15 @@ def test_initialisation_equals_official():
     @jax.jit
     def some_parameters(key):
         flat = traverse_util.flatten_dict(model.init(key, **inputs)["params"], sep="/")
-        kernels = {place: flat[f"{place}/kernel"] for place in bounds}
+        kernels = {path: flat[f"{path}/kernel"] for path in bounds}
         return kernels, {name: x for name, x in flat.items() if not name.endswith("kernel")}
 
     kernels, vectors = some_parameters(jax.random.key(0))
     assert not np.any(kernels["encoder/conv1"][:, :, 3:])
     kernels["encoder/conv1"] = kernels["encoder/conv1"][:, :, :3]
-    for place, bound in bounds.items():
-        assert 0.95 * bound < np.abs(kernels[place]).max() <= bound, place
-        assert np.std(kernels[place]) == pytest.approx(bound / np.sqrt(3), rel=0.06), place
+    for path, bound in bounds.items():
+        assert 0.95 * bound < np.abs(kernels[path]).max() <= bound, path
+        assert np.std(kernels[path]) == pytest.approx(bound / np.sqrt(3), rel=0.06), path
     for name, vector in vectors.items():
         scale = 0 if "layer" in name and "bn2" in name else 1e-3 if "W_1" in name else 1
         expected = scale if name.endswith("scale") else 0

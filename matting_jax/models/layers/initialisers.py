@@ -32,8 +32,8 @@ fan_in_uniform = variance_scaling(1 / 3, "fan_in", "uniform")
 def uniform_of_fan_in(fan_in: int) -> Init:
     """Returns an initialiser that draws U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)).
 
-    It is PyTorch's default for biases, whose shape does not tell the fan-in. For kernels it draws
-    other numbers from a key than `fan_in_uniform`.
+    PyTorch's default for biases, whose shape does not contain the fan-in. For the same key and
+    kernel it draws other values than `fan_in_uniform`.
     """
     bound = fan_in**-0.5
 

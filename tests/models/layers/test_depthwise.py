@@ -32,9 +32,9 @@ def test_consecutive_features_read_the_same_channel(form):
     y = conv.apply({"params": {"kernel": kernel}}, x)
     for feature in range(6):
         channel = feature // 3
-        alone = Conv(1, 3, 2, use_bias=False)
+        single = Conv(1, 3, 2, use_bias=False)
         weights = {"kernel": kernel[..., feature : feature + 1]}
-        expected = alone.apply({"params": weights}, x[..., channel : channel + 1])
+        expected = single.apply({"params": weights}, x[..., channel : channel + 1])
         np.testing.assert_allclose(y[..., feature : feature + 1], expected, atol=1e-5)
 
 
