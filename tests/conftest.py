@@ -8,7 +8,7 @@ import pytest
 from matting_jax.models import NETWORKS
 from matting_jax.training.train import train
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compiled_quickly, draw_images, on_folders
+from tests.helpers import GOLDENS, compile_quickly, draw_images, use_folders
 from tests.plates import write_builder
 from tests.tiny import TINY, register_tiny, tiny_config
 
@@ -48,16 +48,16 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def config(folders, compiled_once):
     """A config of the tiny network on the small folders; a test may change it."""
-    with compiled_quickly():
-        yield on_folders(tiny_config(), folders, compiled_once)
+    with compile_quickly():
+        yield use_folders(tiny_config(), folders, compiled_once)
 
 
 @pytest.fixture(scope="session")
 def finished(folders, compiled_once, tiny, tmp_path_factory):
     """(workdir, config, last state on the host) of a run of four steps, saved after each."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    config = on_folders(tiny_config(), folders, compiled_once)
-    with compiled_quickly():
+    config = use_folders(tiny_config(), folders, compiled_once)
+    with compile_quickly():
         state = jax.device_get(train(config, workdir))
     return workdir, config, state
 

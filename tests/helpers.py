@@ -33,7 +33,7 @@ MODNET_SOC = CONFIGS / "modnet_soc.py"
 
 
 @contextmanager
-def compiled_quickly():
+def compile_quickly():
     """Lets XLA compile in half the time, to slower programs."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
@@ -77,7 +77,8 @@ def draw_images(folder):
     return folder
 
 
-def on_folders(config, folders, cache):
+def use_folders(config, folders, cache):
+    """Makes a config train and test on the folders of `draw_images`."""
     if config.task.name == "soc":
         config.data.train.photos = str(folders / "backgrounds")
     else:
@@ -135,7 +136,7 @@ def one_step(config, steps=1):
     return jax.device_get(first), jax.device_get(state), terms
 
 
-def one_equals_eight(config, model, drawn, batch, steps=3):
+def train_on_one_and_eight(config, model, drawn, batch, steps=3):
     """Returns state and terms of some steps on one device, and asserts that eight give the same."""
     task, optimizer = find_task(config.task.name), create_optimizer(config, drawn["params"])
     results = []
@@ -340,7 +341,7 @@ def noise(seed, *shape):
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def merged_by_hand(foreground, alpha, background):
+def merge_by_hand(foreground, alpha, background):
     """Composites pixel by pixel, with Python's numbers."""
     height, width = alpha.shape
     ratio = max(width / background.width, height / background.height)

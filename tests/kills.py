@@ -24,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from matting_jax.workdir.claim import claim
-from tests.helpers import ROOT, draw_images, on_folders, scores_of
+from tests.helpers import ROOT, draw_images, scores_of, use_folders
 from tests.tiny import tiny_config
 
 MOMENTS = ("any", "saving", "deleting", "starting")
@@ -124,7 +124,7 @@ def compare(workdir: Path, other: Path) -> dict[str, bool]:
 
 def run(kills: int, seed: int, folder: Path) -> dict[str, bool]:
     """Kills a run `kills` times in `folder` and compares it with an uninterrupted run."""
-    config = on_folders(tiny_config(), draw_images(folder / "images"), folder / "xla")
+    config = use_folders(tiny_config(), draw_images(folder / "images"), folder / "xla")
     config.steps = STEPS_A_KILL * kills
     config.save_every, config.evaluate_every, config.log_every = 1, 7, 5
     config.preview_images = 0

@@ -17,11 +17,11 @@ from matting_jax.training.state import initial_variables, training_model
 from tests.helpers import (
     ROOT,
     assert_same,
-    compiled_quickly,
+    compile_quickly,
     differs,
     lines_of,
-    on_folders,
     one_step,
+    use_folders,
 )
 from tests.toy.models.toy import NETWORK
 
@@ -41,7 +41,7 @@ def toy():
 
 
 def launch(*flags):
-    with compiled_quickly():
+    with compile_quickly():
         assert main(["launch.py", *map(str, flags)], "") == 0
 
 
@@ -80,8 +80,8 @@ def test_it_trains(workdir):
 
 def test_it_learns(folders, compiled_once):
     """The loss falls on a repeated batch."""
-    config = on_folders(load_config(CONFIG, ""), folders, compiled_once)
-    with compiled_quickly():
+    config = use_folders(load_config(CONFIG, ""), folders, compiled_once)
+    with compile_quickly():
         _, _, terms = one_step(config, steps=10)
     assert terms[-1]["loss"] < 0.95 * terms[0]["loss"]
 

@@ -18,7 +18,7 @@ from tests.goldens import synth
 from tests.helpers import (
     ROOT,
     bgmv2_backbone_file,
-    compiled_quickly,
+    compile_quickly,
     resnet34_file,
     soft_disc,
     vgg16_file,
@@ -212,7 +212,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         # Without a network there is no config.
         small = [] if "--predictions" in words else applicable(words, small)
-        with compiled_quickly(), np.errstate(all="ignore"):
+        with compile_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
         written = [
             words[words.index(flag) + 1] for flag in ("--workdir", "--output") if flag in words
@@ -223,7 +223,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
     photo = np.random.default_rng(0).integers(0, 256, (40, 44, 3), np.uint8)
     names = {"photo": photo, "empty": photo[::-1]}
     for block in python_of(page) if page.stem not in PYTHON_ONLY else ():
-        with compiled_quickly():
+        with compile_quickly():
             exec(compile(block, page.stem, "exec"), names)
         assert names["alpha"].shape == (40, 44) and np.isfinite(names["alpha"]).all()
 

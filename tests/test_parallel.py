@@ -21,7 +21,7 @@ from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.state import initial_state, initial_variables, training_model
 from matting_jax.training.step import train_step
 from matting_jax.training.train import train
-from tests.helpers import ROOT, on_folders, one_equals_eight
+from tests.helpers import ROOT, train_on_one_and_eight, use_folders
 from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_config
 
 STEPS = 3
@@ -101,7 +101,7 @@ def compare(name, micro_batches, folder):
     jax.config.update("jax_enable_x64", True)
     assert jax.device_count() == 8
 
-    config = on_folders(tiny_config(), Path(folder), "")
+    config = use_folders(tiny_config(), Path(folder), "")
     config.name = name
     task = find_task(config.task.name)
     config.model = {"context": "se"} if name == "modnet" else {}
@@ -115,7 +115,7 @@ def compare(name, micro_batches, folder):
         for kind, channels in (("foreground", 3), ("alpha", 1), ("background", 3))
     }
     batch["index"] = np.arange(16, dtype=np.int32) + 160
-    one = one_equals_eight(config, model, initial, batch)
+    one = train_on_one_and_eight(config, model, initial, batch)
     for part, params in one["state"]["params"].items():
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, initial["params"][part])
         assert max(jax.tree.leaves(moved)) > 1e-5, part
@@ -154,7 +154,7 @@ def compare_adaptation(batch):
     initial = jax.jit(model.init)(jax.random.key(7), np.zeros((1, 32, 32, 3)))
     initial = jax.tree.map(np.float64, jax.device_get(initial))
     photos = {"image": batch["foreground"], "index": batch["index"]}
-    one = one_equals_eight(config, model, initial, photos)
+    one = train_on_one_and_eight(config, model, initial, photos)
     changed = [
         not np.array_equal(a, b)
         for a, b in zip(
@@ -172,7 +172,7 @@ def compare_trimaps(folder, batch):
     config.batch_size = 16
     model = training_model(config)
     initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
-    one = one_equals_eight(config, model, initial, batch)
+    one = train_on_one_and_eight(config, model, initial, batch)
     np.testing.assert_array_equal(one["state"]["counter"]["count"], [STEPS])
     vectors = one["state"]["spectral"]["backbone"]
     for vector, first in zip(
@@ -236,7 +236,7 @@ def process(folder, workdir):
     """Trains for a few steps, as one process of a job or as the only one."""
     parallel.start()
     register_tiny()
-    config = on_folders(tiny_config(), Path(folder), "")
+    config = use_folders(tiny_config(), Path(folder), "")
     config.batch_size, config.steps = 4, 3
     config.log_every = config.evaluate_every = config.save_every = 1
     train(config, Path(workdir))

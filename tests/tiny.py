@@ -16,7 +16,7 @@ from matting_jax.models.layers.norms import batch_norm, instance_norm
 from matting_jax.models.layers.spectral import SpectralConv
 from matting_jax.models.network import Network
 from matting_jax.models.sides import check_sides
-from tests.helpers import CONFIGS, MODNET, MODNET_SOC, ROOT, on_folders
+from tests.helpers import CONFIGS, MODNET, MODNET_SOC, ROOT, use_folders
 
 NAMES = str(ROOT / "tests" / "names")  # tables of their official names
 
@@ -139,14 +139,14 @@ def tiny_config():
     config.ema_decay = 0.75
     config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
     config.optimizer.module_rates.lr_branch = 0.0
-    return shrunk(config)
+    return shrink(config)
 
 
 def tiny_soc_config():
     """configs/modnet_soc.py for the tiny network, at a rate that moves it in a few steps."""
     config = load_config(MODNET_SOC, "")
     config.optimizer.learning_rate = 0.01
-    return shrunk(config)
+    return shrink(config)
 
 
 def tiny_trimap_config(folders, cache):
@@ -160,10 +160,10 @@ def tiny_trimap_config(folders, cache):
     config.log_every = config.evaluate_every = 2
     config.save_every, config.preview_images = 1, 2
     config.allocator = False
-    return on_folders(config, folders, cache)
+    return use_folders(config, folders, cache)
 
 
-def shrunk(config):
+def shrink(config):
     """Changes a config to the tiny network, a constant rate, and few small samples."""
     config.name = "tiny"
     config.model = {}

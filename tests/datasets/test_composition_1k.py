@@ -9,7 +9,7 @@ from PIL import Image
 from matting_jax import data
 from tests.datasets.layouts import config_of
 from tests.datasets.layouts.composition_1k import TEST, TRAIN, draw
-from tests.helpers import merged_by_hand, save_image
+from tests.helpers import merge_by_hand, save_image
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_composites_equal_a_merge_by_hand_in_the_order_of_the_lists(config, tmp_
         np.testing.assert_array_equal(image.alpha, alpha)
         assert (image.trimap == (0 if 6 * i < 85 else 128)).all()
         background = Image.open(manual / f"VOCdevkit/VOC2012/JPEGImages/2007_{number:06d}.jpg")
-        by_hand = merged_by_hand(foreground, alpha, background)
+        by_hand = merge_by_hand(foreground, alpha, background)
         np.testing.assert_array_equal(image.image, by_hand)
 
 

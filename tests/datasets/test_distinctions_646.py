@@ -9,7 +9,7 @@ from PIL import Image
 from matting_jax import data
 from tests.datasets.layouts import config_of
 from tests.datasets.layouts.distinctions_646 import TRAIN, draw, listed
-from tests.helpers import merged_by_hand, save_image
+from tests.helpers import merge_by_hand, save_image
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_composites_equal_a_merge_by_hand_in_the_order_of_the_lists(config, tmp_
         background = Image.open(manual / f"VOCdevkit/VOC2012/JPEGImages/2008_{60 - number:06d}.jpg")
         np.testing.assert_array_equal(images[number].alpha, alpha)
         np.testing.assert_array_equal(
-            images[number].image, merged_by_hand(foreground, alpha, background)
+            images[number].image, merge_by_hand(foreground, alpha, background)
         )
 
 

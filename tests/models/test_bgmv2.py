@@ -13,7 +13,7 @@ from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bgmv2 as task
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compiled_quickly, run_rule
+from tests.helpers import GOLDENS, compile_quickly, run_rule
 
 SAMPLING = ("bgmv2_refine_mobilenetv2_sampling_228x300_s1", "mobilenet_v2")
 HEADS = {
@@ -56,7 +56,7 @@ def run(model, variables, image, background):
             variables, image=image, background=background, capture_intermediates=True
         )
 
-    with compiled_quickly():
+    with compile_quickly():
         outputs, captured = forward(variables, image, background)
     return outputs, captured["intermediates"]
 
@@ -161,7 +161,7 @@ def test_thresholding_refines_only_cells_above_the_threshold():
         return tuple(x.apply(variables, image=image, background=background) for x in (one, full))
 
     counts = []
-    with compiled_quickly():
+    with compile_quickly():
         coarse, full = forward(variables, image, background, np.float32(2))
         error = np.asarray(coarse["coarse_error"])
         for share in (0, 0.01, 0.03, 0.06, 0.12, 0.3):
@@ -194,7 +194,7 @@ def test_small_images_are_sampled_completely():
     """The default 80,000 pixels exceed 64 x 96; only errors above 0 are refined."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image, background = synth.image(64, 96, 3, 2, 0), synth.image(64, 96, 3, 2, 1)
-    with compiled_quickly():
+    with compile_quickly():
         variables = jax.jit(model.init)(jax.random.key(0), image, background)
         outputs = jax.jit(model.apply)(variables, image, background)
     np.testing.assert_array_equal(outputs["refined"], outputs["coarse_error"] > 0)
@@ -270,7 +270,7 @@ def test_initialisation_equals_official():
     """torchvision's backbone except its first kernel; PyTorch's defaults for the rest."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image = jnp.zeros((1, 32, 32, 3))
-    with compiled_quickly():
+    with compile_quickly():
         params = jax.jit(model.init)(jax.random.key(0), image, image)["params"]
     for kernel, bound in (
         (params["backbone"]["features_0_0"]["kernel"], np.sqrt(1 / (9 * 6))),
@@ -303,7 +303,7 @@ def official_step():
         total, terms = task.loss(outputs, {}, truth, None)
         return total, (outputs, updated["batch_stats"], {"total": total, **terms})
 
-    with compiled_quickly():
+    with compile_quickly():
         gradient, aux = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     outputs, statistics, terms = aux
     tensors = mj.to_state_dict("bgmv2", {"params": gradient, "batch_stats": statistics})

@@ -20,7 +20,7 @@ from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")
@@ -56,7 +56,7 @@ def compare(golden, model, variables, image):
     def forward(variables, image):
         return model.apply(variables, image=image, capture_intermediates=True)
 
-    with compiled_quickly():
+    with compile_quickly():
         outputs, intermediates = forward(variables, image)
     for name in ("stem", "s3", "s5_4", "s5_5", "detail", "bga", "bga_right1"):
         path, region = captured(name)
@@ -107,7 +107,7 @@ def test_test_time_rule_equals_official_demo():
     mean, deviation = map(np.float32, bisenet_v2.STATISTICS["cityscapes"])
     normalised = (image - mean) / deviation
     np.testing.assert_allclose(normalised[:, ::2, ::2], golden["resized_input"], atol=1e-5)
-    with compiled_quickly():
+    with compile_quickly():
         logits = matter.apply("logits", image=image)
         np.testing.assert_allclose(logits[:, ::4, ::4], golden["logits"], atol=1e-4)
         probabilities = matter(photo)
@@ -195,12 +195,12 @@ def test_sum_equals_concatenation_with_equal_weights_for_both_halves():
     for aggregation in ("sum", "concat"):
         model = mj.create_model("bisenet_v2", aggregation=aggregation, booster=False)
         if aggregation == "sum":
-            with compiled_quickly():
+            with compile_quickly():
                 variables = jax.jit(model.init)(jax.random.key(0), image)
         else:
             head = variables["params"]["head"]["conv"]["conv"]
             head["kernel"] = jnp.concatenate([head["kernel"]] * 2, axis=2)
-        with compiled_quickly():
+        with compile_quickly():
             logits[aggregation] = jax.jit(model.apply)(variables, image)["logits"]
     bound = 1e-4 * np.abs(logits["sum"]).max()
     np.testing.assert_allclose(logits["sum"], logits["concat"], atol=bound)
@@ -263,7 +263,7 @@ def official_step():
         total, terms = task.loss(outputs, {}, {"label": golden["labels"]}, config)
         return total, (outputs, updated["batch_stats"], terms)
 
-    with compiled_quickly():
+    with compile_quickly():
         step = jax.jit(jax.value_and_grad(loss, has_aux=True))
         (total, aux), grads = step(variables["params"], variables["batch_stats"])
     outputs, batch_stats, terms = jax.device_get(aux)

@@ -11,7 +11,7 @@ from matting_jax.models import dim
 from matting_jax.models.layers.pooling import max_pool_with_indices
 from matting_jax.tasks import dim as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
 
 CONFIG = CONFIGS / "dim.py"
 
@@ -85,7 +85,7 @@ def test_pooled_values_and_indices_equal_official(case, block, last, stride, ste
 
 def test_test_time_rule_equals_official(case):
     golden, variables, photo, _, _ = case
-    with compiled_quickly():
+    with compile_quickly():
         alpha = mj.Matter("dim", variables)(photo, trimap=golden["trimap"])
     np.testing.assert_allclose(alpha, golden["alpha_final"], atol=1e-5)
     levels = np.rint(255 * alpha)
@@ -99,7 +99,7 @@ def test_network_without_refinement_equals_coarse_alpha(case):
     model = mj.create_model("dim", refine=False)
     images = {"image": photo, "trimap": as_float(golden["trimap"])}
     inputs = run_rule(dim.predict, **images, model=model)[1]["alpha"]
-    with compiled_quickly():
+    with compile_quickly():
         alone = jax.jit(lambda params: model.apply({"params": params}, **inputs))(params)
     assert set(alone) == {"alpha"}
     np.testing.assert_allclose(alone["alpha"], outputs["coarse_alpha"], atol=1e-6)
@@ -116,7 +116,7 @@ def test_sides_must_be_multiples_of_32():
 def test_initialisation_is_xavier_without_truncation():
     model = mj.create_model("dim")
     image, trimap = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
-    with compiled_quickly():
+    with compile_quickly():
         params = jax.jit(model.init)(jax.random.key(0), image, trimap)["params"]
     assert sum(x.size for x in jax.tree.leaves(params)) == 26_276_802
     encoder, decoder = params["backbone"]["encoder"], params["backbone"]["decoder"]
@@ -147,7 +147,7 @@ def official_step():
     truth = {"alpha": alpha, "foreground": foreground, "background": background}
     config = load_config(CONFIG, "finetune")
     params = mj.from_state_dict("dim", state_dict(22))["params"]
-    with jax.enable_x64(True), compiled_quickly():
+    with jax.enable_x64(True), compile_quickly():
         model = mj.create_model("dim")
 
         def loss(params):

@@ -12,7 +12,7 @@ from matting_jax.losses import absolute
 from matting_jax.models import gca
 from matting_jax.models.layers.attention import mask_scales
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compiled_quickly, patch_weights, run_rule
+from tests.helpers import GOLDENS, compile_quickly, patch_weights, run_rule
 
 
 def variables(seed):
@@ -36,7 +36,7 @@ def official(request):
     def forward(variables, inputs):
         return model.apply(variables, **inputs, capture_intermediates=True)
 
-    with compiled_quickly():
+    with compile_quickly():
         trimap = as_float(golden["trimap"])
         _, passes = run_rule(gca.predict, image=photo, trimap=trimap, model=model)
         outputs, captured = forward(weights, passes["alpha"])
@@ -64,7 +64,7 @@ def test_forward_equals_official(official):
 def test_matter_follows_the_official_test_time_rule():
     golden = np.load(GOLDENS / "gca_180x270_s55.npz")
     trimap = golden["trimap"]
-    with compiled_quickly():
+    with compile_quickly():
         matter = mj.Matter("gca", variables(55))
         alpha = matter(synth.image(180, 270, 3, 1, 55)[0], trimap=trimap)
     np.testing.assert_allclose(alpha, golden["alpha_final"][0, ..., 0], atol=2e-5)
@@ -117,7 +117,7 @@ def official_step():
             error = jnp.sum(absolute(outputs["alpha"] - truth) * unknown)
             return error / (jnp.sum(unknown) + 1e-8), (outputs["alpha"], updated)
 
-        with compiled_quickly():
+        with compile_quickly():
             step = jax.jit(jax.value_and_grad(loss, has_aux=True))
             (total, (alpha, updated)), grads = jax.tree.map(np.asarray, step(state["params"]))
     tensors = mj.to_state_dict("gca", {"params": grads, **updated})
@@ -233,7 +233,7 @@ def test_network_without_attention_equals_zero_scaled_attention():
         inputs = {"image": image, "trimap": trimap}
         names = traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), **inputs))
         tree = traverse_util.unflatten_dict({path: weights[path] for path in names})
-        with compiled_quickly():
+        with compile_quickly():
             return jax.jit(model.apply)(tree, **inputs)["alpha"]
 
     baseline = alpha(weights, attention=False)
@@ -245,7 +245,7 @@ def test_keyword_normalises_the_queries_too():
     image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
 
     def alpha(**keywords):
-        with compiled_quickly():
+        with compile_quickly():
             model = mj.create_model("gca", **keywords)
             return jax.jit(model.apply)(variables(54), image=image, trimap=trimap)["alpha"]
 
@@ -265,7 +265,7 @@ def test_frozen_statistics_stay_and_spectral_vectors_are_updated():
         collections = ["batch_stats", "spectral"]
         return model.apply(variables, **inputs, train=True, mutable=collections)[1]
 
-    with compiled_quickly():
+    with compile_quickly():
         after = updated(weights, inputs)
     jax.tree.map(np.testing.assert_array_equal, after["batch_stats"], weights["batch_stats"])
     same = jax.tree.map(np.array_equal, after["spectral"], weights["spectral"])

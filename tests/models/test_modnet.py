@@ -15,7 +15,7 @@ from matting_jax.models.layers.convolutions import pointwise
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import modnet as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -145,7 +145,7 @@ def test_low_resolution_branch_learns_with_the_context():
         )
         return jnp.mean(jnp.square(semantic - truth))
 
-    with compiled_quickly():
+    with compile_quickly():
         step = jax.jit(jax.value_and_grad(loss)).lower(variables["params"]).compile()
     params, losses = variables["params"], []
     for _ in range(5):

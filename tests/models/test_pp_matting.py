@@ -21,7 +21,7 @@ from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import pp_matting as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
 
 CONFIG = CONFIGS / "pp_matting.py"
 
@@ -49,7 +49,7 @@ def test_forward_equals_official(width, form, golden):
     def forward(variables, image):
         return model.apply(variables, image=image, capture_intermediates=True)
 
-    with compiled_quickly():
+    with compile_quickly():
         outputs, captured = jax.jit(forward)(variables(width, seed), image)
     captured = captured["intermediates"]
     backbone, scb, hrdb = captured["backbone"], captured["scb"], captured["hrdb"]
@@ -192,7 +192,7 @@ def test_rematerialised_blocks_have_the_same_gradients_and_statistics_in_less_me
         memory = compiled.memory_analysis().temp_size_in_bytes
         return compiled(variables["params"], variables), memory
 
-    with compiled_quickly():
+    with compile_quickly():
         ((loss, updated), gradient), kept = pulled_back(False)
         ((again, updated_again), gradient_again), less = pulled_back(True)
     assert less < 0.6 * kept
@@ -245,7 +245,7 @@ def test_test_time_rule_equals_official(pipeline):
     image = passes["alpha"]["image"]
     assert np.abs(255 * image[0] - golden["resized_rgb_u8"]).max() < 1.25
 
-    with compiled_quickly():
+    with compile_quickly():
         bytes_ = golden["resized_rgb_u8"][None] / np.float32(255)
         alpha = matter.apply("alpha", image=bytes_)
         np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
@@ -339,7 +339,7 @@ def official_step():
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], terms)
 
-        with compiled_quickly():
+        with compile_quickly():
             grads, aux = jax.jit(jax.grad(loss, has_aux=True))(start["params"])
         outputs, batch_stats, terms = jax.tree.map(np.asarray, aux)
         state = {"params": jax.tree.map(np.asarray, grads), "batch_stats": batch_stats}

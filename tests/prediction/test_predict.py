@@ -21,7 +21,7 @@ from matting_jax.models.network import TrimapRule
 from matting_jax.prediction import predict as program
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
-from tests.helpers import ROOT, on_folders, write_png16, write_tiff16
+from tests.helpers import ROOT, use_folders, write_png16, write_tiff16
 from tests.tiny import tiny_config
 
 COLOUR = (200, 40, 90)
@@ -37,7 +37,7 @@ SIZES = {  # width, height
 @pytest.fixture(scope="module")
 def weights(folders, compiled_once, tmp_path_factory):
     """(a checkpoint of the tiny network, a workdir with its config)."""
-    config = on_folders(tiny_config(), folders, compiled_once)
+    config = use_folders(tiny_config(), folders, compiled_once)
     folder = tmp_path_factory.mktemp("weights")
     variables = jax.device_get(initial_variables(config, training_model(config)))
     write_state_dict(folder / "tiny.safetensors", to_state_dict("tiny", variables))
@@ -483,7 +483,7 @@ def test_trained_workdir_predicts(finished, photos, tmp_path):
 @pytest.fixture(scope="module")
 def trimap_run(folders, compiled_once, tmp_path_factory):
     """The flags of a checkpoint of the tiny network that takes a trimap."""
-    config = on_folders(tiny_config(), folders, compiled_once)
+    config = use_folders(tiny_config(), folders, compiled_once)
     config.name, config.test_time = "tiny_trimap", {}
     folder = tmp_path_factory.mktemp("trimap_weights")
     variables = jax.device_get(initial_variables(config, training_model(config)))

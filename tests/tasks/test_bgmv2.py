@@ -17,7 +17,7 @@ from matting_jax.training.state import initial_variables, training_model
 from matting_jax.training.train import train
 from matting_jax.workdir.checkpoint import arrays_folder, open_checkpoints, read_variables
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, on_folders
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, use_folders
 
 CONFIG = CONFIGS / "bgmv2.py"
 LOSSES = np.load(GOLDENS / "bgmv2_losses.npz")
@@ -231,7 +231,7 @@ def test_first_steps_train_the_base_network_at_its_later_size():
 
 @pytest.mark.slow
 def test_base_steps_leave_the_refiner_at_its_initial_value(folders, compiled_once, tmp_path):
-    config = on_folders(load_config(CONFIG, "sample"), folders, compiled_once)
+    config = use_folders(load_config(CONFIG, "sample"), folders, compiled_once)
     config.steps, config.batch_size, config.task.base_steps = 2, 2, 1
     config.data.train.dataset = config.data.test.dataset = ""
     for part in ("image", "alpha", "background"):
@@ -242,7 +242,7 @@ def test_base_steps_leave_the_refiner_at_its_initial_value(folders, compiled_onc
     config.optimizer.schedule.warmup_steps = 0
     config.log_every = config.save_every = 1
     config.evaluate_every, config.allocator = 0, False
-    with compiled_quickly():
+    with compile_quickly():
         initial = initial_variables(config, training_model(config))
         state = train(config, tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]

@@ -28,7 +28,7 @@ from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
-from tests.helpers import CONFIGS, compiled_quickly, on_folders, one_equals_eight
+from tests.helpers import CONFIGS, compile_quickly, train_on_one_and_eight, use_folders
 from tests.tiny import register
 
 CONFIG = CONFIGS / "bisenet_v2.py"
@@ -239,13 +239,13 @@ def tiny_classes_config():
 def run(folders, compiled_once, tmp_path_factory):
     """(workdir, config) of a run of six steps on trimaps, evaluated every two steps."""
     register_tiny_classes()
-    config = on_folders(tiny_classes_config(), folders, compiled_once)
+    config = use_folders(tiny_classes_config(), folders, compiled_once)
     config.data.train.dataset = config.data.test.dataset = ""
     config.data.crop.size, config.test_time.short_side = 32, 32
     config.data.crop.rescale = (40, 60)
     config.log_every = config.evaluate_every = 2
     workdir = tmp_path_factory.mktemp("classes") / "run"
-    with compiled_quickly():
+    with compile_quickly():
         train(config, workdir)
     yield workdir, config
     del models.NETWORKS["tiny_classes"]
@@ -300,7 +300,7 @@ def compare_devices():
     initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
     batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
     batch["index"] = np.arange(16, dtype=np.int32)
-    one = one_equals_eight(config, model, initial, batch)
+    one = train_on_one_and_eight(config, model, initial, batch)
     assert not np.array_equal(
         one["state"]["params"]["head"]["kernel"], initial["params"]["head"]["kernel"]
     )

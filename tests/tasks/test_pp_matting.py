@@ -11,7 +11,7 @@ from matting_jax.image.trimap import paddleseg
 from matting_jax.models.pp_matting import fuse
 from matting_jax.tasks import pp_matting as task
 from matting_jax.training.optimizer import learning_rate
-from tests.helpers import CONFIGS, GOLDENS, compiled_quickly, photographs
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, photographs
 
 CONFIG = CONFIGS / "pp_matting.py"
 LOSSES = np.load(GOLDENS / "pp_matting_losses_s21.npz")
@@ -116,7 +116,7 @@ def synthesis(**changes):
     synthesize = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
 
     def compiled(*arguments):
-        with compiled_quickly():
+        with compile_quickly():
             return synthesize(*arguments)
 
     return compiled

@@ -18,7 +18,7 @@ from matting_jax.tasks.modnet import semantic_target
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import train
 from tests.goldens import synth
-from tests.helpers import GOLDENS, MODNET_SOC, compiled_quickly, lines_of, on_folders, saved
+from tests.helpers import GOLDENS, MODNET_SOC, compile_quickly, lines_of, saved, use_folders
 from tests.tiny import tiny_soc_config
 
 HEADS = ("semantic", "detail", "alpha")
@@ -237,7 +237,7 @@ def adapted(config):
             updates, _ = optimizer.update(grads, optimizer.init(params), params)
             return grads, optax.apply_updates(params, updates), aux
 
-        with compiled_quickly():
+        with compile_quickly():
             grads, after, (terms, batch_stats) = step(state["params"])
         grads, after = (
             {
@@ -269,9 +269,9 @@ def test_adaptation_step_equals_official(adapted):
 @pytest.fixture
 def adaptation(finished, folders, compiled_once):
     """A config that adapts the finished run of the tiny network to photos without alpha."""
-    config = on_folders(tiny_soc_config(), folders, compiled_once)
+    config = use_folders(tiny_soc_config(), folders, compiled_once)
     config.init.checkpoint = str(finished[0])
-    with compiled_quickly():
+    with compile_quickly():
         yield config
 
 
