@@ -371,12 +371,15 @@ def encode(model: BGMv2, norm: Any, x: Array) -> list[Array]:
     return [*features[:3], features[-1]]
 
 
+DEFAULT = BGMv2()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     background: Array,
     *,
-    model: BGMv2,
+    model: BGMv2 = DEFAULT,
 ) -> Array:
     """Predicts alpha at full size.
 
@@ -386,7 +389,7 @@ def predict(
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
         background: The same places without the subject [N, H, W, 3].
-        model: The network.
+        model: The network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

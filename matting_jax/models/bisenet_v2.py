@@ -322,11 +322,14 @@ def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int
     return -(-height // 32) * 32, -(-width // 32) * 32
 
 
+DEFAULT = BiSeNetV2()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     *,
-    model: BiSeNetV2,
+    model: BiSeNetV2 = DEFAULT,
     short_side: int = 0,
 ) -> Array:
     """Predicts class probabilities; the logits are resized before the softmax.
@@ -334,7 +337,7 @@ def predict(
     Args:
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
-        model: The network.
+        model: The network, for what its keywords change in the rule.
         short_side: Short side that the network gets, in pixels; 0: that of the photo.
 
     Returns:

@@ -107,12 +107,15 @@ class DIM(nn.Module):
         return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
 
 
+DEFAULT = DIM()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     trimap: Array,
     *,
-    model: DIM,
+    model: DIM = DEFAULT,
 ) -> Array:
     """Predicts alpha at full size, with both inputs reflected to multiples of 32.
 
@@ -122,7 +125,7 @@ def predict(
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
         trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
-        model: The network.
+        model: The network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

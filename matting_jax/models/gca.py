@@ -251,12 +251,15 @@ class GCA(nn.Module):
         return {"alpha": (jnp.tanh(at_least_float32(z)) + 1) / 2}
 
 
+DEFAULT = GCA()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     trimap: Array,
     *,
-    model: GCA,
+    model: GCA = DEFAULT,
 ) -> Array:
     """Predicts alpha at full size, with both inputs reflected to multiples of 32.
 
@@ -267,7 +270,7 @@ def predict(
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
         trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
-        model: The network.
+        model: The network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

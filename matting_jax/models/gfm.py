@@ -357,11 +357,14 @@ def network_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return tuple(min(max(side, 32), 1600) for side in sides)
 
 
+DEFAULT = GFM()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     *,
-    model: GFM,
+    model: GFM = DEFAULT,
     strategy: str = "hybrid",
     scales: tuple[float, float] = SCALES,
     exact: bool = False,
@@ -375,7 +378,7 @@ def predict(
     Args:
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
-        model: The network.
+        model: The network, for what its keywords change in the rule.
         strategy: "hybrid" or "resize"; ignored for RIM.
         scales: Sizes of the glance and of the focus, as fractions of the photo's.
         exact: HYBRID sets pixels around which all labels are equal. The published rule tests this

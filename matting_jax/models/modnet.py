@@ -302,11 +302,14 @@ def paddle_sizes(height: int, width: int, reference_size: int = 512) -> list[tup
     return [tuple(first), tuple(max(side // 32 * 32, 32) for side in first)]
 
 
+DEFAULT = MODNet()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     *,
-    model: MODNet,
+    model: MODNet = DEFAULT,
     reference_size: int = 512,
 ) -> Array:
     """Predicts alpha by the official image demo, or by PaddleSeg for its flavour.
@@ -314,7 +317,7 @@ def predict(
     Args:
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
-        model: The network.
+        model: The network, for what its keywords change in the rule.
         reference_size: Short side that the network gets, in pixels.
 
     Returns:

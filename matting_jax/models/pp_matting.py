@@ -270,11 +270,14 @@ def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[t
     return [first, tuple(max(side // 32 * 32, 32) for side in first)]
 
 
+DEFAULT = PPMatting()
+
+
 def predict(
     apply: Callable[..., Array],
     image: Array,
     *,
-    model: PPMatting,
+    model: PPMatting = DEFAULT,
     max_short: int = 0,
 ) -> Array:
     """Predicts alpha by the official rule, without its rounding to bytes after each resize.
@@ -284,7 +287,7 @@ def predict(
     Args:
         apply: Runs the network, see `network.Network`.
         image: Photos [N, H, W, 3] in [0, 1].
-        model: The network.
+        model: The network, for what its keywords change in the rule.
         max_short: Short side to which larger photos are reduced; 0: the backbone's official one.
 
     Returns:
