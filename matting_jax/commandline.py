@@ -53,7 +53,12 @@ FLAGS = (
     ),
     Flag("background", "photo of the empty background, or folder of them", PREDICT, type=Path),
     Flag("align", "align the background with the photo", PREDICT, False, bool),
-    Flag("foreground", "colours of the cut-out: multilevel, blur, none", PREDICT, "multilevel"),
+    Flag(
+        "foreground",
+        "colours of the cut-out: network, multilevel, blur, none; default: network if it predicts "
+        "them, else multilevel",
+        PREDICT,
+    ),
     Flag("bits", "bits of alpha: 8 or 16; cut-outs always have 8", PREDICT, 8, int),
     Flag("trimap_from", "workdir of a network that makes the trimaps", BOTH, type=Path),
     Flag("trimap_head", "output of --trimap_from to make trimaps of", BOTH),

@@ -100,13 +100,17 @@ class TinyTrimap(nn.Module):
 
 
 class TinyBackground(nn.Module):
-    """A network that takes a captured background: alpha is how much the photo differs from it."""
+    """A network that takes a captured background: alpha is how much the photo differs from it.
+
+    Its foreground colours are those of the photo without red.
+    """
 
     @nn.compact
     def __call__(self, image, background, *, train=False):
         gain = self.param("gain", nn.initializers.ones, (1,))
         difference = jnp.max(jnp.abs(image - background), axis=-1, keepdims=True)
-        return {"alpha": jnp.clip(gain * difference, 0, 1)}
+        foreground = image * jnp.array([0, 1, 1], image.dtype)
+        return {"alpha": jnp.clip(gain * difference, 0, 1), "foreground": foreground}
 
 
 def predict_background(apply, image, background, *, model):
@@ -116,7 +120,9 @@ def predict_background(apply, image, background, *, model):
 TINY = {
     "tiny": Network(Tiny, modnet.predict),
     "tiny_trimap": Network(TinyTrimap, gca.predict),
-    "tiny_background": Network(TinyBackground, predict_background, batch_norm=False),
+    "tiny_background": Network(
+        TinyBackground, predict_background, foreground="foreground", batch_norm=False
+    ),
 }
 
 

@@ -43,7 +43,9 @@ class Network:
         module: The linen module.
         predict: The test-time rule.
         output: The output that the rule returns, "logits" for segmentation.
-        foreground: The output that holds foreground colours, if there is one.
+        foreground: The output that holds foreground colours, if there is one. It has the size of
+            `output`, and the rule treats all channels alike, so that these colours appended to it
+            are handed out by the same pass.
         trimap: How the network makes a trimap for another one, if it can.
         optional_modules: Modules that only some variants have, for learning rates by module.
         batch_norm: Whether the module has `axis_name` and `frozen_statistics`.

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.choices import one_of, refuse_input, require_input
@@ -74,8 +75,13 @@ class Matter:
             outputs = model.apply(variables, **inputs)
             return outputs[one_of(head, outputs, f"output of this {name}")]
 
+        def with_foreground(variables: Any, inputs: Images, head: str) -> jax.Array:
+            outputs = model.apply(variables, **inputs)
+            return jnp.concatenate([outputs[head], outputs[self.network.foreground]], -1)
+
         # XLA drops what only the other heads need.
         self.one_head = jax.jit(one_head, static_argnames="head")
+        self.with_foreground = jax.jit(with_foreground, static_argnames="head")
         self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
 
     def set_variables(self, variables: Mapping[str, Any]) -> None:
@@ -106,13 +112,30 @@ class Matter:
         """
         images = self.checked(photo, trimap, background)
         output = np.clip(self.rule(self.apply, **images)[0], 0, 1)
-        if self.network.output != "alpha":
-            return output
-        alpha = output[..., 0]
-        if "trimap" in images:
-            trimap = images["trimap"][0, ..., 0]
-            alpha = np.where(trimap == 0.5, alpha, trimap)
-        return alpha
+        return set_known(output[..., 0], images) if self.network.output == "alpha" else output
+
+    def cut_out(
+        self,
+        photo: np.ndarray,
+        *,
+        trimap: np.ndarray | None = None,
+        background: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts the alpha of one photo and the foreground colours of the network, in one pass.
+
+        Takes what a call takes. Returns alpha [H, W] and foreground [H, W, 3], both float32 in
+        [0, 1]. Raises ValueError for a network that predicts no foreground colours.
+        """
+        if self.network.foreground is None:
+            raise ValueError(f"{self.name} predicts no foreground colours: estimate them")
+
+        def apply(head: str, **inputs: np.ndarray) -> np.ndarray:
+            self.log_size(inputs)
+            return np.asarray(self.with_foreground(self.variables, inputs, head))
+
+        images = self.checked(photo, trimap, background)
+        output = np.clip(self.rule(apply, **images)[0], 0, 1)
+        return set_known(output[..., 0], images), output[..., 1:]
 
     def apply(self, head: str, **inputs: np.ndarray) -> np.ndarray:
         """Runs the network on inputs [N, h, w, C] and returns its output `head`.
@@ -204,3 +227,11 @@ class Matter:
         if size not in self.sizes:
             self.sizes.add(size)
             logger.info("compiling %s for %d x %d", self.name, *size)
+
+
+def set_known(alpha: np.ndarray, images: Images) -> np.ndarray:
+    """Returns alpha [H, W] with known pixels set from the trimap of `images`, if it has one."""
+    if "trimap" not in images:
+        return alpha
+    trimap = images["trimap"][0, ..., 0]
+    return np.where(trimap == 0.5, alpha, trimap)

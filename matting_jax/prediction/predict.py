@@ -30,7 +30,7 @@ from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
 
-FOREGROUNDS = (*METHODS, "none")
+FOREGROUNDS = ("network", *METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
 READERS = {"trimap": read_trimap, "background": read_image}
 
@@ -61,7 +61,7 @@ def predict(
     align: bool = False,
     trimap_from: str | None = None,
     trimap_rule: Mapping[str, Any] | None = None,
-    foreground: str = "multilevel",
+    foreground: str | None = None,
     bits: int = 8,
     overwrite: bool = False,
 ) -> int:
@@ -79,7 +79,8 @@ def predict(
         align: align each background with its photo first.
         trimap_from: workdir of a network that makes the trimaps.
         trimap_rule: fields of that network's rule to replace.
-        foreground: how the cut-out's foreground colours are estimated; "none" writes no cut-out.
+        foreground: where the cut-out's foreground colours come from: "network", the default if it
+            predicts them, a method that estimates them, or "none" for no cut-out.
         bits: 8 or 16, of the alpha; cut-outs are RGBA with 8.
         overwrite: replace existing results.
 
@@ -91,7 +92,7 @@ def predict(
         FileExistsError: if a result exists, before anything is written.
         OSError: at the first result that cannot be written.
     """
-    one_of(foreground, FOREGROUNDS, "--foreground")
+    foreground = choose_foreground(foreground, config.name)
     one_of(str(bits), BITS, "--bits")
     check_output(config)
     if trimap and trimap_from:
@@ -133,6 +134,22 @@ def check_output(config: ConfigDict) -> None:
         )
 
 
+def choose_foreground(foreground: str | None, name: str) -> str:
+    """Returns where the foreground colours come from, by default for the network `name`.
+
+    Raises ValueError for an unknown choice, and for "network" if it predicts no such colours.
+    """
+    predicts = find_network(name).foreground is not None
+    if foreground is None:
+        return "network" if predicts else "multilevel"
+    if one_of(foreground, FOREGROUNDS, "--foreground") == "network" and not predicts:
+        raise ValueError(
+            f"{name} predicts no foreground colours: pass --foreground multilevel or blur to "
+            "estimate them, or none for no cut-out"
+        )
+    return foreground
+
+
 def process(
     job: Job, matter: Matter, align: bool, foreground: str, bits: int
 ) -> dict[str, np.ndarray]:
@@ -143,7 +160,11 @@ def process(
     except ValueError as error:
         raise SkippedPhoto(str(error)) from error
     try:
-        images = alpha_and_cutout(photo, matter(photo, **inputs), foreground, bits)
+        if foreground == "network":
+            alpha, colours = matter.cut_out(photo, **inputs)
+        else:
+            alpha, colours = matter(photo, **inputs), None
+        images = alpha_and_cutout(photo, alpha, colours, foreground, bits)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = str(error).partition("\n")[0] or "not enough memory"
         raise SkippedPhoto(f"cannot process {job.photo}: {reason}") from error
@@ -172,29 +193,39 @@ def read_inputs(job: Job, photo: np.ndarray, align: bool) -> dict[str, np.ndarra
 
 
 def alpha_and_cutout(
-    photo: np.ndarray, alpha: np.ndarray, foreground: str, bits: int
+    photo: np.ndarray,
+    alpha: np.ndarray,
+    colours: np.ndarray | None,
+    foreground: str,
+    bits: int,
 ) -> dict[str, np.ndarray]:
     """Returns the images to write for a photo.
 
     Args:
         photo: uint8 [H, W, 3].
         alpha: float32 [H, W] in [0, 1].
-        foreground: a key of METHODS, or "none" for no cut-out.
+        colours: float32 [H, W, 3] in [0, 1], the network's foreground colours for "network".
+        foreground: one of FOREGROUNDS; "none" for no cut-out.
         bits: 8 or 16.
 
     Returns:
         `alpha`, uint8 or uint16 [H, W], and `cutout`, uint8 [H, W, 4].
     """
     images = {"alpha": quantise(alpha, bits)}
-    if foreground != "none":
-        alpha = quantise(alpha, 8)
-        images["cutout"] = np.dstack([METHODS[foreground](photo, alpha), alpha])
-    return images
+    if foreground == "none":
+        return images
+    alpha = quantise(alpha, 8)
+    if foreground == "network":
+        # Where alpha is 0 there is no foreground, and the network leaves the background.
+        colours = np.where(alpha[..., None] > 0, quantise(colours, 8), 0)
+    else:
+        colours = METHODS[foreground](photo, alpha)
+    return images | {"cutout": np.dstack([colours.astype(np.uint8), alpha])}
 
 
-def quantise(alpha: np.ndarray, bits: int) -> np.ndarray:
-    """Rounds alpha in [0, 1] to integers of 8 or 16 bits."""
-    return np.rint((2**bits - 1) * alpha).astype(BITS[str(bits)])
+def quantise(image: np.ndarray, bits: int) -> np.ndarray:
+    """Rounds values in [0, 1] to integers of 8 or 16 bits."""
+    return np.rint((2**bits - 1) * image).astype(BITS[str(bits)])
 
 
 def plan_jobs(

@@ -310,6 +310,26 @@ def official_step():
     return golden, outputs, terms, tensors
 
 
+def test_cut_out_has_the_foreground_of_the_network_at_the_size_of_the_photo():
+    file = "bgmv2_refine_mobilenetv2_sampling_k1_160x192_s4"
+    golden, model, variables, image, background = network(file, "mobilenet_v2")
+    keywords = {x: getattr(model, x) for x in ("backbone", "kernel_size", "sample_pixels")}
+    matter = mj.Matter("bgmv2", variables, **keywords)
+    with compile_quickly():
+        alpha, foreground = matter.cut_out(image[0], background=background[0])
+        assert_near(alpha, golden["pha"][0, ..., 0], 5e-4, "alpha")
+        assert_near(foreground[::3, ::3], golden["fgr"][0], 5e-4, "foreground")
+        # Sides that are not multiples of 4 are padded for the network.
+        photo, empty = image[0, :158, :189], background[0, :158, :189]
+        alpha, foreground = matter.cut_out(photo, background=empty)
+        heads = matter.heads(photo, background=empty)
+    assert matter.with_foreground._cache_size() == 1 and matter.one_head._cache_size() == 0
+    assert alpha.shape == (158, 189) and foreground.shape == (158, 189, 3)
+    np.testing.assert_allclose(alpha, heads["alpha"][:158, :189, 0], atol=1e-5)
+    np.testing.assert_allclose(foreground, heads["foreground"][:158, :189], atol=1e-5)
+    assert np.abs(foreground - photo).max() > 0.1
+
+
 LOSSES = {
     "alpha": "pha_lg",
     "coarse_alpha": "pha_sm",

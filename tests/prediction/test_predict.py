@@ -601,9 +601,10 @@ def with_background(tmp_path, tmp_path_factory, compiled_once):
             (tmp_path / folder).mkdir(exist_ok=True)
             Image.fromarray(image).save(tmp_path / folder / f"{name}.png")
 
-    def run(*more):
+    def run(*more, foreground="none"):
         flags = [f"--workdir={tmp_path / 'run'}", f"--checkpoint={tmp_path / 't.safetensors'}"]
-        flags += [f"--output={tmp_path / 'out'}", "--foreground=none", *more]
+        flags += [f"--foreground={foreground}"] if foreground else []
+        flags += [f"--output={tmp_path / 'out'}", *more]
         return main(["launch.py", "--mode=predict", *flags], "")
 
     return run, tmp_path / "in", tmp_path / "empty"
@@ -633,6 +634,38 @@ def test_one_background_serves_all_photos_and_is_not_a_photo(with_background, tm
     assert files(tmp_path / "out") == ["a_alpha.png", "second_alpha.png"]
     for name in ("a", "second"):
         assert not alpha_outside(tmp_path / "out" / f"{name}_alpha.png").any()
+
+
+@pytest.mark.parametrize("more", [[], ["--foreground=network"]])
+def test_cut_outs_have_the_foreground_that_the_network_predicts(with_background, tmp_path, more):
+    run, photos, backgrounds = with_background
+    assert run(f"--input={photos}", f"--background={backgrounds}", *more, foreground=None) == 0
+    for name in "ab":
+        photo = np.array(Image.open(photos / f"{name}.png"))
+        alpha = np.array(Image.open(tmp_path / "out" / f"{name}_alpha.png"))
+        cutout = np.array(Image.open(tmp_path / "out" / f"{name}_cutout.png"))
+        np.testing.assert_array_equal(cutout[..., 3], alpha)
+        assert 0 < np.mean(alpha > 0) < 1
+        expected = np.where(alpha[..., None] > 0, photo * np.uint8([0, 1, 1]), 0)
+        np.testing.assert_array_equal(cutout[..., :3], expected)
+
+
+def test_foreground_may_be_estimated_although_the_network_predicts_it(with_background, tmp_path):
+    run, photos, backgrounds = with_background
+    inputs = [f"--input={photos / 'a.png'}", f"--background={backgrounds / 'a.png'}"]
+    assert run(*inputs, foreground="multilevel") == 0
+    photo = np.array(Image.open(photos / "a.png"))
+    alpha = np.array(Image.open(tmp_path / "out" / "a_alpha.png"))
+    cutout = np.array(Image.open(tmp_path / "out" / "a_cutout.png"))
+    np.testing.assert_array_equal(cutout[..., :3], program.METHODS["multilevel"](photo, alpha))
+
+
+def test_network_without_foreground_colours_says_what_to_take(predict, photos, matter, capsys):
+    assert predict(photos, "--foreground=network") == 2
+    message = capsys.readouterr().err
+    assert "tiny predicts no foreground colours: pass --foreground multilevel or blur" in message
+    with pytest.raises(ValueError, match="tiny predicts no foreground colours"):
+        matter.cut_out(np.zeros((32, 32, 3), np.uint8))
 
 
 def moved(path, angle, x, y, scale=1.0):
