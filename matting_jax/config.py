@@ -107,6 +107,8 @@ def defaults() -> ConfigDict:
     config.data.train.root = ""  # folder of the list's relative paths; "": that of the list
     config.data.train.separator = " "  # separator of the list's columns
     config.data.train.combine = 0.0  # probability of a second foreground behind the first
+    # number of backgrounds that each foreground always meets, chosen by the seed; 0: any of all
+    config.data.train.fixed_backgrounds = 0
 
     # Test data: a data set, a folder, or a list file.
     config.data.test = ConfigDict()

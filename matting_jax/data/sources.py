@@ -64,6 +64,9 @@ class Composites:
     combine: float | None = None
     # Whether each foreground has the background of the same number.
     paired: bool = False
+    # Numbers of the backgrounds that each foreground is composited with, [foregrounds, N]; None:
+    # those of all backgrounds.
+    fixed: np.ndarray | None = None
     # Denoised copies of both, as many and of the same sizes, which samples then contain too.
     denoised: Composites | None = None
 
@@ -95,7 +98,7 @@ class Composites:
 
     def crop_layers(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
         """Crops the layers of one composite, as `sample`, without denoised copies."""
-        number = record if self.paired else int(rng.integers(len(self.backgrounds)))
+        number = self.draw_background(record, rng)
         layers = (*self.foregrounds[record], self.backgrounds[number], crop)
         if self.combine is None:
             return find_rule(crop).composite(rng, *layers)
@@ -103,6 +106,14 @@ class Composites:
         if rng.random() < self.combine:
             second = self.foregrounds[int(rng.integers(len(self.foregrounds)))]
         return find_rule(crop).composite(rng, *layers, second)
+
+    def draw_background(self, record: int, rng: np.random.Generator) -> int:
+        """Draws the number of a background for the foreground `record`."""
+        if self.paired:
+            return record
+        if self.fixed is None:
+            return int(rng.integers(len(self.backgrounds)))
+        return int(rng.choice(self.fixed[record]))
 
     def keep_decoded(self) -> Composites:
         """Returns the same source with decoded images kept in memory."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from matting_jax.choices import is_probability, one_of
+from matting_jax.choices import at_least, is_probability, one_of
 from matting_jax.data.crops import check_crop, check_fits, find_rule
 from matting_jax.data.estimated import colours
 from matting_jax.data.estimated.denoised import ALTERNATIVE, background_copies, foreground_copies
@@ -68,6 +68,7 @@ def train_source(
         source = unlabelled_photos(config)
     else:
         source = find_source(config, builders_folder, denoised, labelled)
+    source = fix_backgrounds(source, config)
     return source.keep_decoded() if config.data.keep_decoded else source
 
 
@@ -104,6 +105,34 @@ def find_source(
         return source
     copies = replace(source, foregrounds=foregrounds.copies, backgrounds=backgrounds.copies)
     return replace(source, denoised=copies)
+
+
+def fix_backgrounds(source: Source, config: ConfigDict) -> Source:
+    """Gives each foreground of `source` its own backgrounds if the config says how many.
+
+    Foregrounds take consecutive backgrounds of a permutation, as the script of Composition-1k does,
+    so that each background is taken once, if there are enough. Raises ValueError if there are fewer
+    than each foreground takes, or if `source` draws none.
+    """
+    number = config.data.train.fixed_backgrounds
+    at_least(number, 0, "config.data.train.fixed_backgrounds")
+    if number == 0:
+        return source
+    if not isinstance(source, Composites) or source.paired:
+        raise ValueError(
+            f"config.data.train.fixed_backgrounds is {number}, but no backgrounds are drawn for "
+            f"these training images ({source.description}): set it to 0"
+        )
+    count = len(source.backgrounds)
+    if number > count:
+        raise ValueError(
+            f"config.data.train.fixed_backgrounds is {number}, but there are only {count} "
+            "backgrounds: set it to at most as many"
+        )
+    order = np.random.default_rng(config.seed).permutation(count)
+    places = np.arange(len(source) * number).reshape(len(source), number) % count
+    copies = source.denoised and replace(source.denoised, fixed=order[places])
+    return replace(source, fixed=order[places], denoised=copies)
 
 
 def combine(config: ConfigDict) -> float | None:

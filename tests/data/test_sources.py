@@ -85,6 +85,68 @@ def test_all_backgrounds_are_drawn(config, photos, backgrounds):
     assert {int(sample["background"].max()) for sample in samples} == {0, 1, 2}
 
 
+def backgrounds_of(source, config, record, draws=40):
+    """Returns the backgrounds that a record is composited with, by the number in their colour."""
+    samples = (
+        source.sample(record, np.random.default_rng(i), config.data.crop) for i in range(draws)
+    )
+    return {int(sample["background"].max()) - 100 for sample in samples}
+
+
+def test_each_foreground_keeps_its_fixed_backgrounds(config, plates):
+    config.data.train.fixed_backgrounds = 2
+    first, again = (data.train_source(config, plates[0]) for _ in range(2))
+    chosen = [backgrounds_of(first, config, record) for record in range(6)]
+    assert chosen == [backgrounds_of(again, config, record) for record in range(6)]
+    assert all(len(numbers) == 2 for numbers in chosen)
+    # Six backgrounds serve three foregrounds, each once.
+    assert set.union(*chosen[:3]) == set(range(6)) and chosen[3:] == chosen[:3]
+    config.seed += 1
+    other = data.train_source(config, plates[0])
+    assert chosen != [backgrounds_of(other, config, record) for record in range(6)]
+
+
+def test_fixed_backgrounds_are_those_of_all_epochs_and_of_a_resumed_run(config, plates):
+    config.data.train.fixed_backgrounds = 2
+    source = data.train_source(config, plates[0])
+    colours = [int(source.foregrounds[record][0].max()) for record in range(6)]
+    met = {colour: set() for colour in colours}
+
+    def collect(batches):
+        for batch in batches:
+            for image, background in zip(batch["foreground"], batch["background"], strict=True):
+                met[int(image.max())].add(int(background.max()) - 100)
+
+    # Steps 0 to 15 are ten epochs of six foregrounds and more.
+    collect(data.train_batches(source, config, 0, 8))
+    collect(data.train_batches(data.train_source(config, plates[0]), config, 8, 16))
+    assert met == {x: backgrounds_of(source, config, i) for i, x in enumerate(colours)}
+
+
+def test_backgrounds_are_not_fixed_by_default(config, plates):
+    plain = data.train_source(config, plates[0])
+    assert config.data.train.fixed_backgrounds == 0 and plain.fixed is None
+    for seed in range(5):
+        sample = plain.sample(3, np.random.default_rng(seed), config.data.crop)
+        number = int(np.random.default_rng(seed).integers(6))
+        assert int(sample["background"].max()) - 100 == int(plain.backgrounds[number].max()) - 100
+
+
+@pytest.mark.parametrize(
+    "number, images, words",
+    [
+        (7, False, "fixed_backgrounds is 7, but there are only 6 backgrounds"),
+        (-1, False, "fixed_backgrounds must be at least 0, got -1"),
+        (2, True, r"fixed_backgrounds is 2, but no backgrounds are drawn .*5 photos.*set it to 0"),
+    ],
+)
+def test_invalid_number_of_fixed_backgrounds_raises(config, plates, photos, number, images, words):
+    config.data.train.fixed_backgrounds = number
+    config.data.train.images = str(photos) if images else ""
+    with pytest.raises(ValueError, match=words):
+        data.train_source(config, plates[0])
+
+
 def test_estimated_and_own_colours(config, photos, backgrounds):
     config.data.train.foregrounds = str(photos)
     config.data.train.backgrounds = str(backgrounds)

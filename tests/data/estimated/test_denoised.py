@@ -81,6 +81,15 @@ def test_a_second_foreground_has_its_copy(folders_config, photos, backgrounds):
         assert seen.any() and np.all((image - copy)[seen] == 50)
 
 
+def test_denoised_copies_have_the_fixed_backgrounds(folders_config, photos, backgrounds):
+    make_copies(photos / "image")
+    make_copies(backgrounds)
+    folders_config.data.train.fixed_backgrounds = 2
+    source = data.train_source(folders_config, denoised=True)
+    np.testing.assert_array_equal(source.denoised.fixed, source.fixed)
+    assert source.fixed.shape == (5, 2)
+
+
 def test_colours_of_copies_are_estimated_as_those_of_the_photos(
     folders_config, photos, backgrounds
 ):
