@@ -238,13 +238,9 @@ def run(values: flags.FlagValues) -> int | None:
             parallel.start()
             train(config, workdir)
         case "evaluate":
-            from matting_jax.evaluation.evaluate import evaluate
+            from matting_jax.evaluation.evaluate import Options, evaluate
 
-            evaluate(
-                config,
-                workdir,
-                values.checkpoint,
-                values.output,
+            options = Options(
                 folders={x: values[x].value for x in FOLDERS if values[x].value},
                 trimap_from=values.trimap_from,
                 trimap_rule=rule,
@@ -252,14 +248,11 @@ def run(values: flags.FlagValues) -> int | None:
                 save=values.save,
                 overwrite=values.overwrite,
             )
+            evaluate(config, workdir, values.checkpoint, values.output, options)
         case "predict":
-            from matting_jax.prediction.predict import predict
+            from matting_jax.prediction.predict import Options, predict
 
-            return predict(
-                config,
-                values.checkpoint or workdir,
-                values.input,
-                values.output,
+            options = Options(
                 trimap=values.trimap,
                 background=values.background,
                 align=values.align,
@@ -269,6 +262,8 @@ def run(values: flags.FlagValues) -> int | None:
                 bits=values.bits,
                 overwrite=values.overwrite,
             )
+            source = values.checkpoint or workdir
+            return predict(config, source, values.input, values.output, options)
         case "convert":
             from matting_jax.convert.program import convert
 

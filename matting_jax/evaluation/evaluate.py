@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,32 @@ from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.prediction.inputs import as_float_trimap
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.tasks import find_task
+from matting_jax.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `evaluate`, named as the flags of the command line.
+
+    Attributes:
+        folders: Photos, truths and what else the network takes, instead of the test data.
+        trimap_from: Workdir of a network that makes the trimaps; those of the test data then only
+            define the unknown region of the scores.
+        trimap_rule: Fields of that network's rule to replace.
+        convention: Definition of the metrics, a key of CONVENTIONS.
+        save: Write the alphas as well.
+        overwrite: Replace an earlier evaluation.
+    """
+
+    folders: Mapping[str, str] = field(default_factory=dict)
+    trimap_from: str | None = None
+    trimap_rule: Mapping[str, Any] | None = None
+    convention: str = "matlab"
+    save: bool = False
+    overwrite: bool = False
+
+
+DEFAULTS = Options()
 
 
 def evaluate(
@@ -29,57 +56,55 @@ def evaluate(
     workdir: Path,
     checkpoint: str | None = None,
     output: str | None = None,
-    *,
-    folders: Mapping[str, str] | None = None,
-    trimap_from: str | None = None,
-    trimap_rule: Mapping[str, Any] | None = None,
-    convention: str = "matlab",
-    save: bool = False,
-    overwrite: bool = False,
+    options: Options = DEFAULTS,
 ) -> dict[str, float]:
-    """Scores a network on the test data of its config, or on folders.
-
-    A task with its own scores writes a table of one line and pictures; other results are those of
-    `measure`.
+    """Scores a network on its test data or on folders, and returns the mean scores.
 
     Args:
-        config: names the network, its keywords, its task and the test data.
-        workdir: the run whose best checkpoint is scored.
-        checkpoint: an official file or another workdir to score instead.
-        output: folder of the results; default: WORKDIR/evaluation/NAME.
-        folders: photos, truths and what else the network takes, instead of the test data.
-        trimap_from: workdir of a network that makes the trimaps; those of the test data then only
-            define the unknown region of the scores.
-        trimap_rule: fields of that network's rule to replace.
-        convention: definition of the metrics, a key of CONVENTIONS.
-        save: write the alphas as well.
-        overwrite: replace an earlier evaluation.
-
-    Returns:
-        The mean scores.
+        config: Names the network, its keywords, its task and the test data.
+        workdir: The run whose best checkpoint is scored.
+        checkpoint: An official file or another workdir to score instead.
+        output: Folder of the results; default: WORKDIR/evaluation/NAME.
+        options: What the command line's flags say.
 
     Raises:
-        ValueError: if the arguments do not fit the network or one another.
-        FileExistsError: if something would be overwritten, before anything is measured.
+        ValueError: If the arguments do not fit the network or one another.
+        FileExistsError: If something would be overwritten, before anything is measured.
     """
-    one_of(convention, CONVENTIONS, "--convention")
     folder = Path(output) if output else default_output(workdir, checkpoint)
-    check_output(folder, overwrite)
-    check_folders(config, folders or {}, trimap_from)
+    check_output(folder, options.overwrite)
     task = find_task(config.task.name)
-    if save and task.evaluate:
-        raise ValueError(f"--save writes alphas, but {config.name} predicts none: omit it")
-    labelled = task.labelled(config)
-    images = folder_images(**folders) if folders else evaluation_images(config, labelled=labelled)
+    check_options(config, task, options)
+    images = find_images(config, task, options.folders)
     matter = load_matter(
-        config, checkpoint or workdir, trimap_from=trimap_from, trimap_rule=trimap_rule
+        config,
+        checkpoint or workdir,
+        trimap_from=options.trimap_from,
+        trimap_rule=options.trimap_rule,
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     if task.evaluate:
         scores, pictures = task.evaluate(matter, images, config, config.preview_images)
         return write_scores(scores, pictures, folder, title)
     cases = (partial(make_case, image, alpha) for image, alpha in predictions(matter, images))
-    return measure(cases, len(images), folder, title, convention, save=save)
+    return measure(cases, len(images), folder, title, options.convention, save=options.save)
+
+
+def check_options(config: ConfigDict, task: Task, options: Options) -> None:
+    """Raises ValueError if the options do not fit the network or its task."""
+    one_of(options.convention, CONVENTIONS, "--convention")
+    check_folders(config, options.folders, options.trimap_from)
+    if options.save and task.evaluate:
+        raise ValueError(f"--save writes alphas, but {config.name} predicts none: omit it")
+
+
+def find_images(
+    config: ConfigDict, task: Task, folders: Mapping[str, str]
+) -> Sequence[EvaluationImage]:
+    """Returns the images of `folders` if there are any, else the test data of the config."""
+    if folders:
+        return folder_images(**folders)
+    return evaluation_images(config, labelled=task.labelled(config))
 
 
 def write_scores(

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,68 +50,80 @@ class SkippedPhoto(Exception):
     """A photo that cannot be predicted; the message says why."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of `predict`, named as the flags of the command line.
+
+    Attributes:
+        trimap: A file, or a folder of files with the photos' names.
+        background: The same.
+        align: Align each background with its photo first.
+        trimap_from: Workdir of a network that makes the trimaps.
+        trimap_rule: Fields of that network's rule to replace.
+        foreground: Where the cut-out's foreground colours come from: "network", the default if it
+            predicts them, a method that estimates them, or "none" for no cut-out.
+        bits: 8 or 16, of the alpha; cut-outs are RGBA with 8.
+        overwrite: Replace existing results.
+    """
+
+    trimap: str | None = None
+    background: str | None = None
+    align: bool = False
+    trimap_from: str | None = None
+    trimap_rule: Mapping[str, Any] | None = None
+    foreground: str | None = None
+    bits: int = 8
+    overwrite: bool = False
+
+
+DEFAULTS = Options()
+
+
 def predict(
     config: ConfigDict,
     checkpoint: str | Path,
     photos: str,
     output: str,
-    *,
-    trimap: str | None = None,
-    background: str | None = None,
-    align: bool = False,
-    trimap_from: str | None = None,
-    trimap_rule: Mapping[str, Any] | None = None,
-    foreground: str | None = None,
-    bits: int = 8,
-    overwrite: bool = False,
+    options: Options = DEFAULTS,
 ) -> int:
     """Writes NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
     Photos that cannot be read or do not fit in memory are reported and skipped.
 
     Args:
-        config: names the network, its keywords and the options of its test-time rule.
-        checkpoint: an official file or a workdir.
-        photos: a file, a folder or a glob.
-        output: the folder of the results, which keeps the subfolders of `photos`.
-        trimap: a file, or a folder of files with the photos' names.
-        background: the same.
-        align: align each background with its photo first.
-        trimap_from: workdir of a network that makes the trimaps.
-        trimap_rule: fields of that network's rule to replace.
-        foreground: where the cut-out's foreground colours come from: "network", the default if it
-            predicts them, a method that estimates them, or "none" for no cut-out.
-        bits: 8 or 16, of the alpha; cut-outs are RGBA with 8.
-        overwrite: replace existing results.
+        config: Names the network, its keywords and the options of its test-time rule.
+        checkpoint: An official file or a workdir.
+        photos: A file, a folder or a glob.
+        output: The folder of the results, which keeps the subfolders of `photos`.
+        options: What the command line's flags say.
 
     Returns:
         1 if photos were skipped, else 0.
 
     Raises:
-        ValueError: if the arguments do not fit the network or one another.
-        FileExistsError: if a result exists, before anything is written.
-        OSError: at the first result that cannot be written.
+        ValueError: If the arguments do not fit the network or one another.
+        OSError: If a result exists, before anything is written, or cannot be written.
     """
-    foreground = choose_foreground(foreground, config.name)
-    one_of(str(bits), BITS, "--bits")
-    check_output(config)
-    if trimap and trimap_from:
-        raise ValueError("give one of --trimap and --trimap_from: both are trimaps")
-    root, paths = find_photos(photos, Path(output))
-    given = {"background": background} | ({} if trimap_from else {"trimap": trimap})
-    inputs = find_inputs(config, root, paths, given)
-    if align:
-        refuse_input("background", inputs, config.name, "--align")
-    jobs = plan_jobs(root, paths, inputs, Path(output), foreground)
-    check_existing(jobs, overwrite)
-    matter = load_matter(config, checkpoint, trimap_from=trimap_from, trimap_rule=trimap_rule)
+    options = check_options(config, options)
+    jobs = find_jobs(config, photos, Path(output), options)
+    check_existing(jobs, options.overwrite)
+    matter = load_matter(
+        config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
+    )
     make_folder(Path(output))
+    return run_jobs(jobs, matter, options, output)
 
+
+def run_jobs(jobs: Sequence[Job], matter: Matter, options: Options, output: str) -> int:
+    """Predicts and writes each photo; returns 1 if photos were skipped, else 0.
+
+    Reports how many were written, and those that were skipped, whatever ends the loop.
+    """
     written, reports = 0, []
     try:
         for job in tqdm(jobs, desc="predict", unit="photo", disable=None):
             try:
-                images = process(job, matter, align, foreground, bits)
+                images = process(job, matter, options)
             except SkippedPhoto as error:
                 reports.append(str(error))
                 continue
@@ -122,6 +134,28 @@ def predict(
         for line in reports:
             print(line, file=sys.stderr)
     return int(bool(reports))
+
+
+def check_options(config: ConfigDict, options: Options) -> Options:
+    """Returns the options with `foreground` chosen; raises ValueError if they do not fit."""
+    options = replace(options, foreground=choose_foreground(options.foreground, config.name))
+    one_of(str(options.bits), BITS, "--bits")
+    check_output(config)
+    if options.trimap and options.trimap_from:
+        raise ValueError("give one of --trimap and --trimap_from: both are trimaps")
+    return options
+
+
+def find_jobs(config: ConfigDict, photos: str, output: Path, options: Options) -> list[Job]:
+    """Returns what to do for each photo, with the files of the network's other inputs."""
+    root, paths = find_photos(photos, output)
+    given = {"background": options.background}
+    if not options.trimap_from:
+        given["trimap"] = options.trimap
+    inputs = find_inputs(config, root, paths, given)
+    if options.align:
+        refuse_input("background", inputs, config.name, "--align")
+    return plan_jobs(root, paths, inputs, output, options.foreground)
 
 
 def check_output(config: ConfigDict) -> None:
@@ -150,21 +184,19 @@ def choose_foreground(foreground: str | None, name: str) -> str:
     return foreground
 
 
-def process(
-    job: Job, matter: Matter, align: bool, foreground: str, bits: int
-) -> dict[str, np.ndarray]:
+def process(job: Job, matter: Matter, options: Options) -> dict[str, np.ndarray]:
     """Returns the images to write for one photo, by kind; raises SkippedPhoto if it has none."""
     try:
         photo, frames = read_image(job.photo), count_frames(job.photo)
-        inputs = read_inputs(job, photo, align)
+        inputs = read_inputs(job, photo, options.align)
     except ValueError as error:
         raise SkippedPhoto(str(error)) from error
     try:
-        if foreground == "network":
+        if options.foreground == "network":
             alpha, colours = matter.cut_out(photo, **inputs)
         else:
             alpha, colours = matter(photo, **inputs), None
-        images = alpha_and_cutout(photo, alpha, colours, foreground, bits)
+        images = alpha_and_cutout(photo, alpha, colours, options.foreground, options.bits)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = str(error).partition("\n")[0] or "not enough memory"
         raise SkippedPhoto(f"cannot process {job.photo}: {reason}") from error

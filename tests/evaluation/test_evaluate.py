@@ -11,7 +11,7 @@ from matting_jax.commandline import main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
 from matting_jax.evaluation import evaluate as program
-from matting_jax.evaluation.evaluate import evaluate
+from matting_jax.evaluation.evaluate import Options, evaluate
 from matting_jax.evaluation.scores import mean_scores, score
 from matting_jax.models import NETWORKS
 from matting_jax.models.network import TrimapRule
@@ -65,7 +65,7 @@ def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):
 
 
 def test_alphas_are_saved_with_save(constants, tmp_path):
-    evaluate(constants, tmp_path / "run", output=str(tmp_path / "out"), save=True)
+    evaluate(constants, tmp_path / "run", output=str(tmp_path / "out"), options=Options(save=True))
     assert not (tmp_path / "run").exists()
     folder = tmp_path / "out" / "alphas"
     assert sorted(path.name for path in folder.iterdir()) == ["one.png", "three.png", "two.png"]
@@ -81,7 +81,7 @@ def test_results_are_replaced_atomically_and_only_with_overwrite(constants, tmp_
     with pytest.raises(FileExistsError, match="--overwrite"):
         evaluate(constants, tmp_path / "run")
     assert (folder / "scores.csv").read_text() == "mine" and len(list(folder.iterdir())) == 2
-    evaluate(constants, tmp_path / "run", overwrite=True)
+    evaluate(constants, tmp_path / "run", options=Options(overwrite=True))
     assert "mean" in table(folder / "scores.csv")
     assert sorted(x.name for x in folder.iterdir()) == ["index.html", "scores.csv", "tiles"]
     assert [x.name for x in folder.parent.iterdir()] == ["best"]
@@ -92,7 +92,7 @@ def test_other_files_are_never_replaced(constants, tmp_path):
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="notes.txt.*--output"):
-        evaluate(constants, tmp_path / "run", overwrite=True)
+        evaluate(constants, tmp_path / "run", options=Options(overwrite=True))
     assert [x.name for x in folder.iterdir()] == ["notes.txt"]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from matting_jax import models
 from matting_jax.config import load_config
-from matting_jax.evaluation.evaluate import evaluate
+from matting_jax.evaluation.evaluate import Options, evaluate
 from matting_jax.image import trimap
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.metrics.segmentation import confusion
@@ -279,13 +279,13 @@ def test_evaluation_writes_mean_iou_and_pictures(run, capsys):
         assert float(next(csv.DictReader(file))["miou"]) == means["miou"]
     assert Image.open(folder / "preview.png").size[0] == 3 * 192
     assert f"miou {means['miou']:.4f}" in capsys.readouterr().out
-    assert evaluate(config, workdir, overwrite=True) == means
+    assert evaluate(config, workdir, options=Options(overwrite=True)) == means
 
 
 def test_programs_that_need_alpha_reject_a_segmentation_network(run, tmp_path):
     workdir, config = run
     with pytest.raises(ValueError, match="--save writes alphas, but tiny_classes predicts none"):
-        evaluate(config, workdir, output=str(tmp_path / "scores"), save=True)
+        evaluate(config, workdir, output=str(tmp_path / "scores"), options=Options(save=True))
     with pytest.raises(ValueError, match="tiny_classes predicts classes, not an alpha"):
         predict(config, workdir, "photos", str(tmp_path / "alphas"))
 
