@@ -33,12 +33,16 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.steps = 1_000_000
     config.batch_size = 1
     config.model.refine = True  # False: only the first stage
+    # the refiner corrects the "logits" of alpha, as in mmagic, or "alpha", as in the paper
+    config.model.correction = "logits"
 
     # A weight of 0 omits its loss.
     config.task.name = "dim"
     config.task.alpha_weight = config.task.composition_weight = 0.5
     config.task.refinement_weight = 1.0
     config.synthesis.flip = 0.5  # probability
+    # "mmagic": all edges are unknown; "dim": soft alpha, dilated, as the paper says
+    config.synthesis.trimap = "mmagic"
     config.synthesis.trimap_kernel = (1, 29)  # px
     # RSSN of GFM: probabilities of a blurred background, of noise, of denoised copies.
     config.synthesis.rssn = dict(sharpness=0.0, noise=0.0, denoise=0.0)

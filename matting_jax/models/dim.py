@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from matting_jax.choices import one_of
 from matting_jax.image.colour import normalise
 from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.models.backbones.vgg16 import VGG16
-from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.activations import clip_unit, probability
 from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.dtypes import at_least_float32
 from matting_jax.models.layers.initialisers import xavier_normal
 from matting_jax.models.layers.pooling import max_unpool
 from matting_jax.models.network import Network
@@ -27,6 +29,7 @@ Array = jax.Array
 
 # The network's input for unknown pixels: the grey value of trimap files, in [0, 1].
 UNKNOWN = 128 / 255
+CORRECTED = ("logits", "alpha")  # what the refiner's correction is added to
 # Output channels of the decoder's convolutions by name; each one follows an unpooling.
 DECODER = {
     "deconv5_1": 512,
@@ -66,7 +69,7 @@ class EncoderDecoder(nn.Module):
 
 
 class Refiner(nn.Module):
-    """The second stage: image and coarse alpha [B, H, W, 4] -> correction of its logits."""
+    """The second stage: image and coarse alpha [B, H, W, 4] -> correction [B, H, W, 1]."""
 
     dtype: Any = None
 
@@ -84,16 +87,24 @@ class DIM(nn.Module):
     image [B, H, W, 3] float RGB in [0, 1], trimap [B, H, W, 1] with 0 background, 0.5 unknown,
     1 foreground; H and W multiples of 32, otherwise ValueError. Returns a dict: alpha [B, H, W, 1]
     in [0, 1], float32 (float64 for float64 input), and with `refine` also coarse_alpha, that of the
-    first stage. Without `refine`, alpha is that of the first stage. `train` has no effect because
-    there is no normalisation over the batch.
+    first stage. Without `refine`, alpha is that of the first stage. There is no normalisation over
+    the batch: `train` only leaves the sum of `correction="alpha"` unclipped, so that values outside
+    [0, 1] have a gradient.
+
+    Attributes:
+        refine: False is only the first stage.
+        correction: the refiner's output is added to the "logits" of the coarse alpha, as in mmagic,
+            or to the "alpha" itself, as in the paper.
     """
 
     refine: bool = True
+    correction: str = "logits"
     dtype: Any = None
 
     @nn.compact
     def __call__(self, image: Array, trimap: Array, *, train: bool = False) -> dict[str, Array]:
         check_sides("DIM", *image.shape[1:3])
+        one_of(self.correction, CORRECTED, "correction of dim")
         x, trimap = normalise(image), jnp.where(trimap == 0.5, UNKNOWN, trimap)
         logits = EncoderDecoder(self.dtype, name="backbone")(
             jnp.concatenate([x, trimap.astype(x.dtype)], axis=-1)
@@ -104,7 +115,10 @@ class DIM(nn.Module):
         correction = Refiner(self.dtype, name="refiner")(
             jnp.concatenate([x, alpha.astype(x.dtype)], axis=-1)
         )
-        return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
+        if self.correction == "logits":
+            return {"alpha": probability(logits + correction), "coarse_alpha": alpha}
+        refined = alpha + at_least_float32(correction)
+        return {"alpha": refined if train else clip_unit(refined), "coarse_alpha": alpha}
 
 
 DEFAULT = DIM()

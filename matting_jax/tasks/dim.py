@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from matting_jax.choices import one_of
 from matting_jax.image import rssn, trimap
 from matting_jax.image.composite import composite
 from matting_jax.losses import charbonnier, region_mean
@@ -21,6 +22,8 @@ Array = jax.Array
 Arrays = dict[str, Array]
 
 EPSILON = 1e-12
+TRIMAPS = ("mmagic", "dim")  # rules of `image.trimap`; the second is the paper's
+ADDED = {"synthesis.trimap": "mmagic"}
 NO_COLOURS = (
     "the composition loss needs foreground and background colours, which photos with their alpha "
     "do not have: pass --config.task.composition_weight=0, or train on foregrounds and backgrounds"
@@ -28,7 +31,8 @@ NO_COLOURS = (
 
 
 def check(config: Any) -> None:
-    """Raises ValueError if no loss is left, or if photos are to train the composition loss."""
+    """Raises ValueError for a wrong trimap rule, no loss, or composition losses of photos."""
+    one_of(trimap_rule(config), TRIMAPS, "config.synthesis.trimap")
     weights, refine = config.task, config.model.refine
     if not (
         weights.alpha_weight or weights.composition_weight or refine and weights.refinement_weight
@@ -41,18 +45,24 @@ def check(config: Any) -> None:
         raise ValueError(NO_COLOURS)
 
 
+def trimap_rule(config: Any) -> str:
+    """Returns config.synthesis.trimap, or the rule of runs without this field."""
+    return config.synthesis.get("trimap", ADDED["synthesis.trimap"])
+
+
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
     """Makes inputs and truth from layers to composite, or from photos, with random trimaps.
 
     `keys`: one random key per sample. `batch`: uint8 `foreground` [B, H, W, 3], `alpha`
     [B, H, W, 1] and `background` [B, H, W, 3], with or without denoised copies (see `image.rssn`),
     or `image` and `alpha`. `config.synthesis` holds the probabilities of a flip and of RSSN, and
-    the smallest and largest size of the ellipses that erode and dilate. Returns inputs
+    the rule of the trimaps with the smallest and largest size of its ellipses. Returns inputs
     {image, trimap} and truth {alpha}, for composites also {foreground, background}, float32.
     mmagic reads whole composites of bytes and resizes the crop; here the resized crop is composed.
     """
     options = config.synthesis
     smallest, largest = options.trimap_kernel
+    rule = trimap_rule(config)
 
     def sample(key: Array, arrays: Arrays) -> tuple[Arrays, Arrays]:
         keys = jax.random.split(key, 4)
@@ -66,7 +76,10 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
                 keys[3], truth["foreground"], alpha, truth["background"], options.rssn
             )
         erosion, dilation = jax.random.randint(keys[1], (2,), smallest, largest + 1)
-        unknown = trimap.mmagic(alpha, erosion, dilation, largest=largest)
+        if rule == "mmagic":
+            unknown = trimap.mmagic(alpha, erosion, dilation, largest=largest)
+        else:
+            unknown = trimap.dim(alpha, dilation, largest=largest)
         return {"image": image, "trimap": unknown}, truth
 
     return each_sample(sample, keys, batch)
@@ -117,4 +130,4 @@ def loss(
     return sum(terms.values()), terms
 
 
-TASK = Task(synthesize=synthesize, loss=loss, check=check, denoised=may_denoise)
+TASK = Task(synthesize=synthesize, loss=loss, check=check, denoised=may_denoise, added=ADDED)

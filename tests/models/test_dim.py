@@ -105,6 +105,69 @@ def test_network_without_refinement_equals_coarse_alpha(case):
     np.testing.assert_allclose(alone["alpha"], outputs["coarse_alpha"], atol=1e-6)
 
 
+def convolve(x, layer):
+    """Convolves x [H, W, C] with a 3x3 layer and zero padding, in NumPy."""
+    height, width, _ = x.shape
+    x, kernel = np.pad(x, ((1, 1), (1, 1), (0, 0))), np.asarray(layer["kernel"], np.float64)
+    shifted = [x[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)]
+    return sum(shifted) + np.asarray(layer["bias"], np.float64)
+
+
+def refined_by_hand(refiner, image, coarse):
+    """Computes the paper's refined alpha [H, W, 1], unclipped: the coarse one plus a correction."""
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    x = np.concatenate([(image - mean) / deviation, coarse], axis=-1)
+    for i in (1, 2, 3):
+        x = np.maximum(convolve(x, refiner[f"refine_conv{i}"]), 0)
+    return coarse + convolve(x, refiner["refine_pred"])
+
+
+def test_correction_of_alpha_is_the_sum_of_the_paper_with_gradients():
+    rng = np.random.default_rng(0)
+    image, trimap = rng.random((1, 32, 32, 3)), rng.choice([0, 0.5, 1], (1, 32, 32, 1))
+    weights = np.cos(np.arange(1024)).reshape(32, 32, 1)
+    params = mj.from_state_dict("dim", state_dict(4))["params"]
+    with jax.enable_x64(True), compile_quickly():
+        params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+        # Its correction leaves [0, 1] in places.
+        params["refiner"]["refine_pred"]["kernel"] *= 8
+        model = mj.create_model("dim", correction="alpha")
+
+        @jax.jit
+        def training(refiner):
+            variables = {"params": params | {"refiner": refiner}}
+            outputs = model.apply(variables, image=image, trimap=trimap, train=True)
+            return jnp.sum(weights * outputs["alpha"]), outputs
+
+        gradient, outputs = jax.grad(training, has_aux=True)(params["refiner"])
+        predicted = jax.jit(model.apply)({"params": params}, image=image, trimap=trimap)
+        gradient, outputs, predicted = jax.tree.map(np.asarray, (gradient, outputs, predicted))
+    coarse = outputs["coarse_alpha"][0]
+    expected = refined_by_hand(params["refiner"], image[0], coarse)
+    assert expected.min() < 0 and expected.max() > 1
+    np.testing.assert_allclose(outputs["alpha"][0], expected, atol=1e-9)
+    np.testing.assert_allclose(predicted["alpha"][0], np.clip(expected, 0, 1), atol=1e-9)
+
+    step = jax.tree.map(lambda x: 1e-7 * rng.standard_normal(x.shape), params["refiner"])
+    after, before = (
+        np.sum(weights * refined_by_hand(refiner, image[0], coarse))
+        for refiner in (
+            jax.tree.map(np.add, params["refiner"], step),
+            jax.tree.map(np.subtract, params["refiner"], step),
+        )
+    )
+    change = sum(jax.tree.leaves(jax.tree.map(lambda g, x: np.sum(g * x), gradient, step)))
+    assert change == pytest.approx((after - before) / 2, rel=1e-5)
+
+
+def test_unknown_correction_is_an_error():
+    model = mj.create_model("dim", correction="alphas")
+    with pytest.raises(ValueError, match="did you mean 'alpha'.*valid: logits, alpha"):
+        jax.eval_shape(
+            model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
+        )
+
+
 def test_sides_must_be_multiples_of_32():
     model = mj.create_model("dim")
     with pytest.raises(ValueError, match="multiples of 32, got 48x64"):

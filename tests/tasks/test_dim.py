@@ -7,8 +7,9 @@ import pytest
 
 from matting_jax.config import load_config
 from matting_jax.image import trimap
+from matting_jax.image.morphology import ellipse
 from matting_jax.tasks import dim as task
-from tests.helpers import CONFIGS, GOLDENS, as_float, photographs
+from tests.helpers import CONFIGS, GOLDENS, as_float, dilated, photographs
 
 CONFIG = CONFIGS / "dim.py"
 LOSSES = np.load(GOLDENS / "dim_losses.npz")
@@ -136,6 +137,37 @@ def test_trimaps_have_random_kernel_sizes_in_range(synthesized):
         sizes_found.append({tuple(pair) for pair in fits})
     assert len({min(pairs) for pairs in sizes_found}) > 1
     assert any(all(dilation != erosion for dilation, erosion in pairs) for pairs in sizes_found)
+
+
+def test_trimaps_of_the_paper_are_dilated_soft_alpha():
+    config = load_config(CONFIG, "")
+    config.synthesis.trimap, config.synthesis.trimap_kernel = "dim", (5, 5)
+    config.synthesis.flip = 0.0
+    alpha = np.zeros((24, 28), np.uint8)
+    alpha[4:16, 6:20] = 255  # hard on all sides but the right one, which is soft
+    alpha[4:16, 20] = 100
+    pairs = {"image": np.zeros((1, 24, 28, 3), np.uint8), "alpha": alpha[None, ..., None]}
+    inputs, _ = task.synthesize(jax.random.split(jax.random.key(0), 1), pairs, config)
+    unknown = dilated((alpha > 0) & (alpha < 255), ellipse(5))
+    expected = np.where(unknown, 0.5, alpha == 255)
+    np.testing.assert_array_equal(inputs["trimap"][0, ..., 0], expected)
+    assert (
+        expected[10, 5] == 0 and expected[10, 6] == 1 and expected[10, 18:23].tolist() == [0.5] * 5
+    )
+
+
+def test_runs_without_the_field_have_the_trimaps_of_mmagic():
+    config, older = load_config(CONFIG, ""), load_config(CONFIG, "")
+    del older.synthesis["trimap"]
+    task.check(older)
+    keys, batch = jax.random.split(jax.random.key(0), 4), photographs()
+    inputs, _ = task.synthesize(keys, batch, config)
+    again, _ = task.synthesize(keys, batch, older)
+    np.testing.assert_array_equal(inputs["trimap"], again["trimap"])
+    assert task.TASK.added == {"synthesis.trimap": config.synthesis.trimap}
+    config.synthesis.trimap = "gca"
+    with pytest.raises(ValueError, match="unknown config.synthesis.trimap 'gca'"):
+        task.check(config)
 
 
 def test_each_sample_depends_only_on_its_own_key(synthesize):
