@@ -32,6 +32,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.model.backbone = "resnet34"  # or "resnet34_2b", "densenet121", "resnet101"
     config.model.rosta = "tt"  # or "ft", "bt", "rim"
     config.model.pyramid_pooling = config.model.bridge_block = True
+    config.model.pyramid = "concatenate"  # or "sum", as in the paper; files need the first
 
     # The released trainer's weights, for rosta rim 1 each. 0 omits a loss.
     config.task.name = "gfm"

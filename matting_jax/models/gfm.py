@@ -2,8 +2,8 @@
 
 An encoder and two decoders: the glance decoder classifies background, transition and foreground,
 the focus decoder predicts alpha in the transition. Source: JizhiziLi/GFM, core/gfm.py and
-core/test.py. In the paper's figure the pyramid's features are added to those of the glance decoder;
-as in the released network, they are concatenated here.
+core/test.py. The paper adds the pyramid's features to those of each stage of the glance decoder;
+the released network, the default here, concatenates them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from flax import linen as nn
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_aligned, resize_area, resize_smooth, upsample
 from matting_jax.models.backbones.densenet import DenseNet121
-from matting_jax.models.backbones.resnet import BasicBlock, ResNet
+from matting_jax.models.backbones.resnet import ResNet
+from matting_jax.models.backbones.resnet34_2b import DeeperLayers, Stem
 from matting_jax.models.layers.activations import probability
-from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.dtypes import as_dtype
+from matting_jax.models.layers.convolutions import Conv, conv3
+from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import uniform_of_fan_in
 from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.layers.pooling import max_pool_2x2
 from matting_jax.models.modnet import SEBlock
 from matting_jax.models.network import Network, TrimapRule
 from matting_jax.models.sides import check_sides
@@ -37,6 +39,7 @@ Outputs = dict[str, Array]
 # foreground and the rest; the dilated foreground and the rest.
 CLASSES = {"tt": 3, "ft": 2, "bt": 2}
 ROSTAS = (*CLASSES, "rim")
+PYRAMIDS = ("concatenate", "sum")
 
 # Channels of the convolutions of each decoder block, by its official number. One more
 # convolution of block 0 yields the classes or the focus.
@@ -78,14 +81,6 @@ class ConvBlock(nn.Module):
         return upsample(x, self.factor) if self.factor > 1 else x
 
 
-def conv3(features: int, x: Array, dtype: Any, dilation: int = 1, *, name: str) -> Array:
-    """3x3 convolution of x with bias, initialised as in PyTorch by default."""
-    init = uniform_of_fan_in(9 * x.shape[-1])
-    return Conv(
-        features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init, name=name
-    )(x)
-
-
 class PyramidPooling(nn.Module):
     """Fuses x [B, h, w, C] with its means over 1, 3 x 3 and 5 x 5 cells to [B, h, w, C]."""
 
@@ -121,42 +116,7 @@ class Reduction(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         x = conv3(512, x, self.dtype, name="encoder4_1")
-        return halve(nn.relu(self.norm(name="encoder4_2")(x)))
-
-
-class DeeperLayers(nn.Module):
-    """The two layers that r34_2b adds to ResNet-34: [B, h, w, 512] -> those at 1/2 and 1/4."""
-
-    norm: Any
-    dtype: Any = None
-    form: str = "auto"
-
-    @nn.compact
-    def __call__(self, x: Array) -> list[Array]:
-        block = partial(BasicBlock, 512, 1, self.norm, self.dtype, self.form)
-        taps = []
-        for layer in (5, 6):
-            x = halve(x)
-            for i in (1, 2, 3):
-                x = block(name=f"encoder{layer}_{i}")(x)
-            taps.append(x)
-        return taps
-
-
-def halve(x: Array) -> Array:
-    """Max-pools 2x2 pixels of x [B, H, W, C]."""
-    return nn.max_pool(x, (2, 2), (2, 2))
-
-
-class Stem(nn.Module):
-    """The first features of r34_2b, at full size: [B, H, W, 3] -> [B, H, W, 64]."""
-
-    norm: Any
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        return nn.relu(self.norm(name="1")(conv3(64, x, self.dtype, name="0")))
+        return max_pool_2x2(nn.relu(self.norm(name="encoder4_2")(x)))
 
 
 class Glance(nn.Module):
@@ -169,6 +129,7 @@ class Glance(nn.Module):
     heads: Mapping[str, int]
     block: Any
     pyramid_pooling: bool = True
+    pyramid: str = "concatenate"
     dtype: Any = None
 
     @nn.compact
@@ -183,7 +144,11 @@ class Glance(nn.Module):
                 skips[k - 1] = self.block(features, factor=factor, name=f"psp{k}")(psp)
 
         def join(k: int, x: Array) -> Array:
-            return jnp.concatenate([skips[k], x], axis=-1) if k in skips else x
+            if k not in skips:
+                return x
+            if self.pyramid == "sum":
+                return skips[k] + x
+            return jnp.concatenate([skips[k], x], axis=-1)
 
         return decode(self, deepest, join, "g")
 
@@ -277,7 +242,8 @@ class GFM(nn.Module):
     image [B, H, W, 3] float RGB in [0, 1], H and W multiples of 32. Returns a dict: glance
     [B, H, W, 3 or 2], scores of the classes of `rosta`, focus and alpha [B, H, W, 1]; all in
     [0, 1], float32 (float64 for float64 input). RIM has glance_tt, focus_tt, alpha_tt, the same for
-    ft and bt, and an alpha, made of the three, that may leave [0, 1].
+    ft and bt, and an alpha, made of the three, that may leave [0, 1]. In training also the logits
+    of each glance, glance_logits or glance_logits_tt and so on.
 
     Attributes:
         backbone: "resnet34", "resnet34_2b" (with features at full size), "densenet121" or
@@ -285,6 +251,8 @@ class GFM(nn.Module):
         rosta: Classes of the glance: "tt" (background, transition, foreground), "ft" (rest, eroded
             foreground) or "bt" (rest, dilated foreground); "rim" integrates all three.
         pyramid_pooling: False: the glance decoder gets only the encoder's last features.
+        pyramid: How the features of the pyramid join those of the glance decoder: "concatenate",
+            as in the released checkpoints, or "sum", element by element, as in the paper.
         bridge_block: False: the focus decoder starts from the encoder's last features.
         dtype: Dtype of the activations; None: that of the image.
         axis_name: Mapped axis over whose devices batch statistics are taken.
@@ -295,6 +263,7 @@ class GFM(nn.Module):
     backbone: str = "resnet34"
     rosta: str = "tt"
     pyramid_pooling: bool = True
+    pyramid: str = "concatenate"
     bridge_block: bool = True
     dtype: Any = None
     axis_name: str | None = None
@@ -305,6 +274,7 @@ class GFM(nn.Module):
     def __call__(self, image: Array, *, train: bool = False) -> Outputs:
         one_of(self.backbone, DECODERS, "backbone of gfm")
         one_of(self.rosta, ROSTAS, "rosta of gfm")
+        one_of(self.pyramid, PYRAMIDS, "pyramid of gfm")
         check_sides("GFM", *image.shape[1:3])
         norm = batch_norm(self, train)
         taps = self.encode(255 * image, norm)
@@ -315,7 +285,13 @@ class GFM(nn.Module):
         glance_heads = {f"g{suffix[rosta]}": CLASSES[rosta] for rosta in rostas}
         focus_heads = {f"f{suffix[rosta]}": 1 for rosta in rostas}
         glance = Glance(
-            self.backbone, glance_heads, block, self.pyramid_pooling, self.dtype, name="glance"
+            self.backbone,
+            glance_heads,
+            block,
+            self.pyramid_pooling,
+            self.pyramid,
+            self.dtype,
+            name="glance",
         )(taps[-1])
         focus = Focus(self.backbone, focus_heads, block, self.bridge_block, name="focus")(taps)
 
@@ -323,6 +299,8 @@ class GFM(nn.Module):
         for rosta in rostas:
             end = suffix[rosta]
             outputs[f"glance{end}"] = probability(glance[f"g{end}"])
+            if train:
+                outputs[f"glance_logits{end}"] = at_least_float32(glance[f"g{end}"])
             outputs[f"focus{end}"] = probability(focus[f"f{end}"])
             outputs[f"alpha{end}"] = fuse(rosta, outputs[f"glance{end}"], outputs[f"focus{end}"])
         if self.rosta == "rim":

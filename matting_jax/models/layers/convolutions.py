@@ -13,7 +13,7 @@ from jax import lax
 
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.forms import is_cpu_form
-from matting_jax.models.layers.initialisers import Init, he_uniform, zeros
+from matting_jax.models.layers.initialisers import Init, he_uniform, uniform_of_fan_in, zeros
 
 Array = jax.Array
 Dtype = Any
@@ -61,6 +61,14 @@ class Conv(nn.Module):
         else:
             y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
+
+
+def conv3(features: int, x: Array, dtype: Dtype, dilation: int = 1, *, name: str) -> Array:
+    """Applies a 3x3 convolution with bias to x, initialised as in PyTorch by default."""
+    init = uniform_of_fan_in(9 * x.shape[-1])
+    return Conv(
+        features, 3, dtype=dtype, kernel_init=init, dilation=dilation, bias_init=init, name=name
+    )(x)
 
 
 def convolve(

@@ -1,4 +1,4 @@
-"""Max pooling: of 3x3 windows, and of 2x2 windows with indices for unpooling.
+"""Max pooling: of 3x3 and 2x2 windows, and of 2x2 windows with indices for unpooling.
 
 Pooling with indices and unpooling share one one-hot selection of a pixel in each window. A tie,
 frequent after a ReLU, therefore selects the first pixel in values and in gradients, as in PyTorch.
@@ -34,6 +34,11 @@ def max_pool_3x3(x: Array, form: str = "auto") -> Array:
         x = jnp.where(before >= centre, before, centre)
         x = jnp.where(x >= after, x, after)
     return x
+
+
+def max_pool_2x2(x: Array) -> Array:
+    """Max-pools 2x2 windows of x: [B, H, W, C] -> [B, H/2, W/2, C]."""
+    return nn.max_pool(x, (2, 2), (2, 2))
 
 
 def max_pool_with_indices(x: Array) -> tuple[Array, Array]:
