@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from matting_jax.training.state import (
 from matting_jax.training.step import check_micro_batches, train_step
 from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.workdir import checkpoint
-from matting_jax.workdir.claim import claim
+from matting_jax.workdir.claim import claim_alone
 from matting_jax.workdir.writer import Writer
 
 
@@ -45,6 +46,12 @@ def train(config: ConfigDict, workdir: Path) -> State:
     Returns the last state. Raises ValueError if data, config or workdir do not fit,
     FloatingPointError if a loss is not finite, Stopped after a signal, once everything is saved.
     """
+    with ExitStack() as lock:
+        return train_claimed(config, workdir, lock)
+
+
+def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
+    """Trains as `train` does; `lock` keeps other programs out of `workdir` until it is closed."""
     # Set up: everything is checked before the folder is claimed.
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
@@ -62,7 +69,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     modules = [*shapes["params"], *network_of(model).optional_modules]
     optimizer = create_optimizer(config, modules)
     if jax.process_index() == 0:
-        claim(workdir, config)
+        lock.enter_context(claim_alone(workdir, config))
     checkpoints = checkpoint.open_checkpoints(workdir, task.score)
 
     # Resume, or start. A resumed run does not need its initial checkpoint.
@@ -96,7 +103,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
     interval, finite = console.LogInterval(), FiniteCheck(workdir, checkpoints)
     # JAX watches for SIGTERM in a job that it joined, and stops all processes after the same step.
     job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
-    with stop_signal(job) as asked_to_stop:
+    with stop_signal(job) as asked_to_stop, checkpoint.finish_saves(checkpoints):
         for step in (bar := console.progress(first_step, config.steps)):
             # Step.
             batch = interval.next_batch(batches)
@@ -133,7 +140,6 @@ def train(config: ConfigDict, workdir: Path) -> State:
                 checkpoint.save(checkpoints, step, state, scores or None)
             if stop:
                 break
-        checkpoints.wait_until_finished()
     if writer:
         writer.close()
     if step < config.steps:

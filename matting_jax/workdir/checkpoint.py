@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ def save(
     """Starts writing `state` of `step`; `metrics` are the scores of this step, if evaluated."""
     if step not in checkpoints.all_steps():
         checkpoints.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+
+
+@contextmanager
+def finish_saves(checkpoints: ocp.CheckpointManager) -> Iterator[None]:
+    """Finishes the saves that began in the block, whatever ends it.
+
+    Only a KeyboardInterrupt, which a second Ctrl-C raises, ends at once. A save that fails after
+    another error is reported, and the other error is raised.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        try:
+            checkpoints.wait_until_finished()
+        except Exception as error:  # Orbax, TensorStore and the file system have no common base
+            logger.warning(f"the last checkpoint could not be saved ({shorten(error)})")
+        raise
+    checkpoints.wait_until_finished()
 
 
 def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:

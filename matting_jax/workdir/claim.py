@@ -1,10 +1,13 @@
-"""Claims a folder for the run of one config."""
+"""Claims a folder for the run of one config, and for one program at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
 from matting_jax.config import flatten, read_config
@@ -27,6 +30,31 @@ FREE = (
     "data.workers",
     "data.keep_decoded",
 )
+LOCK = ".lock"
+
+
+@contextmanager
+def claim_alone(workdir: Path, config: ConfigDict) -> Iterator[None]:
+    """Claims `workdir` for this config, and for this program until the block ends.
+
+    The lock is the operating system's, which releases that of a dead process. Raises ValueError as
+    `claim` does, and if another program trains in the folder.
+    """
+    check_claim(workdir, config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workdir / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"another program is training in {workdir}: wait until it ends, or choose another "
+            "--workdir"
+        ) from None
+    try:
+        claim(workdir, config)
+        yield
+    finally:
+        lock.release()
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
@@ -35,6 +63,13 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     Raises ValueError that lists all fields in which the run in the folder differs. Fields in FREE
     may differ; their new values are saved.
     """
+    check_claim(workdir, config)
+    with write_atomically(workdir / "config.json") as file:
+        file.write_text(config.to_json(indent=2) + "\n")
+
+
+def check_claim(workdir: Path, config: ConfigDict) -> None:
+    """Raises ValueError if `workdir` cannot be that of `config`; see `claim`."""
     path = workdir / "config.json"
     if path.exists():
         new = flatten(config)
@@ -55,8 +90,6 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         x.name != "evaluation" and not x.name.startswith(".") for x in workdir.iterdir()
     ):
         raise ValueError(f"{workdir} is not empty and holds no run: choose another --workdir")
-    with write_atomically(path) as file:
-        file.write_text(config.to_json(indent=2) + "\n")
 
 
 def added_fields(config: ConfigDict) -> dict[str, Any]:

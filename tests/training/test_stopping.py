@@ -14,7 +14,7 @@ from matting_jax.training import train as training
 from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
-from matting_jax.workdir.claim import claim
+from matting_jax.workdir.claim import claim, claim_alone
 from tests.helpers import ROOT, assert_same, scores_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -55,6 +55,49 @@ def test_signal_ends_a_run_after_its_step_which_is_saved_and_resumed_from(
     assert steps_of(tmp_path / "run") == [2]
     assert_same(jax.device_get(train(config, tmp_path / "run")), expected)
     assert scores_of(tmp_path / "run") == scores_of(whole)
+
+
+@pytest.mark.parametrize("error", [ValueError, FloatingPointError, MemoryError, SystemExit])
+def test_save_that_began_is_finished_before_an_error_ends_the_run(
+    config, tmp_path, monkeypatch, error
+):
+    config.steps, config.save_every, config.evaluate_every, config.ema_decay = 20, 10, 0, 0.0
+    original = training.train_batches
+
+    def batches(*arguments):
+        for step, batch in enumerate(original(*arguments), 1):
+            if step == 11:
+                raise error("broken.png cannot be read")
+            yield batch
+
+    monkeypatch.setattr(training, "train_batches", batches)
+    with pytest.raises(error, match=r"^broken.png cannot be read$"):
+        train(config, tmp_path / "run")
+    assert steps_of(tmp_path / "run") == [10]
+    assert not list((tmp_path / "run" / "checkpoints").glob("*tmp*"))
+    assert checkpoint.load_variables(tmp_path / "run").keys() >= {"params", "batch_stats"}
+
+
+def test_error_of_a_save_does_not_hide_the_one_that_ended_the_loop(caplog):
+    class Checkpoints:
+        def wait_until_finished(self):
+            raise OSError("no space left")
+
+    with pytest.raises(ValueError, match="broken"), checkpoint.finish_saves(Checkpoints()):
+        raise ValueError("broken")
+    assert "could not be saved (OSError: no space left)" in caplog.text
+    with pytest.raises(OSError, match="no space"), checkpoint.finish_saves(Checkpoints()):
+        pass
+
+
+def test_workdir_of_a_running_program_is_refused(config, tmp_path):
+    claim(tmp_path / "run", config)
+    with (
+        claim_alone(tmp_path / "run", config),
+        pytest.raises(ValueError, match="another program is training"),
+    ):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_second_signal_stops_immediately(config, tmp_path, monkeypatch):

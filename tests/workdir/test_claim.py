@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -6,7 +8,8 @@ import pytest
 from matting_jax.config import flatten, read_config
 from matting_jax.models import create_model
 from matting_jax.tasks import find_task
-from matting_jax.workdir.claim import FREE, claim
+from matting_jax.workdir.claim import FREE, claim, claim_alone
+from tests.helpers import ROOT
 
 
 def test_config_returns_from_its_workdir_unchanged(config, tmp_path):
@@ -115,3 +118,61 @@ def test_damaged_checkpoints_are_not_mixed_with_those_of_another_config(config, 
     config.seed += 1
     with pytest.raises(ValueError, match="holds a run of another config"):
         claim(tmp_path, config)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from matting_jax.config import read_config
+from matting_jax.workdir.claim import claim_alone
+from tests.tiny import register_tiny
+register_tiny()
+workdir = Path(sys.argv[1])
+with claim_alone(workdir, read_config(workdir)):
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(config, tmp_path):
+    """Another process that has claimed the workdir tmp_path / "run"."""
+    claim(tmp_path / "run", config)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "claimed\n"
+        yield program
+        program.kill()
+
+
+def test_second_program_is_refused_until_the_first_dies(config, holder, tmp_path):
+    run, kept = tmp_path / "run", (tmp_path / "run" / "config.json").read_text()
+    config.steps += 1
+    with pytest.raises(ValueError) as error, claim_alone(run, config):
+        pass
+    message = str(error.value)
+    assert f"another program is training in {run}" in message and "\n" not in message
+    assert (run / "config.json").read_text() == kept
+    holder.kill()
+    holder.wait()
+    with claim_alone(run, config):
+        assert read_config(run) == config
+
+
+def test_claim_ends_with_its_block_also_by_an_error(config, tmp_path):
+    for _ in range(2):
+        with pytest.raises(RuntimeError), claim_alone(tmp_path / "run", config):
+            raise RuntimeError
+    with (
+        claim_alone(tmp_path / "run", config),
+        pytest.raises(ValueError, match="another program"),
+        claim_alone(tmp_path / "run", config),
+    ):
+        pass
+
+
+def test_refused_folder_stays_as_it_is(config, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="holds no run"), claim_alone(tmp_path, config):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
