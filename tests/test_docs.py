@@ -163,7 +163,7 @@ def place_gfm(folder: Path) -> None:
     write_state_dict(folder / "resnet34.pth", own)
 
 
-PYTHON_ONLY = ("foreground", "metrics", "trimaps")  # pages whose Python needs no files
+PYTHON_ONLY = ("foreground", "matting", "metrics", "trimaps")  # pages whose Python needs no files
 
 
 def python_of(page: Path) -> list[str]:
@@ -172,7 +172,8 @@ def python_of(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PYTHON_ONLY)
-def test_python_of_a_page_runs(name):
+def test_python_of_a_page_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     prediction, truth = rng.random((2, 20, 24))
     names = {
