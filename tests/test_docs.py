@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from matting_jax.commandline import main
-from matting_jax.config import flatten, load_config, read_config, split_variant
+from matting_jax.config import flatten, load_config, override, read_config, split_variant
 from matting_jax.convert.files import write_state_dict
+from matting_jax.models import create_model
 from tests.datasets.layouts.by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
 from tests.helpers import (
+    CONFIGS,
     ROOT,
     bgmv2_backbone_file,
     compile_quickly,
@@ -227,6 +229,31 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         with compile_quickly():
             exec(compile(block, page.stem, "exec"), names)
         assert names["alpha"].shape == (40, 44) and np.isfinite(names["alpha"]).all()
+
+
+def rows_of(page: Path) -> list[list[str]]:
+    """Returns the fields of the config that each row of a page's tables sets, as flags."""
+    rows = []
+    for line in page.read_text().splitlines():
+        codes = re.findall(r"`([^`]+)`", line) if line.startswith("|") else []
+        words = [word for code in codes for word in shlex.split(code)]
+        rows.append([word for word in words if re.match(r"--(no)?config\.[\w.]*\w(=|$)", word)])
+    return [row for row in rows if row]
+
+
+@pytest.mark.parametrize(
+    "page", [x for x in PAGES if (CONFIGS / f"{x.stem}.py").exists()], ids=lambda page: page.stem
+)
+def test_rows_of_tables_set_fields_of_a_recipe_of_the_page(page):
+    rows, recipes = rows_of(page), re.findall(r"configs/\w+\.py(?::\w+)?", page.read_text())
+    assert rows and recipes
+    for row in rows:
+        names = {re.sub(r"--(no)?config\.", "", word).partition("=")[0] for word in row}
+        configs = [load_config(*split_variant(str(ROOT / x))) for x in dict.fromkeys(recipes)]
+        configs = [config for config in configs if names <= flatten(config).keys()]
+        assert configs, row
+        config = override(configs[0], [word for word in row if "=" in word])
+        create_model(config.name, **config.model)
 
 
 def test_page_of_the_data_sets_lists_all():
