@@ -8,6 +8,7 @@ python launch.py --config configs/bisenet_v2.py:trimap \\
     --config.data.test.images=DIR                      trimaps on your own photos
 python launch.py --config configs/bisenet_v2.py:cityscapes \\
     --config.init.backbone=backbone_v2.pth             the published recipe for Cityscapes
+python launch.py --config configs/bisenet_v2.py:large  the paper's BiSeNetV2-Large on Cityscapes
 
 The released rate, 0.005, is for branches trained on ImageNet: CoinCheung's backbone_v2.pth, or a
 complete checkpoint, whose heads are skipped. From random weights use the paper's, 0.05. Expected on
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.config import defaults
 
-VARIANTS = ("sample", "trimap", "cityscapes")
+VARIANTS = ("sample", "trimap", "cityscapes", "large")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
@@ -30,7 +31,12 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.model.aggregation = "bga"  # or "sum", "concat"
     config.model.heads = "official"  # or "paper"
     config.model.booster = True  # auxiliary heads in training
+    # positions of the heads, of aux2, aux3, aux4 and aux5_4
+    config.model.booster_positions = ("aux2", "aux3", "aux4", "aux5_4")
     config.model.channel_ratio = 0.25  # of the semantic to the detail branch, in its first stages
+    config.model.expansion = 6  # of channels in the blocks of the semantic branch
+    config.model.width = 1.0  # factor of all channels
+    config.model.depth = 1  # factor of the blocks of the semantic branch
     config.model.dropout = 0.1
 
     config.task.name = "bisenet_v2"
@@ -39,6 +45,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.task.hard_least = 16  # but at least one pixel in 16
     config.task.evaluation = "ss"  # or "ssc", "msf", "mscf": scales, crops and flips
     config.task.window = 1024  # ssc, mscf: px
+    # "full", or the paper's "half": predicts at half the size, then enlarges the logits
+    config.test = ConfigDict(dict(way="full"))
     config.synthesis.flip = 0.5  # probability
     config.synthesis.trimap_kernel = (10, 40)  # px, sampled separately for each side
     config.synthesis.jitter = dict(brightness=0.4, contrast=0.4, saturation=0.4)
@@ -55,16 +63,23 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.data.crop.update(size=512, rescale=(384, 1024))
     config.test_time.short_side = 512  # px; 0: photos keep their size
 
-    if variant == "cityscapes":
+    if variant in ("cityscapes", "large"):
         config.model.num_classes, config.task.labels = 19, "given"
-        config.optimizer.learning_rate = 0.005
-        for head in heads:
-            config.optimizer.module_rates[head] = 10.0
         config.data.train.dataset = config.data.test.dataset = "cityscapes"
         config.data.test.split = "validation"
         del config.data.crop.rescale
         config.data.crop.update(width=1024, scales=(0.25, 2.0))
         config.test_time.short_side = 0
+    if variant == "cityscapes":
+        config.optimizer.learning_rate = 0.005
+        for head in heads:
+            config.optimizer.module_rates[head] = 10.0
+    if variant == "large":  # from random weights, as the paper trains
+        config.model.update(width=2.0, depth=3, heads="paper")
+        config.optimizer.schedule.update(warmup_steps=0, warmup_from=0.0)
+        # The paper halves the photos: 0.75 to 2 times that size.
+        config.data.crop.scales = (0.375, 1.0)
+        config.test.way = "half"
     if variant == "sample":
         config.steps, config.batch_size = 800, 8
         config.model.dropout = (

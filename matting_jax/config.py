@@ -225,10 +225,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
 
 
 def check_tuple(name: str, value: tuple, default: tuple) -> None:
-    """Raises ValueError if `value` holds strings, or replaces a pair of numbers by no pair.
+    """Raises ValueError if `value` holds strings for numbers, or replaces a pair by no pair.
 
-    Tuples of other lengths, and those of pairs, are lists of any length.
+    Tuples of other lengths, and those of pairs or strings, are lists of any length.
     """
+    if any(isinstance(x, str) for x in default):
+        return
     if any(isinstance(x, str) for x in value):
         raise ValueError(f"--config.{name} takes numbers, like {default}, got {value}")
     is_pair = len(default) == 2 and not any(isinstance(x, tuple) for x in default)

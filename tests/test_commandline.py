@@ -344,6 +344,15 @@ def test_pair_stays_a_pair_and_other_tuples_have_any_length():
     assert values.config.data.crop.windows == (64, 96)
 
 
+def test_tuple_of_names_has_any_length():
+    start = ["launch.py", f"--config={ROOT / 'configs' / 'bisenet_v2.py'}"]
+    for names in ((), ("aux2",), ("aux4", "aux3")):
+        values = parse([*start, f"--config.model.booster_positions={names}"])
+        assert values.config.model.booster_positions == names
+    with pytest.raises(ValueError, match="trimap_kernel takes numbers"):
+        parse([*start, "--config.synthesis.trimap_kernel=('a','b')"])
+
+
 def test_tuple_of_pairs_has_any_length():
     start = ["launch.py", f"--config={ROOT / 'configs' / 'bgmv2.py'}:refine"]
     for views in ((), ((64, 96),)):

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from matting_jax.config import defaults, flatten, load_config, read_config
-from matting_jax.workdir.claim import claim
+from matting_jax.workdir.claim import added_fields, claim
 from tests.configuration_page import PAGE, comments_of, page
 from tests.helpers import CONFIGS, ROOT
 
@@ -23,6 +23,7 @@ OWN = (
     "synthesis.",
     "optimizer.module_rates.",
     "data.crop.",
+    "test.",
     "test_time.",
 )
 
@@ -49,8 +50,8 @@ def place(file, workdir):
 def test_config_of_an_older_run_is_completed(file, tmp_path):
     place(file, tmp_path)
     saved = json.loads(file.read_text())
-    config = read_config(tmp_path)
-    assert flatten(config) == flatten(recipe_of(file))
+    config, recipe = read_config(tmp_path), recipe_of(file)
+    assert added_fields(recipe) | flatten(config) == flatten(recipe)
     assert flatten(ConfigDict(saved)).keys() < flatten(config).keys()
 
 

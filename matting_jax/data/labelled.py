@@ -33,6 +33,16 @@ def labelled_pairs(
     return record_pairs(config, part, builders_folder)
 
 
+def class_ids(config: ConfigDict) -> Sequence[int]:
+    """Returns the number of each class in the labels of the training data."""
+    return range(256) if config.data.train.images else features_of(config.data.train.dataset).ids
+
+
+def features_of(dataset: str) -> LabelFeatures:
+    """Returns the features of the data set `dataset`, NAME, NAME/CONFIG or NAME:VERSION."""
+    return FEATURES.get(re.split("[/:]", dataset)[0], LabelFeatures())
+
+
 def folder_pairs(config: ConfigDict, part: str) -> tuple[Lazy, str]:
     """Returns the photos of the folder config.data[part].images with their labels."""
     found = folders.find_pairs(
@@ -55,7 +65,7 @@ def record_pairs(config: ConfigDict, part: str, builders_folder: str | Path) -> 
     """Returns the photos of a data set with their labels."""
     group, classes = config.data[part], config.model.num_classes
     data, features = records_of(config, part, builders_folder)
-    names = FEATURES.get(re.split("[/:]", group.dataset)[0], LabelFeatures())
+    names = features_of(group.dataset)
     require(features, {names.image, names.label}, group.dataset)
     origin = f"{group.dataset}/{group.split}"
 

@@ -2,7 +2,8 @@
 
 Each protocol in `WAYS` sums predictions of an image at one or more scales, for the whole image or
 by windows, with and without a horizontal flip. `classify` is the network: image float32 [h, w, 3]
-in [0, 1], sides multiples of 32 -> logits [h, w, C]. Source: CoinCheung/BiSeNet, tools/evaluate.py.
+in [0, 1], sides multiples of 32 -> logits [h, w, C]. Source: CoinCheung/BiSeNet, tools/evaluate.py;
+of `half_size` the paper, arXiv 2004.02147.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import softmax
 
-from matting_jax.image.geometry import resize_aligned
+from matting_jax.image.geometry import resize_aligned, resize_bilinear
 
 Classify = Callable[[np.ndarray], np.ndarray]
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -99,6 +100,17 @@ WAYS = {
     "msf": multi_scale_flip,
     "mscf": multi_scale_crop_flip,
 }
+
+
+def half_size(classify: Classify, image: np.ndarray) -> np.ndarray:
+    """Predicts logits [H, W, C] of an image [H, W, 3] from half its size.
+
+    Both halves are rounded up to multiples of 32. The paper gives no rule for resizing: this one
+    is bilinear with half-pixel centres, which for even sides averages 2 x 2 pixels.
+    """
+    height, width = image.shape[:2]
+    sides = (math.ceil(side / 64) * 32 for side in (height, width))
+    return resize_bilinear(classify(resize_bilinear(image, *sides)), height, width)
 
 
 def predict_whole(

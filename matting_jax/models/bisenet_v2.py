@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,13 @@ from flax import linen as nn
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import resize_bilinear, upsample
+from matting_jax.models.backbones.bilateral import (
+    ConvNormRelu,
+    DetailBranch,
+    Layers,
+    SemanticBranch,
+    multiply,
+)
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.dropout import dropout
@@ -28,6 +35,7 @@ from matting_jax.models.sides import check_sides
 Array = jax.Array
 AGGREGATIONS = ("bga", "sum", "concat")
 HEADS = ("official", "paper")
+BOOSTERS = ("aux2", "aux3", "aux4", "aux5_4")  # at 1/4, 1/8, 1/16 and 1/32 of the image's size
 # Mean and standard deviation of red, green and blue in a checkpoint's training data.
 STATISTICS = {
     "cityscapes": ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
@@ -35,132 +43,6 @@ STATISTICS = {
     "ade20k": ((0.49343230, 0.46819794, 0.43106043), (0.25680755, 0.25506608, 0.27422913)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-class Layers(NamedTuple):
-    """The layers of the network, as partial modules without sizes and names."""
-
-    conv: Any
-    depthwise: Any
-    norm: Any
-
-
-class ConvNormRelu(nn.Module):
-    """Convolution without bias, batch normalisation, ReLU."""
-
-    features: int
-    layers: Layers
-    kernel_size: int = 3
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        x = self.layers.conv(self.features, self.kernel_size, self.stride, name="conv")(x)
-        return nn.relu(self.layers.norm(name="bn")(x))
-
-
-class DetailBranch(nn.Module):
-    """The wide and shallow branch: image [B, H, W, 3] -> [B, H/8, W/8, 128]."""
-
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        for stage, features, blocks in (("S1", 64, 2), ("S2", 64, 3), ("S3", 128, 3)):
-            for block in range(blocks):
-                stride = 2 if block == 0 else 1
-                name = f"{stage}_{block}"
-                x = ConvNormRelu(features, self.layers, stride=stride, name=name)(x)
-        return x
-
-
-class StemBlock(nn.Module):
-    """Strided convolution in parallel with max pooling.
-
-    image [B, H, W, 3] -> [B, H/4, W/4, features].
-    """
-
-    features: int
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        block = partial(ConvNormRelu, layers=self.layers)
-        x = block(self.features, stride=2, name="conv")(x)
-        left = block(self.features // 2, kernel_size=1, name="left_0")(x)
-        left = block(self.features, stride=2, name="left_1")(left)
-        right = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        return block(self.features, name="fuse")(jnp.concatenate([left, right], axis=-1))
-
-
-class GatherExpansion(nn.Module):
-    """A 3x3 convolution, then depth-wise ones with six times the channels.
-
-    x [B, H, W, C] -> [B, H, W, C], or with `features` [B, H/2, W/2, features]. The scale of the
-    last normalisation is initially 0, so that training starts from the shortcut.
-    """
-
-    layers: Layers
-    features: int | None = None
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        conv, depthwise, norm = self.layers
-        features = x.shape[-1] if self.features is None else self.features
-        y = ConvNormRelu(x.shape[-1], self.layers, name="conv1")(x)
-        if self.features is None:
-            y = depthwise(multiplier=6, name="dwconv_0")(y)
-            y = nn.relu(norm(name="dwconv_1")(y))
-        else:
-            y = depthwise(2, multiplier=6, name="dwconv1_0")(y)
-            y = norm(name="dwconv1_1")(y)
-            y = depthwise(name="dwconv2_0")(y)
-            y = nn.relu(norm(name="dwconv2_1")(y))
-            x = norm(name="shortcut_1")(depthwise(2, name="shortcut_0")(x))
-            x = norm(name="shortcut_3")(conv(features, 1, name="shortcut_2")(x))
-        y = conv(features, 1, name="conv2_0")(y)
-        return nn.relu(x + norm(scale_init=nn.initializers.zeros, name="conv2_1")(y))
-
-
-class ContextEmbedding(nn.Module):
-    """Adds the mean over the whole image to x [B, h, w, C]."""
-
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        block = partial(ConvNormRelu, x.shape[-1], self.layers)
-        context = self.layers.norm(name="bn")(jnp.mean(x, (1, 2), keepdims=True))
-        return block(name="conv_last")(x + block(kernel_size=1, name="conv_gap")(context))
-
-
-class SemanticBranch(nn.Module):
-    """The narrow and deep branch: features at 1/4, 1/8, 1/16 and 1/32 of the image's size.
-
-    image [B, H, W, 3] -> a dict with the inputs of the heads `aux2`, `aux3`, `aux4` and `aux5_4`,
-    and with `context` [B, H/32, W/32, 128].
-    """
-
-    layers: Layers
-    channel_ratio: float = 0.25
-
-    @nn.compact
-    def __call__(self, x: Array) -> dict[str, Array]:
-        first, second = (self.channel_ratio * features for features in (64, 128))
-        if first % 2 or first < 2:
-            raise ValueError(
-                "channel_ratio of bisenet_v2 must make an even number of channels, such as "
-                f"1/2, 1/4, 1/8 or 1/16; {self.channel_ratio} makes {first:g} of 64"
-            )
-        features = {"aux2": StemBlock(int(first), self.layers, name="S1S2")(x)}
-        x = features["aux2"]
-        stages = (("S3", "aux3", int(second), 2), ("S4", "aux4", 64, 2), ("S5_4", "aux5_4", 128, 4))
-        for stage, head, width, blocks in stages:
-            x = GatherExpansion(self.layers, width, name=f"{stage}_0")(x)
-            for block in range(1, blocks):
-                x = GatherExpansion(self.layers, name=f"{stage}_{block}")(x)
-            features[head] = x
-        return features | {"context": ContextEmbedding(self.layers, name="S5_5")(x)}
 
 
 class GuidedAggregation(nn.Module):
@@ -230,16 +112,21 @@ class BiSeNetV2(nn.Module):
 
     image [B, H, W, 3] float RGB in [0, 1]; H and W multiples of 32, otherwise ValueError. Returns a
     dict: `logits` [B, H, W, num_classes], float32 (float64 for float64 input), and in training
-    those of the booster heads, `aux2`, `aux3`, `aux4` and `aux5_4`. `train` uses batch statistics
-    and dropout, which needs `keys`, one random key for each sample.
+    those of the booster heads by their positions. `train` uses batch statistics and dropout, which
+    needs `keys`, one random key for each sample.
 
     Attributes:
         statistics: data set whose mean and deviation normalise the image, see `STATISTICS`.
         aggregation: "bga", or as ablated in the paper "sum" or "concat" of both branches.
         heads: "official", or "paper" without the second convolution of the booster heads.
         booster: adds the booster heads in training.
+        booster_positions: those of `BOOSTERS` that get a head.
         channel_ratio: channels of the first two stages of the semantic branch relative to those of
             the detail branch, the paper's lambda.
+        expansion: of channels in the blocks of the semantic branch, the paper's epsilon.
+        width: factor of the channels of all layers, the paper's alpha; the second convolution of
+            the booster heads keeps its own.
+        depth: factor of the blocks in each stage of the semantic branch, the paper's d.
         dropout: probability to drop a feature in the heads.
         axis_name: computes batch statistics over all devices of this axis.
         frozen_statistics: uses the running statistics in training too.
@@ -251,7 +138,11 @@ class BiSeNetV2(nn.Module):
     aggregation: str = "bga"
     heads: str = "official"
     booster: bool = True
+    booster_positions: tuple[str, ...] = BOOSTERS
     channel_ratio: float = 0.25
+    expansion: int = 6
+    width: float = 1.0
+    depth: int = 1
     dropout: float = 0.1
     dtype: Any = None
     axis_name: str | None = None
@@ -262,9 +153,7 @@ class BiSeNetV2(nn.Module):
     def __call__(
         self, image: Array, keys: Array | None = None, *, train: bool = False
     ) -> dict[str, Array]:
-        one_of(self.aggregation, AGGREGATIONS, "aggregation of bisenet_v2")
-        one_of(self.heads, HEADS, "heads of bisenet_v2")
-        one_of(self.statistics, STATISTICS, "statistics of bisenet_v2")
+        self.check_keywords()
         height, width = image.shape[1:3]
         check_sides("BiSeNetV2", height, width)
         dropping = train and self.dropout > 0
@@ -279,8 +168,9 @@ class BiSeNetV2(nn.Module):
         )
         mean, deviation = (jnp.asarray(x, image.dtype) for x in STATISTICS[self.statistics])
         x = as_dtype((image - mean) / deviation, self.dtype)
-        detail = DetailBranch(layers, name="detail")(x)
-        semantic = SemanticBranch(layers, self.channel_ratio, name="segment")(x)
+        detail = DetailBranch(layers, self.width, name="detail")(x)
+        options = (self.channel_ratio, self.expansion, self.width, self.depth)
+        semantic = SemanticBranch(layers, *options, name="segment")(x)
         context = semantic.pop("context")
         if self.aggregation == "bga":
             both = GuidedAggregation(layers, name="bga")(detail, context)
@@ -291,7 +181,7 @@ class BiSeNetV2(nn.Module):
 
         features = {"logits": both}
         if self.booster and (train or self.is_initializing()):
-            features |= semantic
+            features |= {x: semantic[x] for x in BOOSTERS if x in self.booster_positions}
         if dropping:
             keys = jax.vmap(lambda key: jax.random.split(key, len(features)))(keys)
         outputs = {}
@@ -299,7 +189,7 @@ class BiSeNetV2(nn.Module):
             main = name == "logits"
             head = SegmentHead(
                 self.num_classes,
-                1024 if main else 128,
+                multiply(1024 if main else 128, self.width, "width"),
                 height // x.shape[1],
                 layers,
                 booster=not main and self.heads == "official",
@@ -308,6 +198,19 @@ class BiSeNetV2(nn.Module):
             )
             outputs[name] = head(x, keys[:, number] if dropping else None)
         return outputs
+
+    def check_keywords(self) -> None:
+        """Raises ValueError for an invalid choice; the branches check their factors."""
+        one_of(self.aggregation, AGGREGATIONS, "aggregation of bisenet_v2")
+        one_of(self.heads, HEADS, "heads of bisenet_v2")
+        one_of(self.statistics, STATISTICS, "statistics of bisenet_v2")
+        for position in self.booster_positions:
+            one_of(position, BOOSTERS, "booster position of bisenet_v2")
+        if self.booster and not self.booster_positions:
+            raise ValueError(
+                f"booster_positions of bisenet_v2 is empty: name some of {', '.join(BOOSTERS)}, or "
+                "train without them by booster=False"
+            )
 
 
 def network_size(height: int, width: int, short_side: int = 0) -> tuple[int, int]:
@@ -356,5 +259,5 @@ NETWORK = Network(
     predict,
     output="logits",
     trimap=TrimapRule(head="logits", sure=0.5, margin=0.0, heads={"logits": (2, 0)}),
-    optional_modules=("bga", "aux2", "aux3", "aux4", "aux5_4"),
+    optional_modules=("bga", *BOOSTERS),
 )

@@ -18,7 +18,7 @@ from matting_jax.image.colour import colour_classes, jitter_bytes
 from matting_jax.image.composite import composite
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.losses import ohem_cross_entropy
-from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, mean_iou
+from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, half_size, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
 from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task
@@ -27,13 +27,15 @@ Array = jax.Array
 Arrays = dict[str, Array]
 
 LABELS = ("given", "trimap")
+# Sizes at which test photos are predicted.
+SIZES = ("full", "half")
 TRIMAP_CLASSES = ("background", "unknown", "foreground")
 
 
 def check(config: Any) -> None:
     """Raises ValueError for invalid labels, evaluation or classes, and for too small batches."""
     one_of(config.task.labels, LABELS, "task.labels")
-    one_of(config.task.evaluation, WAYS, "task.evaluation")
+    check_protocol(config)
     if config.task.labels == "trimap" and config.model.num_classes != len(TRIMAP_CLASSES):
         raise ValueError(
             f"a trimap has 3 classes, but model.num_classes is {config.model.num_classes}: "
@@ -46,6 +48,21 @@ def check(config: Any) -> None:
             f"{config.accumulate}: set --config.batch_size={2 * config.accumulate}, or "
             "--config.freeze_statistics"
         )
+
+
+def check_protocol(config: Any) -> None:
+    """Raises ValueError for an invalid evaluation protocol."""
+    one_of(config.task.evaluation, WAYS, "task.evaluation")
+    if one_of(way_of(config), SIZES, "test.way") == "half" and config.task.evaluation != "ss":
+        raise ValueError(
+            "test.way=half predicts the whole photo at one scale, but task.evaluation is "
+            f"{config.task.evaluation}: set --config.task.evaluation=ss or --config.test.way=full"
+        )
+
+
+def way_of(config: Any) -> str:
+    """Returns `config.test.way`; older runs have no such field and were evaluated at full size."""
+    return config.test.way if "test" in config else "full"
 
 
 def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]:
@@ -125,23 +142,18 @@ def evaluate(
     Args:
         matter: the network.
         images: see `photo_and_label`.
-        config: `config.task.evaluation` is one of the published protocols.
+        config: `config.test.way` and `config.task.evaluation` name the published protocol.
         shown: number of images to return pictures of.
 
     Returns:
         `miou` and the IoU of each class; and for the first images the pictures photo, prediction
         and truth, float32 [H, W, 3].
     """
+    check_protocol(config)
     classes, matrix, pictures = config.model.num_classes, 0, []
-    margin, _ = STATISTICS[matter.model.statistics]
-
-    def classify(image: np.ndarray) -> np.ndarray:
-        return matter.apply("logits", image=image[None])[0]
-
     for image in images:
         photo, label = photo_and_label(image, config)
-        protocol = WAYS[config.task.evaluation]
-        prediction = protocol(classify, photo, config.task.window, margin).argmax(-1)
+        prediction = classify(matter, photo, config)
         matrix += confusion(prediction, label, classes)
         if len(pictures) < shown:
             pictures.append(
@@ -154,6 +166,19 @@ def evaluate(
     names = TRIMAP_CLASSES if config.task.labels == "trimap" else range(classes)
     each = zip(names, class_iou(matrix).tolist(), strict=True)
     return {"miou": mean_iou(matrix), **{f"iou_{name}": iou for name, iou in each}}, pictures
+
+
+def classify(matter: Any, photo: np.ndarray, config: Any) -> np.ndarray:
+    """Returns the class of each pixel [H, W] of a photo [H, W, 3] by the protocol of `config`."""
+
+    def run(image: np.ndarray) -> np.ndarray:
+        return matter.apply("logits", image=image[None])[0]
+
+    if way_of(config) == "half":
+        return half_size(run, photo).argmax(-1)
+    margin, _ = STATISTICS[matter.model.statistics]
+    protocol = WAYS[config.task.evaluation]
+    return protocol(run, photo, config.task.window, margin).argmax(-1)
 
 
 def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +203,9 @@ TASK = Task(
     loss=loss,
     check=check,
     evaluate=evaluate,
+    classify=classify,
     score=lambda scores: 1 - scores["miou"],
     result=lambda config: "trimap" if config.task.labels == "trimap" else "classes",
     labelled=lambda config: config.task.labels == "given",
+    added={"test.way": "full"},
 )

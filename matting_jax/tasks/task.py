@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 
 Array = jax.Array
@@ -74,6 +75,9 @@ class Task:
     # evaluate(matter, images, config, shown) -> scores of the test data by name, and pictures by
     # name for the first `shown` images; None: the scores of alpha.
     evaluate: Callable[..., tuple] | None = None
+    # classify(matter, photo, config) -> the class of each pixel [H, W] of a photo, float32
+    # [H, W, 3] in [0, 1]; for tasks whose result is "classes".
+    classify: Callable[..., np.ndarray] | None = None
     state: Memory | None = None
     # The score that the best checkpoint minimises, from the scores by name.
     score: Callable[[Mapping[str, float]], float] = mad

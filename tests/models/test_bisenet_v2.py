@@ -1,6 +1,8 @@
 """BiSeNet V2 against the official code."""
 
 import json
+import re
+import shlex
 from collections import Counter
 from functools import partial
 
@@ -10,17 +12,13 @@ import numpy as np
 import pytest
 
 import matting_jax as mj
-from matting_jax.config import load_config
+from matting_jax.config import load_config, override
 from matting_jax.models import bisenet_v2
 from matting_jax.models.cost import forward_cost
-from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.initialisers import he_normal_fan_out
-from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, ROOT, compile_quickly, run_rule
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")
@@ -163,16 +161,48 @@ def test_multiply_adds_equal_official():
     assert cost / 1e9 == pytest.approx(12.30, abs=0.01)
 
 
-@pytest.mark.parametrize("ratio, channels", [(0.5, (32, 64)), (0.125, (8, 16)), (1 / 16, (4, 8))])
-def test_channel_ratio_narrows_only_the_first_two_stages(ratio, channels):
-    _, shapes = shapes_of(channel_ratio=ratio)
-    branch = shapes["params"]["segment"]
-    widths = [branch[stage]["conv1"]["conv"]["kernel"].shape[2] for stage in ("S3_0", "S4_0")]
-    assert tuple(widths) == channels
-    _, official = shapes_of()
-    rest = [name for name in branch if name not in ("S1S2", "S3_0", "S3_1", "S4_0")]
-    assert rest == ["S4_1", "S5_4_0", "S5_4_1", "S5_4_2", "S5_4_3", "S5_5"]
-    assert all(branch[name] == official["params"]["segment"][name] for name in rest)
+def test_booster_heads_of_chosen_positions_equal_those_of_all():
+    image = jnp.asarray(synth.image(32, 32, 3, 2, 0))
+    full = mj.create_model("bisenet_v2", num_classes=3, dropout=0.0)
+    some = full.clone(booster_positions=("aux4", "aux2"))
+    with compile_quickly():
+        variables = jax.jit(full.init)(jax.random.key(0), image)
+        kept = [name for name in variables["params"] if name not in ("aux3", "aux5_4")]
+        fewer = {x: {y: variables[x][y] for y in kept} for x in variables}
+        outputs = [
+            jax.jit(partial(model.apply, train=True, mutable=["batch_stats"]))(v, image)[0]
+            for model, v in ((full, variables), (some, fewer))
+        ]
+    shapes = jax.eval_shape(some.init, jax.random.key(0), image)
+    assert shapes["params"].keys() == {*kept} and shapes["params"].keys() >= {"aux2", "aux4"}
+    assert outputs[1].keys() == {"logits", "aux2", "aux4"}
+    for name, logits in outputs[1].items():
+        np.testing.assert_allclose(logits, outputs[0][name], atol=1e-4 * np.abs(logits).max())
+    label = np.random.default_rng(0).integers(0, 3, (2, 32, 32))
+    config = load_config(CONFIG, "")
+    total, terms = task.loss(outputs[1], {}, {"label": label}, config)
+    assert terms.keys() == {"logits", "aux2", "aux4"}
+    by_hand = [hard_pixels_by_hand(logits, label) for logits in outputs[1].values()]
+    assert float(total) == pytest.approx(sum(by_hand), rel=1e-5)
+
+
+def test_every_row_of_the_ablation_table_is_a_network():
+    page = (ROOT / "docs" / "bisenet_v2.md").read_text()
+    _, rows = page.split("## Ablations")
+    flags = re.findall(r"`(--config\.[^`]+)`", rows)
+    assert len(flags) >= 12
+    for flag in flags:
+        config = override(load_config(CONFIG, "cityscapes"), shlex.split(flag))
+        task.check(config)
+        shapes_of(**config.model)
+
+
+def hard_pixels_by_hand(logits, label):
+    """The mean cross-entropy of pixels with a lower probability than 0.7, at least 1 in 16."""
+    z = np.asarray(logits, np.float64)
+    log = np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1)) + z.max(-1)
+    losses = np.sort((log - np.take_along_axis(z, label[..., None], -1)[..., 0]).ravel())[::-1]
+    return losses[: max((losses > -np.log(0.7)).sum(), losses.size // 16)].mean()
 
 
 def test_four_parameter_groups_have_their_own_learning_rate_and_decay():
@@ -207,26 +237,6 @@ def test_sum_equals_concatenation_with_equal_weights_for_both_halves():
     assert np.std(logits["sum"]) > 100 * bound
 
 
-def test_initialisation_equals_official():
-    """Each block is initially its shortcut; kernels are normal with variance 2 / fan_out."""
-    block = bisenet_v2.GatherExpansion(official_layers())
-    x = synth.image(8, 8, 16, 1, 0)
-    variables = block.init(jax.random.key(0), x)
-    np.testing.assert_allclose(block.apply(variables, x), x, atol=1e-6)
-    kernel = variables["params"]["dwconv_0"]["kernel"]
-    assert kernel.shape == (3, 3, 1, 96)
-    assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 96)), rel=0.1)
-    assert np.abs(kernel).max() > 2.4 * np.std(kernel)  # not truncated at two deviations
-
-
-def official_layers():
-    return bisenet_v2.Layers(
-        partial(Conv, use_bias=False, kernel_init=he_normal_fan_out),
-        partial(DepthwiseConv, kernel_init=he_normal_fan_out),
-        partial(BatchNorm, use_running_average=True),
-    )
-
-
 def test_invalid_sizes_and_fields_raise():
     def init(size=64, train=False, **keywords):
         model = mj.create_model("bisenet_v2", **keywords)
@@ -239,6 +249,19 @@ def test_invalid_sizes_and_fields_raise():
         init(train=True)
     with pytest.raises(ValueError, match="channel_ratio .*; 0.3 makes 19.2 of 64"):
         init(channel_ratio=0.3)
+    with pytest.raises(ValueError, match="channel_ratio .*; 0.015625 makes 1 of 64"):
+        init(channel_ratio=1 / 64)
+    init(channel_ratio=1 / 64, width=2)
+    with pytest.raises(ValueError, match="width .* whole numbers .* 0.3 makes 19.2 of 64"):
+        init(width=0.3)
+    with pytest.raises(ValueError, match="depth .* but 0 makes 0 of 2"):
+        init(depth=0)
+    with pytest.raises(ValueError, match="expansion .* but 1.5 makes 1.5 of 1"):
+        init(expansion=1.5)
+    with pytest.raises(ValueError, match="booster_positions .* is empty"):
+        init(booster_positions=())
+    with pytest.raises(ValueError, match="booster position .*did you mean 'aux5_4'"):
+        init(booster_positions=("aux2", "aux5"))
     for keywords in ({"aggregation": "bgaa"}, {"heads": "papers"}, {"statistics": "cityscape"}):
         with pytest.raises(ValueError, match="did you mean"):
             init(**keywords)

@@ -137,6 +137,7 @@ def test_each_sample_depends_only_on_its_own_key():
     [
         ("task.labels", "trimaps", "did you mean 'trimap'"),
         ("task.evaluation", "ms", "did you mean 'msf'"),
+        ("test.way", "halve", "did you mean 'half'"),
         ("model.num_classes", 19, "set --config.model.num_classes=3"),
         ("batch_size", 1, "at least 2 photos, but batch_size is 1 with accumulate 1"),
         ("accumulate", 16, "at least 2 photos, but batch_size is 16 with accumulate 16"),
@@ -177,6 +178,75 @@ def test_mean_iou_is_computed_over_the_pixels_of_all_images():
     )
     assert len(pictures) == 2
     np.testing.assert_array_equal(pictures[1]["prediction"][..., 0], images[1].image.argmax(-1) / 2)
+
+
+def enlarged_by_hand(x):
+    """x [H, W, C] at twice its size: each sample and a quarter of its nearer neighbour."""
+    for axis in (0, 1):
+        x = np.moveaxis(x, axis, 0)
+        padded = np.concatenate([x[:1], x, x[-1:]])
+        pair = (0.75 * x + 0.25 * padded[:-2], 0.75 * x + 0.25 * padded[2:])
+        x = np.moveaxis(np.stack(pair, 1).reshape(-1, *x.shape[1:]), 0, axis)
+    return x
+
+
+def test_half_predicts_at_half_the_size_and_enlarges_the_logits():
+    """As the paper: 1024 x 512 for photos of 2048 x 1024."""
+    config = load_config(CONFIG, "cityscapes")
+    config.model.num_classes, config.test.way = 3, "half"
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    label = rng.choice(np.array([0, 1, 2, 255], np.uint8), (64, 128))
+    seen, network = [], matter_of(3)
+
+    def apply(head, image):
+        seen.append(image.shape)
+        return network.apply(head, image)
+
+    matter = SimpleNamespace(apply=apply, model=network.model)
+    scores, pictures = task.evaluate(
+        matter, [SimpleNamespace(name="0", image=image, label=label)], config, 1
+    )
+    assert seen == [(1, 32, 64, 3)]
+    half = (image / 255).reshape(32, 2, 64, 2, 3).mean((1, 3))
+    expected = enlarged_by_hand(100 * half).argmax(-1)
+    np.testing.assert_array_equal(pictures[0]["prediction"][..., 0], expected / 2)
+    ious = []
+    for i in range(3):
+        hits = ((expected == i) & (label == i)).sum()
+        union = (((expected == i) & (label != 255)) | (label == i)).sum()
+        ious.append(hits / (union + 1))
+    assert scores["miou"] == pytest.approx(np.mean(ious))
+    config.task.evaluation = "msf"
+    with pytest.raises(ValueError, match="set --config.task.evaluation=ss or"):
+        task.evaluate(matter, [], config, 0)
+
+
+def test_half_rounds_odd_sizes_up_to_multiples_of_32():
+    config = load_config(CONFIG, "cityscapes")
+    config.test.way = "half"
+    seen, network = [], matter_of(3)
+
+    def apply(head, image):
+        seen.append(image.shape[1:3])
+        return network.apply(head, image)
+
+    matter = SimpleNamespace(apply=apply, model=network.model)
+    for size in ((65, 100), (1, 1), (1024, 2048)):
+        photo = np.zeros((*size, 3), np.float32)
+        assert task.classify(matter, photo, config).shape == size
+    assert seen == [(64, 64), (32, 32), (512, 1024)]
+
+
+def test_run_from_before_the_field_is_scored_at_full_size():
+    config = load_config(CONFIG, "cityscapes")
+    photo = np.random.default_rng(0).random((32, 64, 3), np.float32)
+    full = task.classify(matter_of(3), photo, config)
+    np.testing.assert_array_equal(full, photo.argmax(-1))
+    with config.unlocked():
+        del config.test
+    np.testing.assert_array_equal(task.classify(matter_of(3), photo, config), full)
+    task.check(config)
 
 
 def test_trimaps_are_scored_at_the_network_size():
