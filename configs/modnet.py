@@ -29,6 +29,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
 
     # Section 3.5 of the paper; the released trainer has 10, 10, 1. A weight of 0 omits its loss.
     config.task.name = "modnet"
+    # "official": colours on black, as in the released trainer; "paper": colours of the composite
+    # with the true foreground and background, and half of the semantic loss
+    config.task.form = "official"
     config.task.semantic_weight = 1.0
     config.task.detail_weight = 10.0
     config.task.matte_weight = 1.0
@@ -50,6 +53,9 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.data.crop.update(size=512, rescale=(384, 768))
     config.test_time.reference_size = 512
 
+    if variant == "paper":
+        config.task.form = "paper"
+        config.task.boundary_weight = 0.0
     if variant == "official":
         config.task.semantic_weight = 10.0
         config.synchronise_statistics = False  # plain DataParallel
@@ -57,6 +63,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.steps = 100_000
         config.model.flavour = "paddle"
         config.task.name = "modnet_paddle"
+        del config.task.form
         config.task.consistency_weight = 1.0  # of semantics with alpha, outside the boundary
         rssn = config.synthesis.rssn
         config.synthesis = ConfigDict(dict(flip=0.5, blur=0.1, rssn=rssn))  # probabilities

@@ -40,3 +40,15 @@ def fuse_once(
     background = background / (1 - weight + 1e-5)
     missing = image - composite(foreground, alpha, background)
     return jnp.clip(foreground + alpha * missing, 0, 1), background
+
+
+def estimate_layers(image: Array, alpha: Array) -> tuple[Array, Array]:
+    """Estimates foreground and background colours [B, H, W, 3] that compose to a photo.
+
+    Blur fusion estimates them; the remaining difference is distributed by alpha, so that they may
+    leave [0, 1]. GFM's released recipe takes colours estimated beforehand by closed-form matting.
+    """
+    foreground, background = blur_fusion(image, alpha)
+    missing = image - composite(foreground, alpha, background)
+    missing /= jnp.square(alpha) + jnp.square(1 - alpha)
+    return foreground + alpha * missing, background + (1 - alpha) * missing

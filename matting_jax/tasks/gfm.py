@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from matting_jax import losses
 from matting_jax.choices import one_of
 from matting_jax.image import rssn, trimap
-from matting_jax.image.blur_fusion import blur_fusion
+from matting_jax.image.blur_fusion import estimate_layers
 from matting_jax.image.composite import composite
 from matting_jax.image.pyramid import laplacian_pyramid
 from matting_jax.losses import absolute, cross_entropy, mean, region_mean
@@ -65,21 +65,9 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
         return alpha, colours, labels(alpha, size, largest, config.model.rosta)
 
     alpha, (image, *colours), truth = each_sample(sample, keys, batch)
-    foreground, background = colours or estimate_colours(image, alpha)
+    foreground, background = colours or estimate_layers(image, alpha)
     truth |= {"alpha": alpha, "foreground": foreground, "background": background}
     return {"image": image}, truth
-
-
-def estimate_colours(image: Array, alpha: Array) -> tuple[Array, Array]:
-    """Estimates foreground and background colours [B, H, W, 3] that compose to a photo.
-
-    Blur fusion estimates them; the remaining difference is distributed by alpha, so that they may
-    leave [0, 1]. The released recipe takes colours estimated beforehand by closed-form matting.
-    """
-    foreground, background = blur_fusion(image, alpha)
-    missing = image - composite(foreground, alpha, background)
-    missing /= jnp.square(alpha) + jnp.square(1 - alpha)
-    return foreground + alpha * missing, background + (1 - alpha) * missing
 
 
 def labels(alpha: Array, size: Array | int, largest: int, rosta: str) -> Arrays:

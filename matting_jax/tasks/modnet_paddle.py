@@ -7,6 +7,7 @@ transforms/transforms.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from matting_jax.image.colour import distort
 from matting_jax.image.filters import gaussian_blur
 from matting_jax.losses import absolute, l2, mean
 from matting_jax.tasks import apply_randomly, each_sample, random_flip
-from matting_jax.tasks.modnet import matte_loss, semantic_target
+from matting_jax.tasks.modnet import difference_on_black, matte_loss, semantic_target
 from matting_jax.tasks.task import Task, may_denoise
 
 Array = jax.Array
@@ -113,7 +114,8 @@ def loss(
     detail = mean(difference, axis_name) / (share + 1e-6)
 
     inside = jnp.where(boundary, prediction, alpha)
-    matte = matte_loss(prediction, inside, alpha, inputs["image"], weights, axis_name)
+    colours = partial(difference_on_black, inputs["image"], alpha)
+    matte = matte_loss(prediction, inside, alpha, colours, weights, axis_name)
 
     # A pixel of the semantics contributes 0 if the first of its 16 x 16 pixels is in the boundary.
     difference = outputs["semantic"] - semantic_target(prediction)

@@ -7,7 +7,7 @@ import pytest
 
 from matting_jax.config import load_config
 from matting_jax.tasks import modnet as task
-from tests.helpers import CONFIGS, GOLDENS, photographs
+from tests.helpers import CONFIGS, GOLDENS, compile_quickly, photographs
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -154,3 +154,139 @@ def test_photos_with_alpha_are_not_composited(config):
         step = 1 if flips[0] else -1
         expected = pairs["alpha"][i][:, ::step] / 255
         np.testing.assert_allclose(truth["alpha"][i], expected, atol=1e-6)
+
+
+def composited(foreground, alpha, background):
+    return alpha * foreground + (1 - alpha) * background
+
+
+@pytest.fixture(scope="module")
+def by_hand():
+    """Random inputs, truth and outputs in float64, with a trimap around a square."""
+    rng = np.random.default_rng(0)
+    alpha = rng.random((2, 32, 32, 1))
+    trimap = np.full_like(alpha, 0.5)
+    trimap[:, :8], trimap[:, -8:] = 0, 1
+    foreground, background = rng.random((2, 2, 32, 32, 3))
+    image = composited(foreground, alpha, background)
+    truth = {"alpha": alpha, "trimap": trimap, "foreground": foreground, "background": background}
+    outputs = {"semantic": rng.random((2, 2, 2, 1))}
+    outputs |= {name: rng.random((2, 32, 32, 1)) for name in ("detail", "alpha")}
+    return outputs, {"image": image}, truth
+
+
+def paper_terms(outputs, inputs, truth, boundary_weight=0.0):
+    """The equations of the paper: L = L_s + 10 L_d + L_a, L_a with the compositional loss."""
+    alpha, boundary = truth["alpha"], truth["trimap"] == 0.5
+    target = np.asarray(task.semantic_target(jnp.asarray(alpha)))
+
+    def matte(estimate):
+        rebuilt = composited(truth["foreground"], estimate, truth["background"])
+        return np.mean(np.abs(estimate - alpha)) + np.mean(np.abs(inputs["image"] - rebuilt))
+
+    inside = np.where(boundary, outputs["alpha"], truth["trimap"])
+    return {
+        "semantic": np.mean((outputs["semantic"] - target) ** 2) / 2,
+        "detail": 10 * np.mean(boundary * np.abs(outputs["detail"] - alpha)),
+        "matte": matte(outputs["alpha"]) + boundary_weight * matte(inside),
+    }
+
+
+def test_paper_form_equals_the_equations_in_values_and_gradients(by_hand):
+    outputs, inputs, truth = by_hand
+    config = load_config(CONFIG, "paper")
+    with jax.enable_x64(True):
+        (total, terms), gradient = jax.value_and_grad(
+            lambda heads: task.loss(heads, inputs, truth, config), has_aux=True
+        )(jax.tree.map(jnp.asarray, outputs))
+        expected = paper_terms(outputs, inputs, truth)
+        for name, value in expected.items():
+            assert float(terms[name]) == pytest.approx(value, rel=1e-12)
+        assert float(total) == pytest.approx(sum(expected.values()), rel=1e-12)
+        # Of the absolute values, finite differences; each head at pixels of its own.
+        for head, step in (("semantic", 1), ("detail", 7), ("alpha", 7)):
+            for row in range(0, outputs[head].shape[1], step):
+                place = (1, row, row, 0)
+                ends = []
+                for sign in (1, -1):
+                    moved = {name: x.copy() for name, x in outputs.items()}
+                    moved[head][place] += sign * 1e-6
+                    ends.append(sum(paper_terms(moved, inputs, truth).values()))
+                slope = (ends[0] - ends[1]) / 2e-6
+                assert float(gradient[head][place]) == pytest.approx(slope, rel=1e-5, abs=1e-10)
+
+
+def test_paper_form_can_weight_the_boundary_too(by_hand):
+    config = load_config(CONFIG, "paper")
+    config.task.boundary_weight = 4.0
+    with jax.enable_x64(True):
+        _, terms = task.loss(*by_hand, config)
+        expected = paper_terms(*by_hand, boundary_weight=4.0)["matte"]
+        assert float(terms["matte"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_true_alpha_has_no_matte_loss_in_the_paper_form(by_hand):
+    outputs, inputs, truth = by_hand
+    config = load_config(CONFIG, "paper")
+    _, terms = task.loss({**outputs, "alpha": truth["alpha"]}, inputs, truth, config)
+    assert float(terms["matte"]) < 1e-6
+
+
+def test_forms_of_the_variants():
+    forms = {variant: load_config(CONFIG, variant).task for variant in ("sample", "official")}
+    assert all(x.form == "official" and x.boundary_weight == 4 for x in forms.values())
+    paper = load_config(CONFIG, "paper").task
+    assert paper.form == "paper" and paper.boundary_weight == 0
+    assert "form" not in load_config(CONFIG, "paddle").task
+
+
+def test_run_from_before_there_were_forms_is_official(supervised):
+    golden, total, _, _ = supervised
+    config = load_config(CONFIG, "official")
+    del config.task.form
+    inputs = {"image": (golden["image"] + 1) / 2}
+    truth = {"alpha": golden["gt_matte"], "trimap": golden["trimap"]}
+    outputs = {name: golden[f"pred_{name}"] for name in ("semantic", "detail")}
+    task.check(config)
+    again, _ = task.loss({**outputs, "alpha": golden["pred_matte"]}, inputs, truth, config)
+    assert float(again) == float(total)
+    assert task.TASK.added == {"task.form": "official"}
+
+
+def test_invalid_form_raises():
+    config = load_config(CONFIG, "paper")
+    config.task.form = "papr"
+    with pytest.raises(ValueError, match="task.form.*did you mean 'paper'"):
+        task.check(config)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_layers_of_the_paper_form_compose_to_the_image(noise):
+    """With jitter and flip; and to rounding and clipping with noise. Draws are the official's."""
+    config = load_config(CONFIG, "paper")
+    config.synthesis.rssn.noise = noise
+    batch, keys = photographs(), jax.random.split(jax.random.key(0), 4)
+    with compile_quickly():
+        inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
+        config.task.form = "official"
+        official = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
+    np.testing.assert_allclose(inputs["image"], official[0]["image"], atol=1e-6)
+    assert official[1].keys() == {"alpha", "trimap"}
+    for name, x in official[1].items():
+        np.testing.assert_array_equal(truth[name], x, err_msg=name)
+    layers = {name: np.asarray(truth[name]) for name in ("foreground", "background")}
+    rebuilt = composited(layers["foreground"], np.asarray(truth["alpha"]), layers["background"])
+    clipped = np.max([(x == 0) | (x == 1) for x in (*layers.values(), inputs["image"])], axis=0)
+    np.testing.assert_allclose(rebuilt[~clipped], inputs["image"][~clipped], atol=1e-6)
+    assert clipped.mean() < 0.2
+    assert np.abs(layers["foreground"] * 255 - batch["foreground"]).mean() > 1  # as jittered
+
+
+def test_layers_of_photos_are_estimated_in_the_paper_form():
+    config = load_config(CONFIG, "paper")
+    batch, keys = photographs(), jax.random.split(jax.random.key(0), 4)
+    pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
+    with compile_quickly():
+        inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
+    rebuilt = composited(truth["foreground"], truth["alpha"], truth["background"])
+    np.testing.assert_allclose(rebuilt, inputs["image"], atol=1e-5)
