@@ -13,63 +13,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.dtypes import promote_dtype
 
 from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.layers.activations import probability
-from matting_jax.models.layers.convolutions import Conv, UpsampledConv
-from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.context import ASPP, EASPP
+from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import as_dtype
-from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform
-from matting_jax.models.layers.norms import InstanceNorm, batch_norm, instance_norm
+from matting_jax.models.layers.ibnorm import ConvIBNormRelu, IBNorm
+from matting_jax.models.layers.initialisers import fan_in_uniform
+from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
-CONTEXTS = ("se", "easpp", "none")
+CONTEXTS = ("se", "easpp", "aspp", "none")
 FLAVOURS = ("official", "paddle")
-
-
-class IBNorm(nn.Module):
-    """Batch normalisation of the first half of the channels, instance normalisation of the second.
-
-    Batch normalisation has a scale and a bias; with `affine` instance normalisation too.
-    """
-
-    batch_norm: Any
-    affine: bool = False
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        batch, instance = jnp.split(x, 2, axis=-1)
-        norm = InstanceNorm(name="inorm") if self.affine else instance_norm
-        return jnp.concatenate([self.batch_norm(name="bnorm")(batch), norm(instance)], axis=-1)
-
-
-class ConvIBNormRelu(nn.Module):
-    """Convolution with bias, `norm` (IBNorm) and ReLU; only the convolution if `norm` is None.
-
-    With `upsampled` the input is first enlarged to twice its size.
-    """
-
-    features: int
-    kernel_size: int
-    norm: Any
-    stride: int = 1
-    dtype: Any = None
-    upsampled: bool = False
-    form: str = "auto"
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        options = {"dtype": self.dtype, "name": "layers_0"}
-        if self.upsampled:
-            x = UpsampledConv(self.features, self.kernel_size, form=self.form, **options)(x)
-        else:
-            x = Conv(self.features, self.kernel_size, self.stride, **options)(x)
-        return x if self.norm is None else nn.relu(self.norm(name="layers_1")(x))
 
 
 class SEBlock(nn.Module):
@@ -96,67 +56,11 @@ class SEBlock(nn.Module):
         return x * weight
 
 
-class EASPP(nn.Module):
-    """Efficient atrous spatial pyramid pooling: context at several scales, 1.5 % of ASPP's cost.
-
-    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4, since
-    neither code nor checkpoint was released.
-
-    From the paper: the channels are reduced to a quarter. Each atrous convolution is split into a
-    depth-wise and a 1x1 convolution, in switched order: each channel fuses its own scales before
-    one 1x1 convolution fuses the channels and restores their number.
-
-    Chosen here: the rates, half of DeepLabv3's, which are for features at 1/16. The features and
-    their mean over the image are further scales. IBNorm and ReLU follow each convolution. A ReLU
-    follows the fusion of scales, because the last normalisation would otherwise remove the mean of
-    the image again.
-    """
-
-    norm: Any
-    rates: tuple[int, ...] = (3, 6, 9)
-    reduction: int = 4
-    dtype: Any = None
-    form: str = "auto"
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        channels = x.shape[-1]
-        block = partial(ConvIBNormRelu, kernel_size=1, norm=self.norm, dtype=self.dtype)
-        x = block(channels // self.reduction, name="reduce")(x)
-        scales = [x]
-        for rate in self.rates:
-            y = DepthwiseConv(
-                dtype=self.dtype, form=self.form, dilation=rate, name=f"atrous_{rate}_0"
-            )(x)
-            scales.append(nn.relu(self.norm(name=f"atrous_{rate}_1")(y)))
-        scales.append(jnp.mean(x, (1, 2), keepdims=True))
-        fused = nn.relu(ScaleFusion(self.dtype, name="fusion")(scales))
-        return block(channels, name="recover")(fused)
-
-
-class ScaleFusion(nn.Module):
-    """Weighted sum of the scales, with weights for each channel, plus a bias.
-
-    scales: [B, h, w, C], or [B, 1, 1, C] for a value of the whole image -> [B, h, w, C].
-    Parameters `kernel` [scales, C] and `bias` [C].
-    """
-
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, scales: list[Array]) -> Array:
-        channels = scales[0].shape[-1]
-        kernel = self.param("kernel", he_uniform, (len(scales), channels))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        kernel, bias, *scales = promote_dtype(kernel, bias, *scales, dtype=self.dtype)
-        return sum(weight * x for weight, x in zip(kernel, scales, strict=True)) + bias
-
-
 class LRBranch(nn.Module):
     """Semantic estimation at low resolution.
 
     enc32x [B, H/32, W/32, 1280] -> semantic [B, H/16, W/16, 1] in [0, 1] and
-    lr8x [B, H/8, W/8, 32]. `context` and `flavour` as in `MODNet`.
+    lr8x [B, H/8, W/8, 32]. `context` and `flavour` as in `MODNet`; "aspp" also needs `batch_norm`.
     """
 
     norm: Any
@@ -164,6 +68,7 @@ class LRBranch(nn.Module):
     dtype: Any = None
     form: str = "auto"
     flavour: str = "official"
+    batch_norm: Any = None
 
     @nn.compact
     def __call__(self, enc32x: Array) -> tuple[Array, Array]:
@@ -172,6 +77,8 @@ class LRBranch(nn.Module):
             enc32x = SEBlock(dtype=self.dtype, flavour=self.flavour, name="se_block")(enc32x)
         elif self.context == "easpp":
             enc32x = EASPP(self.norm, dtype=self.dtype, form=self.form, name="easpp")(enc32x)
+        elif self.context == "aspp":
+            enc32x = ASPP(self.norm, self.batch_norm, dtype=self.dtype, name="aspp")(enc32x)
         lr16x = block(96, 5, upsampled=True, form=self.form, name="conv_lr16x")(enc32x)
         lr8x = block(32, 5, name="conv_lr8x")(upsample(lr16x))
         semantic = block(1, 3, stride=2, norm=None, name="conv_lr")(lr8x)
@@ -240,7 +147,7 @@ class MODNet(nn.Module):
 
     Attributes:
         context: "se", the squeeze-and-excitation block of the released checkpoints, "easpp", the
-            e-ASPP of the AAAI paper, or "none".
+            e-ASPP of the AAAI paper, "aspp", the ASPP that it is measured against, or "none".
         flavour: "official", or "paddle" for PaddleSeg's network, checkpoints and test-time rule.
         dtype: Dtype of the activations; None: that of the image.
         axis_name: Mapped axis over whose devices batch statistics are taken.
@@ -265,7 +172,7 @@ class MODNet(nn.Module):
         x = as_dtype(2 * image - 1, self.dtype)
         enc = MobileNetV2(batch, self.dtype, self.form, paddle, name="backbone")(x)
         semantic, lr8x = LRBranch(
-            norm, self.context, self.dtype, self.form, self.flavour, name="lr_branch"
+            norm, self.context, self.dtype, self.form, self.flavour, batch, name="lr_branch"
         )(enc["enc32x"])
         detail, hr2x = HRBranch(norm, self.dtype, name="hr_branch")(
             x, enc["enc2x"], enc["enc4x"], lr8x

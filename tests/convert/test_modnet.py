@@ -47,7 +47,7 @@ def test_every_official_name_is_read_once(state_dict):
     assert leaves == len(tensors) - copies
 
 
-@pytest.mark.parametrize("context", ["easpp", "none"])
+@pytest.mark.parametrize("context", ["easpp", "aspp", "none"])
 def test_unreleased_contexts_have_names_too(context):
     shapes = flat_shapes(mj.create_model("modnet", context=context))
     rng = np.random.default_rng(0)

@@ -7,16 +7,28 @@ from jax import lax
 
 from matting_jax.models import create_model
 from matting_jax.models.cost import forward_cost, multiply_adds
+from tests.helpers import ROOT
 
 
-@pytest.mark.parametrize(("context", "expected"), [("se", 15.466), ("easpp", 15.677)])
-def test_alpha_of_modnet_costs_as_much_as_official(context, expected):
-    """The e-ASPP adds 0.212 G, counted by hand from its products."""
+@pytest.mark.parametrize(
+    ("context", "expected", "parameters"),
+    [
+        ("se", 15.466, 6_487_075),
+        ("easpp", 15.677, 6_501_795),
+        ("aspp", 29.308, 61_390_115),
+        ("none", 15.465, 5_667_875),
+    ],
+)
+def test_contexts_of_modnet_cost_what_its_page_says(context, expected, parameters):
+    """Alpha of "se" costs as much as official; the rest was counted by hand from the products."""
     model = create_model("modnet", context=context, form="lax")
     image = jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == parameters
     cost = multiply_adds(lambda v, x: model.apply(v, image=x)["alpha"], shapes, image)
     assert cost / 1e9 == pytest.approx(expected, abs=6e-4)
+    row = f"| `{context}` | {parameters:,} | {cost / 1e9:.2f} G |"
+    assert row in (ROOT / "docs" / "modnet.md").read_text()
 
 
 def test_forward_pass_of_modnet_costs_as_much_as_official():

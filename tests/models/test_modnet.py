@@ -11,7 +11,9 @@ from flax import traverse_util
 import matting_jax as mj
 from matting_jax.config import load_config
 from matting_jax.models import modnet
+from matting_jax.models.layers.context import ASPP, EASPP, ScaleFusion
 from matting_jax.models.layers.convolutions import pointwise
+from matting_jax.models.layers.ibnorm import IBNorm
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import modnet as task
 from tests.goldens import synth
@@ -63,8 +65,8 @@ def test_forward_equals_official(form):
 @pytest.fixture(scope="module")
 def context():
     """The e-ASPP, its variables, and features larger than the reach of its atrous convolutions."""
-    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=True))
-    block = modnet.EASPP(norm)
+    norm = partial(IBNorm, partial(BatchNorm, use_running_average=True))
+    block = EASPP(norm)
     x = np.random.default_rng(0).random((1, 40, 40, 64)).astype(np.float32)
     return block, block.init(jax.random.key(0), x), x
 
@@ -77,7 +79,7 @@ def test_scales_can_be_fused_before_the_channels():
     weights = rng.standard_normal((4, 8)).astype(np.float32)
     bias = rng.standard_normal(8).astype(np.float32)
     kernel = rng.standard_normal((8, 12)).astype(np.float32)
-    fusion = modnet.ScaleFusion()
+    fusion = ScaleFusion()
     ours = pointwise(fusion.apply({"params": {"kernel": weights, "bias": bias}}, scales), kernel)
     apart = sum(pointwise(w * x, kernel) for w, x in zip(weights, scales, strict=True))
     np.testing.assert_allclose(ours, apart + bias @ kernel, atol=2e-5)
@@ -133,7 +135,7 @@ def test_forms_of_the_context_agree_in_values_and_gradients(context):
 
 def test_low_resolution_branch_learns_with_the_context():
     """Every parameter has a gradient, and steps along it lower the loss."""
-    norm = partial(modnet.IBNorm, partial(BatchNorm, use_running_average=False))
+    norm = partial(IBNorm, partial(BatchNorm, use_running_average=False))
     branch = modnet.LRBranch(norm, "easpp")
     x = np.random.default_rng(0).random((2, 12, 12, 64)).astype(np.float32)
     truth = synth.image(24, 24, 1, 2, 0)
@@ -158,13 +160,50 @@ def test_low_resolution_branch_learns_with_the_context():
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.parametrize(
-    ("context", "parameters"), [("se", 6_487_075), ("easpp", 6_501_795), ("none", 5_667_875)]
-)
-def test_parameters_of_the_contexts(context, parameters):
-    model = mj.create_model("modnet", context=context)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == parameters
+def normalised_by_hand(x, parameters, instance):
+    """BatchNorm of initial statistics, whose second half of channels is instance-normalised."""
+    half = x.shape[-1] // 2 if instance else x.shape[-1]
+    first = x[..., :half] / np.sqrt(1 + 1e-5) * parameters["scale"] + parameters["bias"]
+    rest = x[..., half:]
+    centred = rest - rest.mean((1, 2), keepdims=True)
+    rest = centred / np.sqrt((centred**2).mean((1, 2), keepdims=True) + 1e-5)
+    return np.maximum(np.concatenate([first, rest], axis=-1), 0)
+
+
+def convolved_by_hand(x, parameters, rate):
+    """Sums the products of each tap of the kernel, `rate` apart, with zero padding."""
+    kernel, (height, width) = np.asarray(parameters["kernel"]), x.shape[1:3]
+    size = kernel.shape[0]
+    pad = rate * (size // 2)
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    return sum(
+        padded[:, i * rate : i * rate + height, j * rate : j * rate + width] @ kernel[i, j]
+        for i in range(size)
+        for j in range(size)
+    ) + np.asarray(parameters["bias"])
+
+
+def test_aspp_equals_its_definition():
+    batch_norm = partial(BatchNorm, use_running_average=True)
+    block = ASPP(partial(IBNorm, batch_norm), batch_norm, rates=(1, 3))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 5, 7, 6)).astype(np.float32)
+    variables = block.init(jax.random.key(0), x)
+    draw = lambda x: (0.5 * rng.standard_normal(x.shape)).astype(np.float32)  # noqa: E731
+    params = jax.tree.map(draw, variables["params"])
+
+    def layer(x, name, rate=1, instance=True):
+        y = convolved_by_hand(x, params[name]["layers_0"], rate)
+        norm = params[name]["layers_1"]
+        return normalised_by_hand(y, norm["bnorm"] if instance else norm, instance)
+
+    scales = [layer(x, "point"), layer(x, "atrous_1"), layer(x, "atrous_3", 3)]
+    mean = layer(x.mean((1, 2), keepdims=True), "pooled", instance=False)
+    scales.append(np.broadcast_to(mean, x.shape))
+    expected = layer(np.concatenate(scales, axis=-1), "fusion")
+    ours = block.apply({**variables, "params": params}, x)
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    assert params.keys() == {"point", "atrous_1", "atrous_3", "pooled", "fusion"}
 
 
 def test_test_time_rule_equals_official_image_demo():

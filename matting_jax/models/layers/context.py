@@ -1,0 +1,99 @@
+"""Context at several scales: ASPP, and the e-ASPP that MODNet's paper makes of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.ibnorm import ConvIBNormRelu
+from matting_jax.models.layers.initialisers import he_uniform
+
+Array = jax.Array
+RATES = (3, 6, 9)  # of the atrous convolutions, half of DeepLabv3's, whose features are at 1/16
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling of DeepLabv3 with all channels, for comparison with `EASPP`.
+
+    x [B, h, w, C] -> [B, h, w, C]. A 1x1 convolution, dense 3x3 convolutions at each of `rates`,
+    and the image's mean after a 1x1 convolution are fused by a 1x1 convolution. IBNorm and ReLU
+    follow each convolution; that of the mean has `batch_norm`, because instance normalisation
+    would set its single value to 0. Source: Chen et al., arXiv 1706.05587, section 3.3.
+    """
+
+    norm: Any
+    batch_norm: Any
+    rates: tuple[int, ...] = RATES
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        block = partial(ConvIBNormRelu, x.shape[-1], norm=self.norm, dtype=self.dtype)
+        scales = [block(1, name="point")(x)]
+        scales += [block(3, dilation=rate, name=f"atrous_{rate}")(x) for rate in self.rates]
+        pooled = partial(block, norm=self.batch_norm)(1, name="pooled")
+        mean = pooled(jnp.mean(x, (1, 2), keepdims=True))
+        scales.append(jnp.broadcast_to(mean, x.shape))
+        return block(1, name="fusion")(jnp.concatenate(scales, axis=-1))
+
+
+class EASPP(nn.Module):
+    """Efficient atrous spatial pyramid pooling: context at several scales, 1.5 % of ASPP's cost.
+
+    x [B, h, w, C] -> [B, h, w, C]. A reconstruction from the text of arXiv 2011.11961v4, since
+    neither code nor checkpoint was released.
+
+    From the paper: the channels are reduced to a quarter. Each atrous convolution is split into a
+    depth-wise and a 1x1 convolution, in switched order: each channel fuses its own scales before
+    one 1x1 convolution fuses the channels and restores their number.
+
+    Chosen here: the rates, half of DeepLabv3's, which are for features at 1/16. The features and
+    their mean over the image are further scales. IBNorm and ReLU follow each convolution. A ReLU
+    follows the fusion of scales, because the last normalisation would otherwise remove the mean of
+    the image again.
+    """
+
+    norm: Any
+    rates: tuple[int, ...] = RATES
+    reduction: int = 4
+    dtype: Any = None
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        block = partial(ConvIBNormRelu, kernel_size=1, norm=self.norm, dtype=self.dtype)
+        x = block(channels // self.reduction, name="reduce")(x)
+        scales = [x]
+        for rate in self.rates:
+            y = DepthwiseConv(
+                dtype=self.dtype, form=self.form, dilation=rate, name=f"atrous_{rate}_0"
+            )(x)
+            scales.append(nn.relu(self.norm(name=f"atrous_{rate}_1")(y)))
+        scales.append(jnp.mean(x, (1, 2), keepdims=True))
+        fused = nn.relu(ScaleFusion(self.dtype, name="fusion")(scales))
+        return block(channels, name="recover")(fused)
+
+
+class ScaleFusion(nn.Module):
+    """Weighted sum of the scales, with weights for each channel, plus a bias.
+
+    scales: [B, h, w, C], or [B, 1, 1, C] for a value of the whole image -> [B, h, w, C].
+    Parameters `kernel` [scales, C] and `bias` [C].
+    """
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, scales: list[Array]) -> Array:
+        channels = scales[0].shape[-1]
+        kernel = self.param("kernel", he_uniform, (len(scales), channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        kernel, bias, *scales = promote_dtype(kernel, bias, *scales, dtype=self.dtype)
+        return sum(weight * x for weight, x in zip(kernel, scales, strict=True)) + bias
