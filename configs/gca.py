@@ -5,7 +5,7 @@ python launch.py --config configs/gca.py               the embedded sample: 27 m
 python launch.py --config configs/gca.py:official \\
     --config.init.backbone=model_best_resnet34_En_nomixup.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
-    --config.data.test.images=DIR                      the recipe of paper and released code
+    --config.data.test.images=DIR                      the recipe of the released code
 
 The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k:
 --config.data.train.dataset=composition_1k/foregrounds
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.config import defaults
 
-VARIANTS = ("sample", "official")
+VARIANTS = ("sample", "official", "paper")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
@@ -55,6 +55,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     )
     config.evaluate_every = 2000
 
+    if variant == "paper":
+        config.model.normalise = "both"
     if variant == "sample":
         config.steps, config.batch_size = 1000, 4
         config.optimizer.learning_rate = 1e-3
