@@ -44,6 +44,8 @@ FOLDERS = (  # instead of the sample, which takes half a minute to draw
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
     "--config.data.test.images=holdout"
 ).split()
+# Recipes of networks that normalise one value per photo.
+TWO_PHOTOS = ("configs/bgmv2.py", "configs/bisenet_v2.py", "configs/pp_matting.py")
 SMALL_PREDICTION = (
     "--config.allocator=False --config.test_time.reference_size=32 --config.test_time.max_short=32"
 ).split()
@@ -209,8 +211,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         small = SMALL if "--mode" not in words else SMALL_PREDICTION
         if "configs/modnet.py" in words:
             small = small + FOLDERS
-        if any(word.startswith("configs/bisenet_v2.py") for word in words):
-            # BatchNorm of its context embedding needs two photos.
+        if any(word.startswith(TWO_PHOTOS) for word in words):
             small = [*small, "--config.batch_size=2"]
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         # Without a network there is no config.

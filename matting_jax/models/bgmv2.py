@@ -400,4 +400,4 @@ def predict(
     return apply("alpha", image=image, background=background)[:, :height, :width]
 
 
-NETWORK = Network(BGMv2, predict, foreground="foreground")
+NETWORK = Network(BGMv2, predict, foreground="foreground", pooled_norm=lambda model: True)

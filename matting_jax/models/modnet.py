@@ -244,4 +244,5 @@ NETWORK = Network(
     MODNet,
     predict,
     trimap=TrimapRule(head="alpha", sure=0.8, margin=0.01, heads={"alpha": (0,), "semantic": (0,)}),
+    pooled_norm=lambda model: model.context == "aspp",
 )

@@ -49,6 +49,8 @@ class Network:
         trimap: How the network makes a trimap for another one, if it can.
         optional_modules: Modules that only some variants have, for learning rates by module.
         batch_norm: Whether the module has `axis_name` and `frozen_statistics`.
+        pooled_norm: Whether a model batch-normalises the mean of the whole photo, one value per
+            channel. Training then needs several photos in a micro-batch.
     """
 
     module: type[nn.Module]
@@ -58,3 +60,4 @@ class Network:
     trimap: TrimapRule | None = None
     optional_modules: tuple[str, ...] = ()
     batch_norm: bool = True
+    pooled_norm: Callable[[nn.Module], bool] = lambda model: False

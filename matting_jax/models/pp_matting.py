@@ -306,4 +306,5 @@ NETWORK = Network(
     trimap=TrimapRule(
         head="alpha", sure=0.8, margin=0.0, heads={"semantic": (0, 2), "alpha": (0,)}
     ),
+    pooled_norm=lambda model: model.pyramid_pooling,
 )

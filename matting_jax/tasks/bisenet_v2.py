@@ -33,20 +33,13 @@ TRIMAP_CLASSES = ("background", "unknown", "foreground")
 
 
 def check(config: Any) -> None:
-    """Raises ValueError for invalid labels, evaluation or classes, and for too small batches."""
+    """Raises ValueError for invalid labels, evaluation or classes."""
     one_of(config.task.labels, LABELS, "task.labels")
     check_protocol(config)
     if config.task.labels == "trimap" and config.model.num_classes != len(TRIMAP_CLASSES):
         raise ValueError(
             f"a trimap has 3 classes, but model.num_classes is {config.model.num_classes}: "
             "set --config.model.num_classes=3"
-        )
-    if config.batch_size // config.accumulate < 2 and not config.freeze_statistics:
-        raise ValueError(
-            "the context embedding normalises one value per photo over a micro-batch, which must "
-            f"hold at least 2 photos, but batch_size is {config.batch_size} with accumulate "
-            f"{config.accumulate}: set --config.batch_size={2 * config.accumulate}, or "
-            "--config.freeze_statistics"
         )
 
 

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from matting_jax import parallel
+from matting_jax.models import network_of
 from matting_jax.tasks.task import Task
 from matting_jax.training.state import State, statistics_of
 
@@ -93,6 +95,35 @@ def check_micro_batches(batch_size: int, devices: int, count: int) -> None:
             f"accumulate={count} does not divide the {local} samples of batch_size={batch_size} "
             f"on each device ({devices} here): set --config.accumulate to a divisor of {local}"
         )
+
+
+def check_pooled_norm(config: ConfigDict, model: nn.Module, mesh: Mesh) -> None:
+    """Raises ValueError if the network batch-normalises a single value per channel.
+
+    Networks with `Network.pooled_norm` have one value per photo. A batch of one value has the
+    variance 0, so that the running variance decays and predictions explode.
+
+    Args:
+        config: config of the run.
+        model: network of the run.
+        mesh: devices of the run.
+    """
+    if config.freeze_statistics or not network_of(model).pooled_norm(model):
+        return
+    devices = 1 if config.synchronise_statistics else mesh.size
+    if config.batch_size // devices // config.accumulate > 1:
+        return
+    remedies = ["--config.freeze_statistics"]
+    least = 2 * config.accumulate * (1 if config.synchronise_statistics else jax.device_count())
+    remedies.insert(0, f"--config.batch_size={least}")
+    if devices > 1:
+        remedies.insert(0, "--config.synchronise_statistics")
+    separate = f" on each of {devices} devices" if devices > 1 else ""
+    raise ValueError(
+        f"{config.name} normalises one value per photo and channel, so a micro-batch must hold at "
+        f"least 2 photos, but batch_size={config.batch_size} with accumulate={config.accumulate} "
+        f"makes 1{separate}: set {', or '.join(remedies)}"
+    )
 
 
 def accumulate(

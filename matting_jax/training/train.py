@@ -33,7 +33,7 @@ from matting_jax.training.state import (
     variable_shapes,
     variables_of,
 )
-from matting_jax.training.step import check_micro_batches, train_step
+from matting_jax.training.step import check_micro_batches, check_pooled_norm, train_step
 from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim_alone
@@ -56,6 +56,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
     task, model = find_task(config.task.name), training_model(config)
+    check_pooled_norm(config, model, mesh)
     task.check(config)
     labelled, denoised = task.labelled(config), task.denoised(config)
     # One process prepares and caches the data, the others find them.

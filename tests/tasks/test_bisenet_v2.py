@@ -139,8 +139,6 @@ def test_each_sample_depends_only_on_its_own_key():
         ("task.evaluation", "ms", "did you mean 'msf'"),
         ("test.way", "halve", "did you mean 'half'"),
         ("model.num_classes", 19, "set --config.model.num_classes=3"),
-        ("batch_size", 1, "at least 2 photos, but batch_size is 1 with accumulate 1"),
-        ("accumulate", 16, "at least 2 photos, but batch_size is 16 with accumulate 16"),
     ],
 )
 def test_invalid_config_raises(field, value, message):
