@@ -8,6 +8,8 @@ import pytest
 from matting_jax import commandline
 from matting_jax.commandline import FLAGS, main, parse
 from matting_jax.config import flatten, load_config
+from matting_jax.evaluation import evaluate
+from matting_jax.prediction import predict
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET, MODNET_SOC, ROOT
 from tests.tiny import tiny_config
@@ -259,28 +261,40 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
     assert called == {
         "train": (("tiny", tmp_path), {}),
         "evaluate": (
-            ("tiny", tmp_path, "x.pth", "out"),
-            dict(
-                folders=folders,
-                convention="gfm",
-                save=True,
-                overwrite=False,
-                trimap_from=None,
-                trimap_rule={},
+            (
+                "tiny",
+                tmp_path,
+                "x.pth",
+                "out",
+                evaluate.Options(
+                    folders=folders,
+                    convention="gfm",
+                    save=True,
+                    overwrite=False,
+                    trimap_from=None,
+                    trimap_rule={},
+                ),
             ),
+            {},
         ),
         "predict": (
-            ("tiny", tmp_path, "a", "b"),
-            dict(
-                trimap="c",
-                background="d",
-                align=True,
-                foreground="none",
-                bits=16,
-                overwrite=True,
-                trimap_from="w",
-                trimap_rule={"sure": 0.9},
+            (
+                "tiny",
+                tmp_path,
+                "a",
+                "b",
+                predict.Options(
+                    trimap="c",
+                    background="d",
+                    align=True,
+                    foreground="none",
+                    bits=16,
+                    overwrite=True,
+                    trimap_from="w",
+                    trimap_rule={"sure": 0.9},
+                ),
             ),
+            {},
         ),
         "convert": (("tiny", "x.pth", "c.pth", False), {}),
     }
