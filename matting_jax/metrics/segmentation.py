@@ -113,6 +113,11 @@ def half_size(classify: Classify, image: np.ndarray) -> np.ndarray:
     return resize_bilinear(classify(resize_bilinear(image, *sides)), height, width)
 
 
+def scaled(side: int, scale: float) -> int:
+    """Returns a side of the image at a scale, rounded down, but at least one pixel."""
+    return max(int(scale * side), 1)
+
+
 def predict_whole(
     classify: Classify, image: np.ndarray, scale: float, mirrored: bool
 ) -> np.ndarray:
@@ -128,7 +133,7 @@ def predict_whole(
         Probabilities [H, W, C], or their sum.
     """
     height, width = image.shape[:2]
-    sides = (math.ceil(int(scale * side) / 32) * 32 for side in (height, width))
+    sides = (math.ceil(scaled(side, scale) / 32) * 32 for side in (height, width))
     views = predict_views(classify, resize_aligned(image, *sides), mirrored)
     return sum(softmax(resize_aligned(view, height, width), axis=-1) for view in views)
 
@@ -156,7 +161,7 @@ def predict_windows(
         Sums [H, W, C].
     """
     height, width = image.shape[:2]
-    image = resize_aligned(image, int(scale * height), int(scale * width))
+    image = resize_aligned(image, scaled(height, scale), scaled(width, scale))
     sides = [(0, 0), (0, 0), (0, 0)]
     if min(image.shape[:2]) <= window:
         for axis in (0, 1):

@@ -217,7 +217,7 @@ def test_half_predicts_at_half_the_size_and_enlarges_the_logits():
     assert scores["miou"] == pytest.approx(np.mean(ious))
     config.task.evaluation = "msf"
     with pytest.raises(ValueError, match="set --config.task.evaluation=ss or"):
-        task.evaluate(matter, [], config, 0)
+        task.classify(matter, np.zeros((32, 32, 3), np.float32), config)
 
 
 def test_half_rounds_odd_sizes_up_to_multiples_of_32():
