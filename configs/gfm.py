@@ -3,25 +3,28 @@
 python launch.py --config configs/gfm.py               the embedded sample: 20 min on two cores,
                                                        MAD 0.52 -> 0.23 (best constant: 0.29)
 python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
+python launch.py --config configs/gfm.py:paper         the same with the network, losses and labels
+                                                       of the paper
 python launch.py --config configs/gfm.py:am2k_comp_rssn
                                                        COMP-Track: AM-2k over BG-20k by RSSN
 python launch.py --config configs/gfm.py:am2k_comp_coco
                                                        COMP-Track: AM-2k over COCO
 
-The last three start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE) and
-read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
+All but the first start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE)
+and read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
 (--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
 1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5, batches of
-32, 500 epochs of ORI-Track, 100 of COMP-Track. Ablations are fields: of the composition route
---config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0, of the network
---config.model.pyramid_pooling=False and --config.model.bridge_block=False.
+32, 500 epochs of ORI-Track, 100 of COMP-Track. The network of `:paper` does not fit the released
+checkpoints. Ablations are fields: of the composition route --config.synthesis.rssn.sharpness=0,
+.noise=0 and .denoise=0, of the network --config.model.pyramid_pooling=False and
+--config.model.bridge_block=False.
 """
 
 from ml_collections import ConfigDict
 
 from matting_jax.config import defaults
 
-VARIANTS = ("sample", "am2k_ori", "am2k_comp_rssn", "am2k_comp_coco")
+VARIANTS = ("sample", "am2k_ori", "paper", "am2k_comp_rssn", "am2k_comp_coco")
 
 
 def get_config(variant: str = "sample") -> ConfigDict:
@@ -40,6 +43,13 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.task.fusion_weight = config.task.composition_weight = 0.25
     # or "released", whose classes of ft and bt contradict how alpha is made of them
     config.task.targets = "consistent"
+    # cross entropy of the glance: "official", of its sigmoids, or "paper", of its logits
+    config.task.glance_loss = "official"
+    # where the focus learns: "official", in the trimap's unknown region, or "paper", for ft and bt
+    # in what the glance leaves of the subject or adds to it
+    config.task.regions = "official"
+    # labels of the "crop", or of the whole "photo" by kernels of 25 px, of ft and bt 50 px
+    config.task.labels_from = "crop"
     config.synthesis.flip = 0.5  # probability
     # px of the crop, sampled from smallest to largest; those of ft and bt are twice as large
     config.synthesis.trimap_kernel = (25, 25)
@@ -57,13 +67,17 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.test_time.exact = False  # True: hybrid with the rounding of the released code
     config.evaluate_every = 1000
 
-    if variant.startswith("am2k"):
+    if variant == "paper" or variant.startswith("am2k"):
         # 25 px of a photo whose windows of 640 to 1280 px become 320 px
         config.synthesis.trimap_kernel = (6, 12)
         config.data.test.update(dataset="am2k/validation", split="validation")
-    if variant == "am2k_ori":
+    if variant in ("am2k_ori", "paper"):
         config.steps = 28_125  # 500 epochs
         config.data.train.dataset = "am2k/photos"
+    if variant == "paper":
+        config.model.pyramid = "sum"
+        config.task.glance_loss = config.task.regions = "paper"
+        config.task.labels_from = "photo"
     if variant == "am2k_comp_rssn":
         config.synthesis.rssn.update(sharpness=0.5, noise=0.5, denoise=0.5)
         config.synthesis.rssn.blur_sizes = (7, 10, 13, 17, 20)  # 20 to 60 px of the photo

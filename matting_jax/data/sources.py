@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.data.crops import Crops, find_rule
+from matting_jax.image.planes import AlphaPlanes
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Lazy(Sequence):
 def keep(images: Sequence) -> Lazy:
     """Returns the sequence with each element kept in memory after its first access."""
     return Lazy(images, lambda image: image, kept={})
+
+
+def make_planes(pairs: Sequence, planes: AlphaPlanes) -> Lazy:
+    """Returns (image, alpha, planes of this alpha) for each of the pairs (image, alpha)."""
+    return Lazy(pairs, lambda pair: (*pair, planes.make(pair[1])))
 
 
 class EvaluationImage(NamedTuple):
@@ -69,6 +75,8 @@ class Composites:
     fixed: np.ndarray | None = None
     # Denoised copies of both, as many and of the same sizes, which samples then contain too.
     denoised: Composites | None = None
+    # The planes that foregrounds hold after colours and alpha, and samples as `alpha_planes`.
+    planes: AlphaPlanes | None = None
 
     def __len__(self) -> int:
         return len(self.foregrounds)
@@ -81,6 +89,8 @@ class Composites:
             channels |= {"foreground2": 3, "alpha2": 1}
         if self.denoised is not None:
             channels |= {denoised_name(name): n for name, n in channels.items() if n == 3}
+        if self.planes is not None:
+            channels["alpha_planes"] = self.planes.count
         return channels
 
     def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
@@ -99,13 +109,18 @@ class Composites:
     def crop_layers(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
         """Crops the layers of one composite, as `sample`, without denoised copies."""
         number = self.draw_background(record, rng)
-        layers = (*self.foregrounds[record], self.backgrounds[number], crop)
+        foreground, alpha, *planes = self.foregrounds[record]
+        layers = (foreground, alpha, self.backgrounds[number], crop, *planes)
         if self.combine is None:
             return find_rule(crop).composite(rng, *layers)
         second = None
         if rng.random() < self.combine:
             second = self.foregrounds[int(rng.integers(len(self.foregrounds)))]
         return find_rule(crop).composite(rng, *layers, second)
+
+    def with_planes(self, planes: AlphaPlanes) -> Composites:
+        """Returns the same source with planes made from the alpha of each foreground."""
+        return replace(self, foregrounds=make_planes(self.foregrounds, planes), planes=planes)
 
     def draw_background(self, record: int, rng: np.random.Generator) -> int:
         """Draws the number of a background for the foreground `record`."""
@@ -131,14 +146,28 @@ class Photos:
 
     pairs: Sequence[tuple[np.ndarray, np.ndarray]]  # image uint8 [H, W, 3], alpha uint8 [H, W]
     description: str
-    channels: ClassVar = {"image": 3, "alpha": 1}
+    # The planes that pairs hold after image and alpha, and samples as `alpha_planes`.
+    planes: AlphaPlanes | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """The names of a sample's arrays, with their channels."""
+        channels = {"image": 3, "alpha": 1}
+        if self.planes is not None:
+            channels["alpha_planes"] = self.planes.count
+        return channels
+
     def sample(self, record: int, rng: np.random.Generator, crop: ConfigDict) -> Crops:
         """Crops the photo `record` and its alpha: uint8 [size, size, channels]."""
-        return find_rule(crop).photo(rng, *self.pairs[record], crop)
+        image, alpha, *planes = self.pairs[record]
+        return find_rule(crop).photo(rng, image, alpha, crop, *planes)
+
+    def with_planes(self, planes: AlphaPlanes) -> Photos:
+        """Returns the same source with planes made from the alpha of each photo."""
+        return replace(self, pairs=make_planes(self.pairs, planes), planes=planes)
 
     def keep_decoded(self) -> Photos:
         """Returns the same source with decoded images kept in memory."""

@@ -30,6 +30,7 @@ from matting_jax.data.prepared.records import (
     require,
 )
 from matting_jax.data.sources import Composites, Labelled, Lazy, Photos, Source, Unlabelled
+from matting_jax.image.planes import AlphaPlanes
 
 
 class Layer(NamedTuple):
@@ -47,6 +48,7 @@ def train_source(
     denoised: bool = False,
     labelled: bool = False,
     unlabelled: bool = False,
+    planes: AlphaPlanes | None = None,
 ) -> Source:
     """Returns the images that config.data.train names, checked and prepared.
 
@@ -58,17 +60,22 @@ def train_source(
         denoised: whether samples of composites have denoised copies, see `image.rssn`.
         labelled: whether photos come with the class of each pixel instead of alpha.
         unlabelled: whether photos come without alpha.
+        planes: planes made from each alpha, which samples then have as `alpha_planes`.
 
     Raises:
         ValueError: a field of the config is not valid, or folders or files are missing or cannot be
             used.
     """
     check_crop(config.data.crop)
+    if planes is not None:
+        check_fits(config.data.crop, "planes")
     if unlabelled:
         source = unlabelled_photos(config)
     else:
         source = find_source(config, builders_folder, denoised, labelled)
     source = fix_backgrounds(source, config)
+    if planes is not None:
+        source = source.with_planes(planes)
     return source.keep_decoded() if config.data.keep_decoded else source
 
 

@@ -126,6 +126,29 @@ def dilate_mask(
     return lax.fori_loop(0, times, dilate_once, x)
 
 
+def dilate_host_mask(x: np.ndarray, element: np.ndarray) -> np.ndarray:
+    """Dilates a mask, bool [H, W], once by one element as `dilate_mask` does, on the host."""
+    (before,), (after,) = row_reaches([element])
+    height, reach = x.shape[0], len(before) // 2
+    last, following = host_gap_before(x, reach), host_gap_before(x[:, ::-1], reach)[:, ::-1]
+    met, reaches = np.zeros_like(x), list(zip(before.tolist(), after.tolist(), strict=True))
+    for back, forward in sorted(set(reaches) - {(-1, -1)}):
+        spread = (last <= back) | (following <= forward)
+        for row in (row for row, pair in enumerate(reaches) if pair == (back, forward)):
+            shift = row - reach
+            if abs(shift) < height:
+                source = slice(max(shift, 0), height + min(shift, 0))
+                met[max(-shift, 0) : height + min(-shift, 0)] |= spread[source]
+    return met
+
+
+def host_gap_before(x: np.ndarray, reach: int) -> np.ndarray:
+    """Computes the distances of `gap_before` for a mask, bool [H, W], on the host."""
+    columns = np.arange(x.shape[1], dtype=np.int32)
+    latest = np.maximum.accumulate(np.where(x, columns, -reach - 1), axis=1)
+    return np.minimum(columns - latest, reach + 1).astype(np.min_scalar_type(reach + 1))
+
+
 def row_reaches(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns how far each row of each element reaches before and after its middle column.
 

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from matting_jax.image.planes import AlphaPlanes
+
 Array = jax.Array
 Arrays = dict[str, Array]
 Variables = dict[str, Any]
@@ -87,6 +89,9 @@ class Task:
     denoised: Callable[[Any], bool] = lambda config: False
     # Whether images come with the class of each pixel instead of an alpha.
     labelled: Callable[[Any], bool] = lambda config: False
+    # Planes that the data makes from the alpha of each whole image and crops with it, to the array
+    # `alpha_planes` of the batch; None: there are none.
+    planes: Callable[[Any], AlphaPlanes | None] = lambda config: None
     # Whether it learns from photos without alpha, those of config.data.train.photos.
     unlabelled: bool = False
     # Fields of the recipe that were added later, by dotted name, with the value that runs without

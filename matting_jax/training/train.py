@@ -62,7 +62,11 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(
         lambda: train_source(
-            config, denoised=denoised, labelled=labelled, unlabelled=task.unlabelled
+            config,
+            denoised=denoised,
+            labelled=labelled,
+            unlabelled=task.unlabelled,
+            planes=task.planes(config),
         )
     )
     images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))

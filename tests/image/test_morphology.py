@@ -74,6 +74,14 @@ def test_dilation_by_a_disc_equals_the_exact_distance(radius, share, seed):
     np.testing.assert_array_equal(ours, ndimage.distance_transform_edt(~x) <= radius)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from([1, 2, 3, 6, 11, 12, 25, 50]), st.floats(0, 0.1), st.integers(0, 2**16))
+def test_dilation_on_the_host_equals_the_definition(size, share, seed):
+    x = np.random.default_rng(seed).random((37, 61)) < share
+    ours = morphology.dilate_host_mask(x, morphology.ellipse(size))
+    np.testing.assert_array_equal(ours, dilated(x, morphology.ellipse(size)))
+
+
 def test_dilation_by_an_even_ellipse_is_off_centre_as_in_opencv():
     """A single pixel grows by one before and two after: the element is not mirrored."""
     x = np.zeros((9, 9, 1), bool)

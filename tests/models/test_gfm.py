@@ -273,49 +273,6 @@ def test_ablated_decoders_lack_only_the_ablated_parts():
     assert plain["focus"]["decoder4_f"]["0"]["kernel"].shape[2] == 512
 
 
-@pytest.mark.parametrize("backbone", gfm.DECODERS)
-def test_summed_pyramid_gives_the_glance_decoder_the_width_of_one_input(backbone):
-    """All else has the shapes of the released network."""
-    concatenated, summed = (
-        shapes_of(mj.create_model("gfm", backbone=backbone, pyramid=pyramid))["params"]
-        for pyramid in ("concatenate", "sum")
-    )
-    changed = set()
-    for (path, wide), narrow in zip(
-        jax.tree_util.tree_leaves_with_path(concatenated), jax.tree.leaves(summed), strict=True
-    ):
-        if wide.shape != narrow.shape:
-            *module, layer, leaf = (key.key for key in path)
-            assert (module[0], layer, leaf) == ("glance", "0", "kernel")
-            assert narrow.shape == (3, 3, wide.shape[2] // 2, wide.shape[3])
-            changed.add(module[1])
-    blocks = set(gfm.DECODERS[backbone])
-    if backbone == "resnet34_2b":  # whose last two blocks do not get the pyramid in the release
-        blocks -= {0}
-    assert changed == {f"decoder{k}_g" for k in blocks}
-
-
-def test_summed_pyramid_is_added_to_each_stage():
-    """Equals the concatenating decoder whose kernels weight both inputs alike."""
-    deepest = np.random.default_rng(0).random((1, 2, 2, 512), np.float32)
-    block = partial(gfm.ConvBlock, norm=partial(BatchNorm, use_running_average=True))
-    summing, concatenating = (
-        gfm.Glance("resnet34", {"g": 3}, block, pyramid=pyramid) for pyramid in gfm.PYRAMIDS[::-1]
-    )
-    with compile_quickly():
-        variables = jax.jit(summing.init)(jax.random.key(0), deepest)
-        params = dict(variables["params"])
-        for k in range(5):
-            name = f"decoder{k}_g"
-            kernel = params[name]["0"]["kernel"]
-            first = params[name]["0"] | {"kernel": np.concatenate([kernel, kernel], 2)}
-            params[name] = params[name] | {"0": first}
-        ours = jax.jit(summing.apply)(variables, deepest)["g"]
-        theirs = jax.jit(concatenating.apply)({**variables, "params": params}, deepest)["g"]
-    assert np.std(theirs) > 1e-4
-    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
-
-
 def test_wrong_sides_and_choices_raise_errors():
     with pytest.raises(ValueError, match="multiples of 32, got 48x64"):
         shapes_of(mj.create_model("gfm"), 48, 64)
@@ -386,6 +343,8 @@ def test_training_outputs_and_losses_equal_official(official_step):
     # The official step is in float32.
     for name in ("glance", "focus"):
         np.testing.assert_allclose(outputs[name][:, ::2, ::2], golden[name], atol=3e-4)
+    scores = 1 / (1 + np.exp(-outputs["glance_logits"]))
+    np.testing.assert_allclose(scores, outputs["glance"], atol=1e-12)
     assert_same_alpha(outputs["alpha"][:, ::2, ::2], golden["fusion"], golden["glance"])
     theirs = {
         "glance": "global",

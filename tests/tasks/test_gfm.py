@@ -114,7 +114,9 @@ def test_focus_loss_of_the_true_alpha_is_almost_zero(truth, rosta):
     alpha = truth["alpha"]
     focus = {"tt": alpha, "ft": alpha - truth["eroded"], "bt": truth["dilated"] - alpha}[rosta]
     outside = truth["trimap"] != 0.5
-    costs = [float(task.focus_loss(x, truth, rosta, None)) for x in (focus, focus + outside)]
+    costs = [
+        float(task.focus_loss(x, truth, rosta, ~outside, None)) for x in (focus, focus + outside)
+    ]
     assert costs[0] == costs[1] < 1e-5
 
 

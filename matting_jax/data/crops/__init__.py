@@ -28,6 +28,7 @@ KINDS = {
     "photo": "photos",
     "labelled": "photos with the class of each pixel",
     "combines": "two foregrounds, one behind the other",
+    "planes": "labels made from the alpha of the whole photo",
 }
 
 
@@ -70,7 +71,7 @@ def check_crop(crop: ConfigDict) -> None:
 def check_fits(crop: ConfigDict, kind: str) -> None:
     """Raises ValueError if the rule cannot crop such data.
 
-    `kind` is "composite", "photo", "labelled" or "combines", a field of CropRule.
+    `kind` is "composite", "photo", "labelled", "combines" or "planes", a field of CropRule.
     """
     if not getattr(find_rule(crop), kind):
         others = [f"config.data.crop.{name}" for name, rule in RULES.items() if getattr(rule, kind)]

@@ -31,6 +31,7 @@ def composite(
     alpha: np.ndarray,
     background: np.ndarray,
     crop: ConfigDict,
+    planes: np.ndarray | None = None,
 ) -> Crops:
     """Cuts one window out of a foreground, its alpha and the background stretched to their size.
 
@@ -41,11 +42,18 @@ def composite(
     window = np.s_[top:bottom, left:right]
     cut = resized_window(background, alpha.shape, box, (crop.size, crop.size))
     colours, alpha = resize_cutout(foreground[window], alpha[window], crop.size, crop.size)
-    return {"foreground": colours, "alpha": alpha[..., None], "background": cut}
+    crops = {"foreground": colours, "alpha": alpha[..., None], "background": cut}
+    if planes is not None:
+        crops["alpha_planes"] = resize(planes[window], crop.size, crop.size)
+    return crops
 
 
 def photo(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop: ConfigDict
+    rng: np.random.Generator,
+    image: np.ndarray,
+    alpha: np.ndarray | None,
+    crop: ConfigDict,
+    planes: np.ndarray | None = None,
 ) -> Crops:
     """Cuts one window out of a photo and its alpha, as `composite` does.
 
@@ -53,7 +61,8 @@ def photo(
     """
     solid = np.broadcast_to(np.uint8(255), image.shape[:2])
     top, left, bottom, right = draw_box(rng, solid if alpha is None else alpha, crop)
-    layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
+    given = {"image": image, "alpha": alpha, "alpha_planes": planes}
+    layers = {name: layer for name, layer in given.items() if layer is not None}
     cuts = {
         name: resize(layer[top:bottom, left:right], crop.size, crop.size)
         for name, layer in layers.items()
@@ -79,4 +88,4 @@ def draw_box(rng: np.random.Generator, alpha: np.ndarray, crop: ConfigDict) -> B
     return top, left, top + rows, left + columns
 
 
-RULE = CropRule(check, composite, photo)
+RULE = CropRule(check, composite, photo, planes=True)

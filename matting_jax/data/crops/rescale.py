@@ -38,22 +38,29 @@ def composite(
     alpha: np.ndarray,
     background: np.ndarray,
     crop: ConfigDict,
+    planes: np.ndarray | None = None,
 ) -> Crops:
     """Cuts a window out of the foreground and its alpha, and another out of the background."""
-    foreground, alpha = crop_foreground(rng, foreground, alpha, crop)
+    cuts = crop_foreground(rng, foreground, alpha, crop, planes=planes)
     background = crop_background(rng, background, crop)
-    return {"foreground": foreground, "alpha": alpha, "background": background}
+    # Without planes there are only the first two.
+    names = ("foreground", "alpha", "alpha_planes")
+    return dict(zip(names, cuts, strict=False)) | {"background": background}
 
 
 def photo(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray | None, crop: ConfigDict
+    rng: np.random.Generator,
+    image: np.ndarray,
+    alpha: np.ndarray | None,
+    crop: ConfigDict,
+    planes: np.ndarray | None = None,
 ) -> Crops:
     """Cuts a window out of a photo and its alpha, if any; the photo covers the window."""
     if alpha is None:
         whole = np.full(image.shape[:2], 255, np.uint8)
         return {"image": crop_foreground(rng, image, whole, crop, cover=True)[0]}
-    image, alpha = crop_foreground(rng, image, alpha, crop, cover=True)
-    return {"image": image, "alpha": alpha}
+    cuts = crop_foreground(rng, image, alpha, crop, cover=True, planes=planes)
+    return dict(zip(("image", "alpha", "alpha_planes"), cuts, strict=False))
 
 
 def crop_foreground(
@@ -62,7 +69,8 @@ def crop_foreground(
     alpha: np.ndarray,
     crop: ConfigDict,
     cover: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+    planes: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """Cuts one window out of the rescaled foreground and its alpha.
 
     Args:
@@ -73,9 +81,11 @@ def crop_foreground(
         cover: for photos, whether the image is enlarged to cover the window and all colours count.
             Otherwise a smaller foreground lies anywhere in the window, surrounded by alpha 0, and
             only colours where alpha is above 0 count.
+        planes: planes made from alpha, uint8 [H, W, n], 0 around a smaller foreground.
 
     Returns:
-        Colours uint8 [size, size, 3] and alpha uint8 [size, size, 1].
+        Colours uint8 [size, size, 3], alpha uint8 [size, size, 1], and planes uint8
+        [size, size, n] if there are any.
     """
     height, width = alpha.shape
     scale = rng.uniform(*crop.rescale) / max(height, width)
@@ -92,8 +102,13 @@ def crop_foreground(
     resized = resize(colours, size, box)
     if not cover and (alpha == 0).any():
         resized = resize_visible(colours, alpha, resized, size, box)
-    alpha = np.pad(resize(alpha, size, box), margin)
-    return np.pad(resized, (*margin, (0, 0)), mode="edge"), alpha[..., None]
+    layers = [alpha[..., None]] if planes is None else [alpha[..., None], planes]
+    # Pillow would weight two planes by one another.
+    cuts = [
+        np.stack([np.pad(resize(plane, size, box), margin) for plane in np.moveaxis(x, -1, 0)], -1)
+        for x in layers
+    ]
+    return np.pad(resized, (*margin, (0, 0)), mode="edge"), *cuts
 
 
 def crop_background(rng: np.random.Generator, image: np.ndarray, crop: ConfigDict) -> np.ndarray:
@@ -161,4 +176,4 @@ def resize(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR, box=box))
 
 
-RULE = CropRule(check, composite, photo)
+RULE = CropRule(check, composite, photo, planes=True)

@@ -22,7 +22,9 @@ class CropRule:
     # check(crop) raises ValueError for fields that are not valid.
     check: Callable[[ConfigDict], None]
     # composite(rng, foreground, alpha, background, crop): the layers of a composite. If `combines`,
-    # it also takes `second`: another foreground with its alpha, or None.
+    # it also takes `second`: another foreground with its alpha, or None. If `planes`, it and
+    # `photo` also take planes made from the whole alpha, uint8 [H, W, n], see `image.planes`; they
+    # are cut and resized as the alpha, to the crop `alpha_planes`.
     composite: Callable[..., Crops] | None = None
     # photo(rng, image, alpha, crop): a real photo and its alpha, which may be None.
     photo: Callable[..., Crops] | None = None
@@ -30,6 +32,8 @@ class CropRule:
     labelled: Callable[..., Crops] | None = None
     # Whether a second foreground may lie behind the first, see config.data.train.combine.
     combines: bool = False
+    # Whether planes made from the whole alpha may be cropped with it.
+    planes: bool = False
     # Whether config.data.crop.width may be set.
     takes_width: bool = False
 

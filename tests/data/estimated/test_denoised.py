@@ -9,23 +9,12 @@ from PIL import Image
 from matting_jax import data
 from matting_jax.data.estimated import denoise
 from matting_jax.data.pipeline import train_batches
-from tests.data.groups import crop_group
+from tests.data.groups import crop_group, make_copies
 
 RULES = {
     "rescale": dict(size=32, rescale=(24, 48), around="unknown"),
     "windows": dict(size=32, windows=(32, 40, 64), around="unknown"),
 }
-
-
-def make_copies(folder):
-    """Writes copies of the images below a folder, as denoise.py, but 50 darker."""
-    made = {path for path in folder.rglob("*.png")}
-    for path in made:
-        pixels = np.asarray(Image.open(path)).copy()
-        pixels[..., :3] -= np.minimum(pixels[..., :3], 50)
-        copy = folder.with_name(f"{folder.name}_denoise") / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(copy)
 
 
 @pytest.fixture
