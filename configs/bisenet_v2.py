@@ -76,7 +76,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
             config.optimizer.module_rates[head] = 10.0
     if variant == "large":  # from random weights, as the paper trains
         config.model.update(width=2.0, depth=3, heads="paper")
-        config.optimizer.schedule.update(warmup_steps=0, warmup_from=0.0)
         # The paper halves the photos: 0.75 to 2 times that size.
         config.data.crop.scales = (0.375, 1.0)
         config.test.way = "half"
