@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+LINES = 20  # of an error message
 
 
 def one_of(value: str, choices: Iterable[str], kind: str) -> str:
@@ -38,3 +41,31 @@ def refuse_input(kind: str, taken: Collection[str], network: str, option: str) -
     """Raises ValueError if a `kind` of input, given by `option`, is not among those `taken`."""
     if kind not in taken:
         raise ValueError(f"{network} takes no {kind}: omit {option}")
+
+
+def shorten(lines: Sequence[str], last: str = "") -> str:
+    """Returns an error message of at most 20 lines, which counts those that it omits.
+
+    `last`, if it is not empty, is the last line.
+    """
+    ends = [last] if last else []
+    if len(lines) + len(ends) > LINES:
+        kept = LINES - 1 - len(ends)
+        lines = [*lines[:kept], f"  and {len(lines) - kept} more"]
+    return "\n".join([*lines, *ends])
+
+
+def check_finite(arrays: Mapping[str, Any], what: str) -> None:
+    """Raises ValueError that lists the arrays of `what` with values that are NaN or infinite."""
+    import numpy as np  # slow to import, and a wrong flag needs only the other guards
+
+    faults = [
+        f"{name} ({x.size - np.count_nonzero(np.isfinite(x))} of {x.size} values)"
+        for name, x in arrays.items()
+        if not np.isfinite(x).all()
+    ]
+    if faults:
+        start = f"weights of {what} are NaN or infinite"
+        if len(faults) == 1:
+            raise ValueError(f"{start}: {faults[0]}")
+        raise ValueError(shorten([f"{start}:", *(f"  {fault}" for fault in faults)]))

@@ -28,6 +28,12 @@ DEEPLAB = {
     "classifier.classifier.0.": "aspp.",
 }
 
+VARIANTS = tuple(
+    {"backbone": backbone, "refine": refine}
+    for backbone in ("resnet50", "resnet101", "mobilenet_v2")
+    for refine in (True, False)
+)
+
 
 def official_names(path: LeafPath) -> list[str]:
     """Returns the name of one Flax leaf in a file."""
@@ -64,4 +70,8 @@ def backbone_tensors(state_dict: StateDict) -> StateDict:
 
 def names_of(model: nn.Module) -> Names:
     """Returns the names, which all variants share."""
-    return Names(official_names, backbone=Backbone(backbone_name, backbone_tensors, is_backbone))
+    return Names(
+        official_names,
+        backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
+        variants=VARIANTS,
+    )

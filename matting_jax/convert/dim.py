@@ -66,4 +66,8 @@ def backbone_tensors(state_dict: StateDict) -> StateDict:
 
 def names_of(model: nn.Module) -> Names:
     """Returns the names, which all variants share."""
-    return Names(official_names, backbone=Backbone(backbone_name, backbone_tensors, is_backbone))
+    return Names(
+        official_names,
+        backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
+        variants=({"refine": False},),
+    )

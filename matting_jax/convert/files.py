@@ -1,19 +1,20 @@
-"""Reads and writes {name: array} files: .ckpt, .pth, .pt, .safetensors and .pdparams."""
+"""Reads and writes {name: array} files: .ckpt, .pth, .pt, .bin, .safetensors and .pdparams."""
 
 from __future__ import annotations
 
 import codecs
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from matting_jax.convert.find import usual_tensors
 from matting_jax.files import write_atomically
 
-TORCH_SUFFIXES = (".ckpt", ".pth", ".pt")
+TORCH_SUFFIXES = (".ckpt", ".pth", ".pt", ".bin")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".pdparams")
 
 # The globals of a pickled dict of arrays; `numpy._core` of NumPy 2 is looked up as `numpy.core`.
@@ -28,11 +29,15 @@ ARRAY_PARTS = {
 SCALAR = np.float64(0).__reduce__()[0]
 # Paddle also saves its internal parameter names, under this key.
 NAME_TABLE = "StructuredToParameterName@@"
+# Starts of files that are not what their name says, and what they are.
+LFS_POINTER = b"version https://git-lfs"
+WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+DEPTH = 8  # of dicts in dicts; training code needs half of it
 
 
 def check_suffix(path: Path) -> None:
     """Raises ValueError for a file whose extension is not supported."""
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: the extension must be one of {', '.join(SUFFIXES)}")
 
 
@@ -46,21 +51,45 @@ def import_torch():
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Returns {name: array} of a checkpoint file.
+    """Returns {name: array} of the part of a checkpoint file that usually holds the weights.
+
+    Raises as `read_content` does.
+    """
+    return usual_tensors(read_content(path))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Returns the arrays of a checkpoint file, in the dicts in which they are saved.
 
     No file can run code: PyTorch's are read with `weights_only=True`, Paddle's by an unpickler that
-    only admits arrays. The state dict may be inside a dict, under `state_dict` or DeepLabV3's
-    `model_state`, or split into one state dict per module.
+    only admits arrays. What is neither an array nor a dict is omitted.
 
     Raises FileNotFoundError, ImportError if torch is needed and not installed, and ValueError for a
-    file without such a dict.
+    file without arrays.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
     check_suffix(path)
-    if path.suffix == ".safetensors":
+    check_start(path)
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         return read_safetensors(path)
-    return read_paddle(path) if path.suffix == ".pdparams" else read_torch(path)
+    return read_paddle(path) if suffix == ".pdparams" else read_torch(path)
+
+
+def check_start(path: Path) -> None:
+    """Raises ValueError for a Git LFS pointer or a web page that was saved in place of a file."""
+    with path.open("rb") as file:
+        start = file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if start.startswith(LFS_POINTER):
+        raise ValueError(
+            f"{path} is a Git LFS pointer, which stands for the weights: get them by `git lfs pull`"
+        )
+    if start.startswith(WEB_PAGES):
+        raise ValueError(
+            f"{path} is a web page, not a checkpoint: the server asked for a login or a "
+            "confirmation, so download the file with a browser"
+        )
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -89,21 +118,52 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             f"{path} is damaged, or holds more than weights and is not read because that could "
             f"run code ({type(error).__name__})"
         ) from error
-    if isinstance(content, dict):
-        content = content.get("state_dict", content.get("model_state", content))
-    if isinstance(content, dict):
-        content = flatten_modules(content)
-    if not isinstance(content, dict) or not all(torch.is_tensor(x) for x in content.values()):
+    arrays = keep_arrays(path, content, torch.is_tensor, as_array)
+    if not arrays:
         raise ValueError(f"{path} does not hold a dict of tensors")
-    return {name: as_array(tensor) for name, tensor in content.items()}
+    return arrays
 
 
-def flatten_modules(content: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Merges the state dicts of several modules: {"a": {"b": x}} becomes {"a.b": x}."""
-    flat = {}
+def keep_arrays(
+    path: Path,
+    content: Any,
+    is_tensor: Callable[[Any], bool],
+    convert: Callable[[Any], np.ndarray],
+    depth: int = 0,
+) -> dict[str, Any]:
+    """Returns the tensors in dicts of dicts as arrays, without the rest and without empty dicts.
+
+    Args:
+        path: the file, for error messages.
+        content: what the file holds.
+        is_tensor: returns whether a value is a tensor.
+        convert: returns a tensor as an array, or raises if it is of a kind that has none.
+        depth: number of dicts around `content`.
+
+    Raises:
+        ValueError: a tensor has no numeric array, or the dicts are too deep.
+    """
+    if not isinstance(content, Mapping):
+        return {}
+    if depth > DEPTH:
+        raise ValueError(f"{path} holds more than {DEPTH} dicts inside each other")
+    arrays = {}
     for name, x in content.items():
-        flat |= {f"{name}.{key}": y for key, y in x.items()} if isinstance(x, dict) else {name: x}
-    return flat
+        if is_tensor(x):
+            try:
+                array = convert(x)
+                numeric = array.dtype.kind in "fiub"
+            except Exception:  # torch raises many types for sparse, meta and quantised tensors
+                numeric = False
+            if not numeric:
+                raise ValueError(
+                    f"{path} does not hold a dict of arrays: {str(name)[:200]} is not a numeric "
+                    "array"
+                )
+            arrays[str(name)] = array
+        elif inner := keep_arrays(path, x, is_tensor, convert, depth + 1):
+            arrays[str(name)] = inner
+    return arrays
 
 
 class NotAnArray(Exception):
@@ -134,28 +194,31 @@ def read_paddle(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is damaged or not a pickle ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} does not hold a dict of arrays, but {type(content).__name__}")
-    arrays = {
-        name: x[1] if isinstance(x, tuple) and len(x) == 2 else x
-        for name, x in content.items()
-        if name != NAME_TABLE
-    }
-    for name, x in arrays.items():
-        if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{path} does not hold a dict of arrays: {name} is not a numeric array"
-            )
+    arrays = keep_arrays(path, content, is_paddle_tensor, lambda x: x if is_array(x) else x[1])
+    if not arrays:
+        raise ValueError(f"{path} does not hold a dict of arrays")
     return arrays
+
+
+def is_array(x: Any) -> bool:
+    """Returns whether a value is a NumPy array."""
+    return isinstance(x, np.ndarray)
+
+
+def is_paddle_tensor(x: Any) -> bool:
+    """Returns whether a value is a tensor as Paddle saves it: array or (name, array)."""
+    return is_array(x) or (isinstance(x, tuple) and len(x) == 2 and is_array(x[1]))
 
 
 def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Writes {name: array} atomically."""
     check_suffix(path)
     with write_atomically(path) as file:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.numpy import save_file
 
             save_file(dict(state_dict), file)
-        elif path.suffix == ".pdparams":
+        elif path.suffix.lower() == ".pdparams":
             table = {name: name for name in state_dict}
             content = {**state_dict, NAME_TABLE: table}
             file.write_bytes(pickle.dumps(content, protocol=4))

@@ -72,4 +72,5 @@ def names_of(model: nn.Module) -> Names:
         prefix=PREFIX,
         check=check_names,
         backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
+        variants=({"attention": False}, {"guidance": False}),
     )

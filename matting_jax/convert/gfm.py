@@ -42,6 +42,11 @@ UNUSED = CLASSIFIERS | {
     }
 }
 
+# "bt" has the tensors of "ft".
+VARIANTS = tuple(
+    {"backbone": name, "rosta": rosta} for name in UNUSED for rosta in ("tt", "ft", "rim")
+)
+
 # A name in old files of DenseNet-121, which write norm.1 for norm1.
 OLD_DENSENET = "features.denseblock1.denselayer1.norm.1.weight"
 
@@ -115,4 +120,5 @@ def names_of(model: nn.Module) -> Names:
         backbone=Backbone(
             partial(backbone_name, backbone=backbone), partial(backbone_tensors, backbone=backbone)
         ),
+        variants=VARIANTS,
     )

@@ -40,7 +40,12 @@ def backbone_tensors(state_dict: StateDict) -> StateDict:
     return {name: x for name, x in state_dict.items() if not name.startswith("classifier.")}
 
 
-NAMES = Names(official_names, prefix="module.", backbone=Backbone(backbone_name, backbone_tensors))
+NAMES = Names(
+    official_names,
+    prefix="module.",
+    backbone=Backbone(backbone_name, backbone_tensors),
+    variants=modnet_paddle.VARIANTS,
+)
 
 
 def names_of(model: nn.Module) -> Names:

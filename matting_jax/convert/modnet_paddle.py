@@ -70,6 +70,10 @@ def backbone_tensors(state_dict: StateDict) -> StateDict:
     return {name: x for name, x in state_dict.items() if not name.startswith("out.")}
 
 
+VARIANTS = ({"context": "easpp"}, {"context": "aspp"}, {"context": "none"}, {"flavour": "paddle"})
 NAMES = Names(
-    official_names, constants=CONSTANTS, backbone=Backbone(backbone_name, backbone_tensors)
+    official_names,
+    constants=CONSTANTS,
+    backbone=Backbone(backbone_name, backbone_tensors),
+    variants=VARIANTS,
 )

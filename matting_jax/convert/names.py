@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flax import linen as nn
@@ -63,6 +64,8 @@ class Names:
     # Raises ValueError for files that need a better message than a list of mismatches.
     check: Callable[[StateDict, nn.Module], None] = accept
     backbone: Backbone | None = None
+    # Keywords of variants that have other tensors than the default, to recognise their files.
+    variants: tuple[Mapping[str, Any], ...] = ()
 
 
 def dotted(path: LeafPath, leaves: Mapping[str, str] = LEAVES) -> str:

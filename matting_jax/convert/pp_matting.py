@@ -57,5 +57,8 @@ def backbone_tensors(state_dict: StateDict) -> StateDict:
 def names_of(model: nn.Module) -> Names:
     """Returns the names, which all variants share."""
     return Names(
-        official_names, check=check_names, backbone=Backbone(backbone_name, backbone_tensors)
+        official_names,
+        check=check_names,
+        backbone=Backbone(backbone_name, backbone_tensors),
+        variants=({"backbone": "hrnet_w18"},),
     )

@@ -13,8 +13,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
+from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers as managers
 
+from matting_jax.choices import check_finite
 from matting_jax.config import read_config
 from matting_jax.models import create_model, name_of
 from matting_jax.tasks import find_task
@@ -177,7 +179,10 @@ def first_readable(
 
 
 def read_variables(folder: Path) -> dict[str, Any]:
-    """Reads the variables of one checkpoint, the moving average of the parameters if kept."""
+    """Reads the variables of one checkpoint, the moving average of the parameters if kept.
+
+    Raises ValueError if weights are not finite.
+    """
     reader = ocp.PyTreeCheckpointer()
     tree = reader.metadata(folder).item_metadata.tree
     wanted = {name: x for name, x in tree.items() if name not in ("step", "opt_state", "memory")}
@@ -187,7 +192,10 @@ def read_variables(folder: Path) -> dict[str, Any]:
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
     average = state.pop("ema")
-    return state | {"params": average or state["params"]}
+    variables = state | {"params": average or state["params"]}
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    check_finite({name: np.asarray(x) for name, x in flat.items()}, folder.parent.name)
+    return variables
 
 
 def best_first(steps: Iterable[int], scores: Mapping[int, float]) -> list[int]:

@@ -310,3 +310,20 @@ def test_of_equal_scores_the_newer_checkpoint_is_kept_and_used(tmp_path):
     assert write(tmp_path, {1: 0.1, 2: 0.1}) == [1, 2]
     assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
     assert write(tmp_path, {3: None, 4: None}) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_weights_that_are_not_finite_are_not_used(tmp_path, caplog, ema):
+    def broken_at_2(step, ema=False):
+        state = state_of(step, ema)
+        if step == 2:
+            state["ema" if ema else "params"]["a"]["x"][0, :2] = np.nan
+        return state
+
+    write(tmp_path / "run", {1: 0.5, 2: 0.1}, ema, state_of=broken_at_2)
+    variables = checkpoint.load_variables(tmp_path / "run")
+    assert value_of(variables["params"]) == (201 if ema else 1)
+    assert "params/a/x (2 of 6 values)" in caplog.text and "step 1 is used" in caplog.text
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "1")
+    with pytest.raises(ValueError, match=r"NaN or infinite: params/a/x \(2 of 6 values\)"):
+        checkpoint.load_variables(tmp_path / "run")
