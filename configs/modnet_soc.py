@@ -1,5 +1,7 @@
 """SOC, adapting a trained MODNet to unlabelled photos, https://arxiv.org/abs/2011.11961.
 
+configs/soc.py is the general recipe, with a variant for each network that can be adapted.
+
 python launch.py --config configs/modnet_soc.py \\
     --config.init.checkpoint=runs/modnet --config.data.train.photos=DIR
                                        a network trained on the embedded sample: 4 min on two cores

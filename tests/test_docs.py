@@ -44,8 +44,13 @@ FOLDERS = (  # instead of the sample, which takes half a minute to draw
     "--config.data.train.foregrounds=portraits --config.data.train.backgrounds=backgrounds "
     "--config.data.test.images=holdout"
 ).split()
-# Recipes of networks that normalise one value per photo.
-TWO_PHOTOS = ("configs/bgmv2.py", "configs/bisenet_v2.py", "configs/pp_matting.py")
+# Words of commands whose networks normalise one value per photo.
+TWO_PHOTOS = (
+    "configs/bgmv2.py",
+    "configs/bisenet_v2.py",
+    "configs/pp_matting.py",
+    "--config.model.context=aspp",
+)
 SMALL_PREDICTION = (
     "--config.allocator=False --config.test_time.reference_size=32 --config.test_time.max_short=32"
 ).split()

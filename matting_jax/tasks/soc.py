@@ -21,6 +21,7 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, upsample
 from matting_jax.image.morphology import dilate, erode
 from matting_jax.losses import absolute, l2, mean
+from matting_jax.models import create_model, example_inputs
 from matting_jax.tasks.modnet import semantic_target
 from matting_jax.tasks.task import Memory, Task
 
@@ -33,13 +34,41 @@ REFRESHES = ("epoch", "never")
 
 
 def check(config: Any) -> None:
-    """Raises ValueError for an invalid form or refresh, or without a network to adapt."""
+    """Raises ValueError for an invalid form or refresh, or without a network with these outputs."""
     one_of(config.task.form, FORMS, "task.form")
     one_of(config.task.refresh, REFRESHES, "task.refresh")
     if not config.init.checkpoint:
         raise ValueError(
             "SOC adapts a trained network: set --config.init.checkpoint=FILE to an official "
             "checkpoint or the workdir of a run"
+        )
+    check_outputs(config)
+
+
+def check_outputs(config: Any) -> None:
+    """Raises ValueError if the network lacks the outputs that `config.task` names."""
+    hint = f"; take the fields of configs/soc.py:{config.name}, as --config.name changes no others"
+    try:
+        model = create_model(config.name, **config.model)
+    except ValueError as error:
+        raise ValueError(f"{error}{hint}") from error
+    outputs, _ = jax.eval_shape(
+        lambda key: model.init_with_output(key, **example_inputs(model)), jax.random.key(0)
+    )
+    for field in ("semantic", "detail"):
+        try:
+            one_of(config.task[field], outputs, f"task.{field}, an output of {config.name},")
+        except ValueError as error:
+            raise ValueError(f"{error}{hint}") from error
+    check_classes(outputs[config.task.semantic].shape[-1], config.task.classes)
+
+
+def check_classes(channels: int, classes: tuple[float, ...]) -> None:
+    """Raises ValueError unless `classes` has one number for each channel of the semantics."""
+    if channels != len(classes):
+        raise ValueError(
+            f"task.classes has {len(classes)} numbers, but the network's semantics have "
+            f"{channels} channels: set one for each"
         )
 
 
@@ -130,14 +159,12 @@ def reduce_semantic(semantic: Array, classes: tuple[float, ...], height: int) ->
     """Computes the share of the subject, [B, H/16, W/16, 1], from semantics [B, h, w, C].
 
     `classes` holds the share of the subject in each channel: (1,) for a single channel, the subject
-    itself; (0, 0.5, 1) for probabilities of background, transition and foreground. `height` is the
-    photo's H.
+    itself; (0, 0.5, 1) for probabilities of background, transition and foreground, or for scores
+    in [0, 1], which are divided by their sum. `height` is the photo's H.
     """
-    if semantic.shape[-1] != len(classes):
-        raise ValueError(
-            f"task.classes has {len(classes)} numbers, but the network's semantics have "
-            f"{semantic.shape[-1]} channels: set one for each"
-        )
+    check_classes(semantic.shape[-1], classes)
+    if len(classes) > 1:
+        semantic = semantic / jnp.maximum(jnp.sum(semantic, -1, keepdims=True), 1e-6)
     subject = jnp.sum(semantic * jnp.asarray(classes, semantic.dtype), -1, keepdims=True)
     factor = 16 * subject.shape[1] // height
     return subject if factor == 1 else downsample(subject, factor)

@@ -55,9 +55,10 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     # Set up: everything is checked before the folder is claimed.
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
-    task, model = find_task(config.task.name), training_model(config)
-    check_pooled_norm(config, model, mesh)
+    task = find_task(config.task.name)
     task.check(config)
+    model = training_model(config)
+    check_pooled_norm(config, model, mesh)
     labelled, denoised = task.labelled(config), task.denoised(config)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(
