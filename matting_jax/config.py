@@ -89,6 +89,8 @@ def defaults() -> ConfigDict:
     config.data.cache = ""
     config.data.workers = 8  # threads that read and crop images
     config.data.skip_bad = False  # skip files that cannot be used instead of raising an error
+    # "srgb": convert photos to sRGB by the ICC profiles of their files; "ignore": read them as sRGB
+    config.data.colour_profile = "srgb"
     # colours of foregrounds that come as photo and alpha: "estimate", or "as_is" in the photo
     config.data.foreground_colours = "estimate"
     config.data.keep_decoded = False  # keep decoded images in memory, if they fit

@@ -373,3 +373,22 @@ def run_rule(predict, outputs=None, **images):
 
     stacks = {name: x[None] if isinstance(x, np.ndarray) else x for name, x in images.items()}
     return predict(apply, **stacks)[0], passes
+
+
+# By the EXIF orientation, how an upright image [H, W, C] is stored.
+STORED = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x, -1),
+}
+
+
+def orientation(number):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif

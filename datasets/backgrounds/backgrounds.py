@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.files.images import is_image
+from matting_jax.data.files.walk import images_below, is_skipped
 from matting_jax.data.prepared.examples import ManualBuilder
 from matting_jax.data.prepared.manual import absent, check_missing
 
@@ -22,6 +22,7 @@ class Backgrounds(ManualBuilder):
 
     name = "backgrounds"
     VERSION = tfds.core.Version("1.0.0")
+    COLOUR_PROFILE = "srgb"
     HOMEPAGE = "https://grail.cs.washington.edu/projects/background-matting-v2"
     FEATURES = {"": ("image",)}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -35,7 +36,8 @@ class Backgrounds(ManualBuilder):
         folder = Path(manual) / FOLDER
         missing = absent([folder])
         parts = [] if missing else sorted(part for part in folder.iterdir() if part.is_dir())
-        splits = {part.name: sorted(x for x in part.rglob("*") if is_image(x)) for part in parts}
+        parts = [part for part in parts if not is_skipped(part.name)]
+        splits = {part.name: sorted(images_below(part)) for part in parts}
         splits = {name: paths for name, paths in splits.items() if paths}
         if not splits and not missing:
             missing[str(folder / "train" / "*.jpg")] = None

@@ -1,6 +1,6 @@
 """Finds the files of Distinctions-646 and of its backgrounds, and what is missing of them."""
 
-from matting_jax.data.files.images import is_image
+from matting_jax.data.files.walk import is_image
 from matting_jax.data.prepared.manual import (
     VOC,
     Foreground,

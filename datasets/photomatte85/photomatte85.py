@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from matting_jax.data.files.images import is_image, read_rgba
+from matting_jax.data.files.images import read_rgba
+from matting_jax.data.files.walk import is_image
 from matting_jax.data.prepared.examples import ManualBuilder, png
 from matting_jax.data.prepared.manual import Path, absent, check_missing
 
@@ -45,7 +46,7 @@ def examples(paths: list[Path]) -> Iterator[dict[str, Any]]:
     Raises ValueError for a file without transparency.
     """
     for path in paths:
-        rgba = read_rgba(str(path))
+        rgba = read_rgba(str(path), "ignore")
         if rgba[..., 3].min() == 255:
             raise ValueError(f"{path} has no alpha: restore the owners' file")
         colours, alpha = png(rgba[..., :3]), png(rgba[..., 3])

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from matting_jax.data.files.images import is_image
+from matting_jax.data.files.walk import is_image
 from matting_jax.data.prepared.manual import Foreground, Path, absent, check_missing
 
 NAME = "videomatte240k"

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.choices import at_least
 from matting_jax.data.files import folders, lists
-from matting_jax.data.files.images import read_alpha, read_image
+from matting_jax.data.files.images import read_alpha, read_photo, read_visible
 from matting_jax.data.files.trimaps import from_alpha, read_trimap
 from matting_jax.data.labelled import labelled_pairs
 from matting_jax.data.prepared import builders
@@ -18,9 +18,6 @@ from matting_jax.data.prepared.merge import lay_under_bilinear, merge_rounded
 from matting_jax.data.prepared.records import (
     background_records,
     cache_folder,
-    read_pair,
-    record_foreground,
-    record_pair,
     recorded_backgrounds,
     records_of,
     require,
@@ -114,8 +111,8 @@ def listed_images(config: ConfigDict) -> Sequence[EvaluationImage]:
     def read(image: tuple[str, lists.Listed]) -> EvaluationImage:
         name, item = image
         trimap = item.trimap and read_trimap(item.trimap)
-        photo, alpha, background = lists.read_listed(item)
-        return EvaluationImage(name, photo, alpha, trimap, background)
+        photo, alpha, background = lists.read_listed(item, config.data.colour_profile)
+        return EvaluationImage(name, photo.image, alpha, trimap, background, opacity=photo.opacity)
 
     return Lazy(named, read)
 
@@ -131,9 +128,9 @@ def scored_images(config: ConfigDict) -> Sequence[EvaluationImage]:
     folders.accept([found], config.data.skip_bad)
 
     def read(scored: folders.Scored) -> EvaluationImage:
-        trimap = scored.trimap and read_trimap(scored.trimap)
-        background = scored.background and read_image(scored.background)
-        return EvaluationImage(scored.pair.image.stem, *read_pair(scored.pair), trimap, background)
+        pair = scored.pair
+        files = (pair.image, pair.alpha, scored.trimap, scored.background)
+        return read_files(pair.image.stem, *files, config.data.colour_profile)
 
     return Lazy(found.items, read)
 
@@ -141,25 +138,25 @@ def scored_images(config: ConfigDict) -> Sequence[EvaluationImage]:
 def recorded_images(config: ConfigDict, builders_folder: str | Path) -> Sequence[EvaluationImage]:
     """Returns the photos of a data set, or its foregrounds composited over backgrounds."""
     test = config.data.test
-    data, features = records_of(config, "test", builders_folder)
-    backgrounds = None
+    records = records_of(config, "test", builders_folder)
+    data, features, backgrounds = records.data, records.features, None
     if "image" in features:
         require(features, {"alpha"}, test.dataset)
     elif test.background_dataset:
         require(features, {"foreground", "alpha"}, test.dataset)
         others = background_records(config, "test", builders_folder)
-        backgrounds = recorded_backgrounds(*others, test.background_dataset)
+        backgrounds = recorded_backgrounds(others, test.background_dataset)
     else:
         require(features, {"foreground", "alpha", "background"}, test.dataset)
-        backgrounds = recorded_backgrounds(data, features, test.dataset)
+        backgrounds = recorded_backgrounds(records, test.dataset)
 
     def read(index: int) -> EvaluationImage:
         record = data[index]
         name = record["name"].decode() if "name" in features else f"{test.split}_{index:06d}"
         trimap = read_trimap(io.BytesIO(record["trimap"])) if "trimap" in features else None
         if backgrounds is None:
-            return EvaluationImage(name, *record_pair(record), trimap)
-        foreground, alpha = record_foreground(record)
+            return EvaluationImage(name, *records.pair(record, "image"), trimap)
+        foreground, alpha = records.pair(record, "foreground")
         background = lay_under_bilinear(backgrounds[index % len(backgrounds)], *alpha.shape)
         image = merge_rounded(foreground, alpha, background)
         return EvaluationImage(name, image, alpha, trimap, background)
@@ -168,7 +165,7 @@ def recorded_images(config: ConfigDict, builders_folder: str | Path) -> Sequence
 
 
 def folder_images(
-    photos: str, truths: str, trimaps: str = "", backgrounds: str = ""
+    photos: str, truths: str, trimaps: str = "", backgrounds: str = "", profile: str = "srgb"
 ) -> Sequence[EvaluationImage]:
     """Returns the photos of a folder with the files of the same names in other folders.
 
@@ -177,15 +174,43 @@ def folder_images(
         truths: folder of their alphas.
         trimaps: folder of their trimaps; "": none.
         backgrounds: folder of their captured backgrounds; "": none.
+        profile: config.data.colour_profile.
 
     Raises:
         ValueError: files are missing or differ in size; the message lists all.
     """
 
     def read(files: folders.Compared) -> EvaluationImage:
-        trimap = files.trimap and read_trimap(files.trimap)
-        background = files.background and read_image(files.background)
-        photo, alpha = read_image(files.photo), read_alpha(files.truth)
-        return EvaluationImage(files.name, photo, alpha, trimap, background)
+        paths = (files.photo, files.truth, files.trimap, files.background)
+        return read_files(files.name, *paths, profile)
 
     return Lazy(folders.find_compared(None, truths, trimaps, photos, backgrounds), read)
+
+
+def read_files(
+    name: str,
+    photo: Path,
+    alpha: Path,
+    trimap: Path | None,
+    background: Path | None,
+    profile: str,
+) -> EvaluationImage:
+    """Reads a test image, with its trimap and background if it has them.
+
+    Args:
+        name: Its name.
+        photo: File of the photo.
+        alpha: File of its alpha.
+        trimap: File of its trimap.
+        background: File of its captured background.
+        profile: config.data.colour_profile.
+    """
+    image, opacity = read_photo(photo, profile)
+    return EvaluationImage(
+        name,
+        image,
+        read_alpha(alpha),
+        trimap and read_trimap(trimap),
+        background and read_visible(background, profile),
+        opacity=opacity,
+    )

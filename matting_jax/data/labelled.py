@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.data.files import folders
-from matting_jax.data.files.images import File, read_image, read_label
+from matting_jax.data.files.images import File, read_label, read_visible
 from matting_jax.data.files.labels import check_label, renumber
 from matting_jax.data.prepared import cityscapes
 from matting_jax.data.prepared.records import LabelFeatures, cache_folder, records_of, require
@@ -56,7 +56,8 @@ def folder_pairs(config: ConfigDict, part: str) -> tuple[Lazy, str]:
     classes = config.model.num_classes
 
     def read(pair: folders.Pair) -> tuple[np.ndarray, np.ndarray]:
-        return read_checked(pair.image, pair.alpha, range(256), classes, str(pair.alpha))
+        image = read_visible(pair.image, config.data.colour_profile)
+        return image, numbers_of(pair.alpha, range(256), classes, str(pair.alpha))
 
     return Lazy(found.items, read), str(found.folder)
 
@@ -64,36 +65,31 @@ def folder_pairs(config: ConfigDict, part: str) -> tuple[Lazy, str]:
 def record_pairs(config: ConfigDict, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:
     """Returns the photos of a data set with their labels."""
     group, classes = config.data[part], config.model.num_classes
-    data, features = records_of(config, part, builders_folder)
+    records = records_of(config, part, builders_folder)
     names = features_of(group.dataset)
-    require(features, {names.image, names.label}, group.dataset)
+    require(records.features, {names.image, names.label}, group.dataset)
     origin = f"{group.dataset}/{group.split}"
 
     def read(record: dict) -> tuple[np.ndarray, np.ndarray]:
-        image, label = (io.BytesIO(record[name]) for name in (names.image, names.label))
-        return read_checked(image, label, names.ids, classes, f"a photo of {origin}")
+        label = io.BytesIO(record[names.label])
+        numbers = numbers_of(label, names.ids, classes, f"a photo of {origin}")
+        return records.colours(record, names.image), numbers
 
-    return Lazy(data, read), origin
+    return Lazy(records.data, read), origin
 
 
-def read_checked(
-    image: File, label: File, ids: Sequence[int], classes: int, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a photo and its label.
+def numbers_of(label: File, ids: Sequence[int], classes: int, name: str) -> np.ndarray:
+    """Reads a label: uint8 [H, W], 255 where it is ignored.
 
     Args:
-        image: the photo.
         label: the number of the class of each pixel.
         ids: the numbers that are scored, in the order of the classes.
         classes: the number of classes.
         name: the label's name in errors.
 
-    Returns:
-        Photo uint8 [H, W, 3] and label uint8 [H, W], 255 where it is ignored.
-
     Raises:
-        ValueError: a file cannot be read, or the label holds a number that is not a class.
+        ValueError: the file cannot be read, or holds a number that is not a class.
     """
     numbers = renumber(read_label(label), ids)
     check_label(numbers, classes, name)
-    return read_image(image), numbers
+    return numbers

@@ -57,6 +57,8 @@ class EvaluationImage(NamedTuple):
     trimap: np.ndarray | None = None  # uint8 [H, W]: 0, 128, 255
     background: np.ndarray | None = None  # uint8 [H, W, 3]
     label: np.ndarray | None = None  # uint8 [H, W]
+    # The photo's own transparency, which multiplies the predicted alpha: uint8 [H, W].
+    opacity: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +16,15 @@ from matting_jax.data.crops import check_crop, check_fits, find_rule
 from matting_jax.data.estimated import colours
 from matting_jax.data.estimated.denoised import ALTERNATIVE, background_copies, foreground_copies
 from matting_jax.data.files import folders, lists
-from matting_jax.data.files.images import read_alpha, read_image
+from matting_jax.data.files.images import read_visible
 from matting_jax.data.labelled import labelled_pairs
 from matting_jax.data.prepared import builders
 from matting_jax.data.prepared.records import (
+    Records,
     background_records,
     cache_folder,
+    read_foreground,
     read_pair,
-    record_foreground,
-    record_pair,
     recorded_backgrounds,
     records_of,
     require,
@@ -184,12 +184,13 @@ def folder_photos(config: ConfigDict) -> Photos:
         config.data.workers,
     )
     folders.accept([found], config.data.skip_bad)
-    return Photos(Lazy(found.items, read_pair), f"{len(found.items)} photos, {found.folder}")
+    read = partial(read_pair, profile=config.data.colour_profile)
+    return Photos(Lazy(found.items, read), f"{len(found.items)} photos, {found.folder}")
 
 
 def has_photos(config: ConfigDict, builders_folder: str | Path) -> bool:
     """Returns whether the data set has real photos, which are not composited."""
-    _, features = records_of(config, "train", builders_folder)
+    features = records_of(config, "train", builders_folder).features
     photos = "foreground" not in features and "image" in features
     return photos and not has_backgrounds(config.data.train)
 
@@ -197,11 +198,11 @@ def has_photos(config: ConfigDict, builders_folder: str | Path) -> bool:
 def recorded_photos(config: ConfigDict, builders_folder: str | Path) -> Photos:
     """Returns the real photos of a data set."""
     train = config.data.train
-    data, features = records_of(config, "train", builders_folder)
-    require(features, {"alpha"}, train.dataset)
+    records = records_of(config, "train", builders_folder)
+    require(records.features, {"alpha"}, train.dataset)
     check_fits(config.data.crop, "photo")
-    description = f"{len(data)} photos, {train.dataset}/{train.split}"
-    return Photos(Lazy(data, record_pair), description)
+    description = f"{len(records)} photos, {train.dataset}/{train.split}"
+    return Photos(records.pairs("image"), description)
 
 
 def find_layers(
@@ -230,8 +231,8 @@ def find_layers(
     else:
         records = records_of(config, "train", builders_folder)
         dataset, split = train.dataset, train.split
-        require(records[1], {"background"}, dataset)
-    return foregrounds, backgrounds_of(*records, dataset, split, denoised)
+        require(records.features, {"background"}, dataset)
+    return foregrounds, backgrounds_of(records, dataset, split, denoised)
 
 
 def folder_foregrounds(found: folders.Found, config: ConfigDict, denoised: bool) -> Layer:
@@ -245,40 +246,32 @@ def folder_foregrounds(found: folders.Found, config: ConfigDict, denoised: bool)
 
 def folder_backgrounds(found: folders.Found, config: ConfigDict, denoised: bool) -> Layer:
     """Returns the backgrounds of a folder."""
-    copies = None
+    copies, read = None, partial(read_visible, profile=config.data.colour_profile)
     if denoised:
         paths = background_copies(found, cache_folder(config), config.data.workers)
-        copies = Lazy(paths, read_image)
-    return Layer(Lazy(found.items, read_image), copies, str(found.folder))
+        copies = Lazy(paths, read)
+    return Layer(Lazy(found.items, read), copies, str(found.folder))
 
 
 def recorded_foregrounds(config: ConfigDict, builders_folder: str | Path, denoised: bool) -> Layer:
     """Returns the foregrounds of a data set."""
     train = config.data.train
-    data, features = records_of(config, "train", builders_folder)
-    require(features, {"foreground", "alpha"}, train.dataset)
+    records = records_of(config, "train", builders_folder)
+    require(records.features, {"foreground", "alpha"}, train.dataset)
     copies = None
     if denoised:
-        require_copies(features, "foreground_denoised", train.dataset)
-        copies = Lazy(data, record_denoised_foreground)
-    return Layer(Lazy(data, record_foreground), copies, f"{train.dataset}/{train.split}")
+        require_copies(records.features, "foreground_denoised", train.dataset)
+        copies = records.pairs("foreground_denoised")
+    return Layer(records.pairs("foreground"), copies, f"{train.dataset}/{train.split}")
 
 
-def backgrounds_of(
-    data: Sequence[dict], features: set[str], dataset: str, split: str, denoised: bool
-) -> Layer:
-    """Returns the backgrounds of a data set, given its records and features."""
-    images, copies = recorded_backgrounds(data, features, dataset), None
+def backgrounds_of(records: Records, dataset: str, split: str, denoised: bool) -> Layer:
+    """Returns the backgrounds of a data set, given its records."""
+    images, copies = recorded_backgrounds(records, dataset), None
     if denoised:
-        require_copies(features, "background_denoised", dataset)
-        copies = Lazy(data, lambda record: read_image(io.BytesIO(record["background_denoised"])))
+        require_copies(records.features, "background_denoised", dataset)
+        copies = records.images("background_denoised")
     return Layer(images, copies, f"{dataset}/{split}")
-
-
-def record_denoised_foreground(record: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the denoised colours and the alpha of a foreground."""
-    copy = read_image(io.BytesIO(record["foreground_denoised"]))
-    return copy, read_alpha(io.BytesIO(record["alpha"]))
 
 
 def require_copies(features: set[str], wanted: str, dataset: str) -> None:
@@ -302,7 +295,8 @@ def listed_images(config: ConfigDict, denoised: bool) -> Composites | Photos:
     pairs = [folders.Pair(item.foreground, item.alpha) for item in found.items]
     if found.items[0].background is None:
         check_fits(config.data.crop, "photo")
-        return Photos(Lazy(pairs, read_pair), f"{len(pairs)} photos, {found.folder}")
+        read = partial(read_pair, profile=config.data.colour_profile)
+        return Photos(Lazy(pairs, read), f"{len(pairs)} photos, {found.folder}")
     check_fits(config.data.crop, "composite")
     if denoised:
         raise ValueError(
@@ -310,7 +304,8 @@ def listed_images(config: ConfigDict, denoised: bool) -> Composites | Photos:
             f"have them, {ALTERNATIVE}"
         )
     description = f"{len(pairs)} foregrounds over their backgrounds, {found.folder}"
-    backgrounds = Lazy([item.background for item in found.items], read_image)
+    read = partial(read_visible, profile=config.data.colour_profile)
+    backgrounds = Lazy([item.background for item in found.items], read)
     return Composites(
         with_colours(pairs, config), backgrounds, description, combine(config), paired=True
     )
@@ -337,7 +332,8 @@ def unlabelled_photos(config: ConfigDict) -> Unlabelled:
     )
     folders.accept([found], config.data.skip_bad)
     description = f"{len(found.items)} photos without alpha, {found.folder}"
-    return Unlabelled(Lazy(found.items, read_image), description)
+    read = partial(read_visible, profile=config.data.colour_profile)
+    return Unlabelled(Lazy(found.items, read), description)
 
 
 def with_colours(pairs: list[folders.Pair], config: ConfigDict) -> Lazy:
@@ -345,9 +341,11 @@ def with_colours(pairs: list[folders.Pair], config: ConfigDict) -> Lazy:
     way = one_of(
         config.data.foreground_colours, ("estimate", "as_is"), "config.data.foreground_colours"
     )
+    profile = config.data.colour_profile
+    read = partial(read_foreground, profile=profile)
     if way == "as_is":
-        return Lazy(pairs, read_pair)
+        return Lazy(pairs, read)
     photos = list(dict.fromkeys(pair for pair in pairs if pair.alpha))
-    paths = colours.cut_out(photos, cache_folder(config), config.data.workers)
+    paths = colours.cut_out(photos, cache_folder(config), config.data.workers, profile)
     cutouts = dict(zip(photos, paths, strict=True))
-    return Lazy([folders.Pair(cutouts.get(pair, pair.image), None) for pair in pairs], read_pair)
+    return Lazy([folders.Pair(cutouts.get(pair, pair.image), None) for pair in pairs], read)

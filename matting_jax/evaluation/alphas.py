@@ -11,7 +11,7 @@ from tqdm import tqdm
 from matting_jax.data import EvaluationImage
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.scores import mean_scores, score
-from matting_jax.prediction.inputs import as_float_trimap
+from matting_jax.prediction.inputs import as_float_trimap, multiply_opacity
 from matting_jax.prediction.matter import Matter
 
 Pictures = list[dict[str, np.ndarray]]
@@ -50,11 +50,12 @@ def score_alphas(
 def predictions(
     matter: Matter, images: Sequence[EvaluationImage]
 ) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
-    """Yields each image with its alpha [H, W]."""
+    """Yields each image with its alpha [H, W], 0 where the photo itself is transparent."""
     numbers = range(len(images))
     for index in tqdm(numbers, desc="evaluate", unit="image", leave=False, disable=None):
         image = images[index]
-        yield image, matter(image.image, **select_inputs(matter, image))
+        alpha = matter(image.image, **select_inputs(matter, image))
+        yield image, multiply_opacity(alpha, image.opacity)
 
 
 def select_inputs(matter: Matter, image: EvaluationImage) -> dict[str, np.ndarray]:

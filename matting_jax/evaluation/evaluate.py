@@ -103,7 +103,7 @@ def find_images(
 ) -> Sequence[EvaluationImage]:
     """Returns the images of `folders` if there are any, else the test data of the config."""
     if folders:
-        return folder_images(**folders)
+        return folder_images(**folders, profile=config.data.colour_profile)
     return evaluation_images(config, labelled=task.labelled(config))
 
 

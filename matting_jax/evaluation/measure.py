@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from matting_jax.data import read_exact_alpha, read_image
+from matting_jax.data import read_exact_alpha
 from matting_jax.data.files.folders import Compared
+from matting_jax.data.files.images import read_visible
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.evaluation.report import tiles, write_page
 from matting_jax.evaluation.scores import (
@@ -104,7 +105,7 @@ def read_case(files: Compared) -> Case:
         read_exact_alpha(files.prediction),
         read_exact_alpha(files.truth),
         files.trimap and as_float_trimap(read_trimap(files.trimap))[..., 0],
-        files.photo and read_image(files.photo),
+        files.photo and read_visible(files.photo),
     )
 
 

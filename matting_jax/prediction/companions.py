@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from matting_jax.data.files.images import is_image
+from matting_jax.data.files.walk import by_stem, existing, nfc
 
 # How to get an input that a network needs in addition to the image.
 WAYS = {
@@ -33,7 +34,7 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
         ValueError: lists the photos without a file, and says how to get one.
         FileNotFoundError: if `given` does not exist.
     """
-    source = Path(given)
+    source = existing(Path(given))
     if source.is_file():
         if kind in SHARED and len(photos) > 1:
             return {photo: source for photo in photos if photo.resolve() != source.resolve()}
@@ -45,9 +46,12 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
         return {photo: source for photo in photos}
     if not source.is_dir():
         raise FileNotFoundError(f"--{kind}: there is no file or folder {source}")
-    found = {
-        photo: find_in_folder(source / photo.relative_to(root), photo, kind) for photo in photos
-    }
+    stems = cache(by_stem)
+    found = {}
+    for photo in photos:
+        folder = existing(source / photo.relative_to(root).parent)
+        files = stems(folder) if folder.is_dir() else {}
+        found[photo] = find_file(files, photo, kind)
     taken = {path.resolve() for path in found.values() if path}
     missing = [str(x) for x, path in found.items() if not path and x.resolve() not in taken]
     if missing:
@@ -58,15 +62,14 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
     return {photo: path for photo, path in found.items() if path}
 
 
-def find_in_folder(path: Path, photo: Path, kind: str) -> Path | None:
-    """Returns the image named as `path`, or with _`kind` appended; extensions may differ.
+def find_file(files: Mapping[str, Sequence[Path]], photo: Path, kind: str) -> Path | None:
+    """Returns the file named as `photo`, or with _`kind` appended; extensions may differ.
 
-    Raises ValueError if there are two.
+    `files` are those of a folder by stem. Raises ValueError if there are two.
     """
-    files = path.parent.iterdir() if path.parent.is_dir() else ()
-    files = [x for x in files if is_image(x) and x.resolve() != photo.resolve()]
-    for stem in (path.stem, f"{path.stem}_{kind}"):
-        named = sorted(x for x in files if x.stem == stem)
+    stem = nfc(photo.stem)
+    for name in (stem, f"{stem}_{kind}"):
+        named = [path for path in files.get(name, ()) if path.resolve() != photo.resolve()]
         if len(named) > 1:
             raise ValueError(
                 f"--{kind}: {named[0]} and {named[1]} both belong to {photo}: remove one"

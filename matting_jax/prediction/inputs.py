@@ -51,7 +51,23 @@ def as_float_trimap(trimap: np.ndarray) -> np.ndarray:
             )
     elif trimap.dtype != np.uint8:
         raise ValueError(f"a trimap must be uint8 or float in [0, 1], got {trimap.dtype}")
+    elif 0 < trimap.max() < 85:
+        raise ValueError(
+            f"the largest value of the trimap is {trimap.max()} of 255, as of class numbers, but "
+            "0 is background, 128 unknown, 255 foreground: convert codes 0, 1 and 2 by "
+            "np.uint8([0, 128, 255])[trimap]"
+        )
     return quantise(trimap)[..., None]
+
+
+def multiply_opacity(alpha: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:
+    """Multiplies a predicted alpha [H, W] by the photo's own transparency, uint8 [H, W] or None.
+
+    Pixels that were erased from a photo thus stay erased.
+    """
+    if opacity is None:
+        return alpha
+    return alpha * np.divide(opacity, 255, dtype=np.float32)
 
 
 def size_of(image: np.ndarray) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,14 +14,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from matting_jax.data.files.images import count_frames, is_image, read_image
+from matting_jax.data.files.images import Photo, count_frames, read_photo, read_visible
 from matting_jax.data.files.trimaps import read_trimap
+from matting_jax.data.files.values import check_values
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.prediction.inputs import size_of
 
-READERS = {"trimap": read_trimap, "background": read_image}
-# compute(photo, **inputs) returns the images to write for a photo, by kind.
+# compute(photo, **inputs), with a Photo, returns the images to write for a photo, by kind.
 Compute = Callable[..., dict[str, np.ndarray]]
 
 logger = logging.getLogger("matting_jax")
@@ -40,27 +38,6 @@ class Job:
 
 class SkippedPhoto(Exception):
     """A photo that cannot be predicted; the message says why."""
-
-
-def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
-    """Returns the folder that the photos of a file, folder or glob share, and the photos.
-
-    Files below `output` are results of an earlier run and skipped. Raises FileNotFoundError if
-    there is no photo.
-    """
-    path = Path(photos)
-    if path.is_dir():
-        found = sorted(x for x in path.rglob("*") if is_image(x))
-        root = path
-    else:
-        found = sorted(Path(x) for x in glob.glob(photos, recursive=True) if Path(x).is_file())
-        found = [path] if path.is_file() else found
-        root = Path(os.path.commonpath([x.parent for x in found])) if found else path
-    if root.resolve() in output.resolve().parents:
-        found = [path for path in found if output.resolve() not in path.resolve().parents]
-    if not found:
-        raise FileNotFoundError(f"--input {photos}: no photo found")
-    return root, found
 
 
 def plan_jobs(
@@ -122,7 +99,9 @@ def check_existing(jobs: Sequence[Job], overwrite: bool) -> None:
         )
 
 
-def run_jobs(jobs: Sequence[Job], output: Path, compute: Compute, align: bool = False) -> int:
+def run_jobs(
+    jobs: Sequence[Job], output: Path, compute: Compute, profile: str, align: bool = False
+) -> int:
     """Writes the results of all photos into the folder `output`.
 
     Photos that cannot be read or do not fit in memory are reported and skipped.
@@ -131,6 +110,7 @@ def run_jobs(jobs: Sequence[Job], output: Path, compute: Compute, align: bool = 
         jobs: what to do for each photo.
         output: folder, which is made.
         compute: returns the images of a photo.
+        profile: config.data.colour_profile.
         align: align each background with its photo first.
 
     Returns:
@@ -144,7 +124,7 @@ def run_jobs(jobs: Sequence[Job], output: Path, compute: Compute, align: bool = 
     try:
         for job in tqdm(jobs, desc="predict", unit="photo", disable=None):
             try:
-                images = process(job, compute, align)
+                images = process(job, compute, profile, align)
             except SkippedPhoto as error:
                 reports.append(str(error))
                 continue
@@ -157,11 +137,11 @@ def run_jobs(jobs: Sequence[Job], output: Path, compute: Compute, align: bool = 
     return int(bool(reports))
 
 
-def process(job: Job, compute: Compute, align: bool) -> dict[str, np.ndarray]:
+def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, np.ndarray]:
     """Returns the images to write for one photo, by kind; raises SkippedPhoto if it has none."""
     try:
-        photo, frames = read_image(job.photo), count_frames(job.photo)
-        inputs = read_inputs(job, photo, align)
+        photo, frames = read_photo(job.photo, profile), count_frames(job.photo)
+        inputs = read_inputs(job, photo, profile, align)
     except ValueError as error:
         raise SkippedPhoto(str(error)) from error
     try:
@@ -174,22 +154,31 @@ def process(job: Job, compute: Compute, align: bool) -> dict[str, np.ndarray]:
     return images
 
 
-def read_inputs(job: Job, photo: np.ndarray, align: bool) -> dict[str, np.ndarray]:
+def read_inputs(job: Job, photo: Photo, profile: str, align: bool) -> dict[str, np.ndarray]:
     """Reads the other inputs of a photo; raises ValueError for a file that does not fit it."""
-    inputs = {kind: READERS[kind](path) for kind, path in job.inputs.items()}
+    inputs = {}
+    if "trimap" in job.inputs:
+        inputs["trimap"] = read_trimap(job.inputs["trimap"])
+    if "background" in job.inputs:
+        inputs["background"] = read_visible(job.inputs["background"], profile)
     if align:
         try:
-            inputs["background"] = align_background(inputs["background"], photo)
+            inputs["background"] = align_background(inputs["background"], photo.image)
         except ValueError as error:
             raise ValueError(
                 f"{job.inputs['background']} cannot be aligned with {job.photo}: {error}; pass "
                 "another background, or omit --align if the camera stood still"
             ) from error
     for kind, image in inputs.items():
-        if image.shape[:2] != photo.shape[:2]:
+        if image.shape[:2] != photo.image.shape[:2]:
             raise ValueError(
-                f"{job.inputs[kind]}: {size_of(image)} pixels, but {job.photo} has {size_of(photo)}"
+                f"{job.inputs[kind]}: {size_of(image)} pixels, but {job.photo} has "
+                f"{size_of(photo.image)}"
             )
+    if "trimap" in job.inputs:
+        warning = check_values(job.inputs["trimap"], "trimap", predicting=True)
+        if warning:
+            logger.warning("%s: %s", job.inputs["trimap"], warning)
     return inputs
 
 

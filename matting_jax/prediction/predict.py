@@ -12,13 +12,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.choices import one_of, refuse_input, require_input
+from matting_jax.data.files.images import Photo
 from matting_jax.image.foreground import METHODS
 from matting_jax.models import find_network
 from matting_jax.prediction.companions import WAYS, find_companions
-from matting_jax.prediction.jobs import Job, check_existing, find_photos, plan_jobs, run_jobs
+from matting_jax.prediction.inputs import multiply_opacity
+from matting_jax.prediction.jobs import Job, check_existing, plan_jobs, run_jobs
 from matting_jax.prediction.labels import learns_classes, predict_labels
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
+from matting_jax.prediction.photos import find_photos
 
 FOREGROUNDS = ("network", *METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -91,7 +94,7 @@ def predict(
         config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
     )
     compute = partial(alpha_and_cutout, matter, options)
-    return run_jobs(jobs, Path(output), compute, options.align)
+    return run_jobs(jobs, Path(output), compute, config.data.colour_profile, options.align)
 
 
 def check_label_options(config: ConfigDict, options: Options) -> None:
@@ -149,33 +152,34 @@ def choose_foreground(foreground: str | None, name: str) -> str:
 
 
 def alpha_and_cutout(
-    matter: Matter, options: Options, photo: np.ndarray, **inputs: np.ndarray
+    matter: Matter, options: Options, photo: Photo, **inputs: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns the images to write for a photo.
 
     Args:
         matter: The network.
         options: `foreground` and `bits`.
-        photo: uint8 [H, W, 3].
+        photo: the photo.
         **inputs: What the network takes in addition to the photo.
 
     Returns:
         `alpha`, uint8 or uint16 [H, W], and `cutout`, uint8 [H, W, 4].
     """
     if options.foreground == "network":
-        alpha, colours = matter.cut_out(photo, **inputs)
+        alpha, colours = matter.cut_out(photo.image, **inputs)
     else:
-        alpha = matter(photo, **inputs)
-    images = {"alpha": quantise(alpha, options.bits)}
+        alpha = matter(photo.image, **inputs)
+    written = multiply_opacity(alpha, photo.opacity)
+    images = {"alpha": quantise(written, options.bits)}
     if options.foreground == "none":
         return images
-    alpha = quantise(alpha, 8)
+    written = quantise(written, 8)
     if options.foreground == "network":
         # Where alpha is 0 there is no foreground, and the network leaves the background.
-        colours = np.where(alpha[..., None] > 0, quantise(colours, 8), 0)
-    else:
-        colours = METHODS[options.foreground](photo, alpha)
-    return images | {"cutout": np.dstack([colours.astype(np.uint8), alpha])}
+        colours = np.where(written[..., None] > 0, quantise(colours, 8), 0)
+    else:  # by the alpha of the photo's colours, which do not depend on its transparency
+        colours = METHODS[options.foreground](photo.image, quantise(alpha, 8))
+    return images | {"cutout": np.dstack([colours.astype(np.uint8), written])}
 
 
 def quantise(image: np.ndarray, bits: int) -> np.ndarray:

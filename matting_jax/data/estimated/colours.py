@@ -15,20 +15,28 @@ from tqdm import tqdm
 
 from matting_jax.data.files.checks import identity
 from matting_jax.data.files.folders import Pair
-from matting_jax.data.files.images import read_alpha, read_image
+from matting_jax.data.files.images import has_profile, read_alpha, read_visible
 from matting_jax.files import write_atomically
 from matting_jax.image.foreground import multilevel
 
 
-def cut_out(pairs: Sequence[Pair], cache: Path, workers: int) -> list[Path]:
+def cut_out(pairs: Sequence[Pair], cache: Path, workers: int, profile: str = "srgb") -> list[Path]:
     """Returns RGBA files with estimated foreground colours, one for each photo with its alpha.
 
-    A file is written again if its photo or its alpha has changed. Raises ValueError, with the
-    file's name, if one cannot be read.
+    A file is written again if its photo or its alpha has changed.
+
+    Args:
+        pairs: The photos with their alphas.
+        cache: Folder of the files.
+        workers: Number of processes.
+        profile: config.data.colour_profile.
+
+    Raises:
+        ValueError: With the file's name, if one cannot be read.
     """
-    targets = [target_of(pair, cache) for pair in pairs]
+    targets = [target_of(pair, cache, profile) for pair in pairs]
     missing = [
-        (pair.image, pair.alpha, target)
+        (pair.image, pair.alpha, target, profile)
         for pair, target in zip(pairs, targets, strict=True)
         if not target.exists()
     ]
@@ -49,16 +57,18 @@ def cut_out(pairs: Sequence[Pair], cache: Path, workers: int) -> list[Path]:
     return targets
 
 
-def target_of(pair: Pair, cache: Path) -> Path:
+def target_of(pair: Pair, cache: Path, profile: str) -> Path:
     """Returns the RGBA file of a photo and its alpha."""
     key = f"{identity(pair.image)} {identity(pair.alpha)}"
+    if profile == "srgb" and has_profile(pair.image):  # other photos are the same in all profiles
+        key += " srgb"
     return cache / "foreground_colours" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.png"
 
 
-def write_cutout(image: Path, alpha: Path, target: Path) -> None:
+def write_cutout(image: Path, alpha: Path, target: Path, profile: str) -> None:
     """Estimates foreground colours and writes them with alpha as RGBA."""
     matte = read_alpha(alpha)
-    rgba = np.dstack([multilevel(read_image(image), matte), matte])
+    rgba = np.dstack([multilevel(read_visible(image, profile), matte), matte])
     with write_atomically(target) as file:
         Image.fromarray(rgba).save(file, compress_level=1)
 

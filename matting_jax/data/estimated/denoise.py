@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from matting_jax.data.estimated.denoised import copies_folder, copy_of
-from matting_jax.data.files.images import is_image, read_header, read_image, read_rgba
+from matting_jax.data.files.images import read_header, read_rgba, read_visible
+from matting_jax.data.files.profiles import PROFILES
+from matting_jax.data.files.walk import images_below
 from matting_jax.files import write_atomically
 
 
@@ -60,15 +63,22 @@ def noise_deviation(image: np.ndarray) -> float:
     return float(np.median(np.abs(diagonal)) / 0.6745) if diagonal.size else 0.0
 
 
-def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
+def denoise_folder(folder: Path, output: Path, workers: int, profile: str = "srgb") -> list[Path]:
     """Writes the copies that `output` lacks of all images below `folder`, and returns them.
 
-    Raises ValueError if there is no image, if two images have the same copy, or, after all others
-    are written, if images cannot be read.
+    Args:
+        folder: The folder.
+        output: Where the copies are written.
+        workers: Number of processes.
+        profile: config.data.colour_profile.
+
+    Raises:
+        ValueError: If there is no image, if two images have the same copy, or, after all others are
+            written, if images cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    paths = sorted(path for path in folder.rglob("*") if is_image(path))
+    paths = sorted(images_below(folder))
     paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     if not paths:
         raise ValueError(f"{folder} has no image file")
@@ -82,7 +92,7 @@ def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
     # Processes, because threads would wait for one another.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn) as pool:
-        made = pool.map(write_copy, missing.values(), missing)
+        made = pool.map(partial(write_copy, profile=profile), missing.values(), missing)
         faults = list(tqdm(made, "denoising", len(missing), unit="image", disable=None))
     faults = [fault for fault in faults if fault]
     if faults:
@@ -90,14 +100,14 @@ def denoise_folder(folder: Path, output: Path, workers: int) -> list[Path]:
     return list(missing)
 
 
-def write_copy(path: Path, target: Path) -> str | None:
+def write_copy(path: Path, target: Path, profile: str) -> str | None:
     """Writes the denoised copy of `path` as `target`; returns an error message if it cannot."""
     try:
         if read_header(path).transparent:
-            rgba = read_rgba(path)
+            rgba = read_rgba(path, profile)
             copy = np.dstack([denoise(rgba[..., :3]), rgba[..., 3]])
         else:
-            copy = denoise(read_image(path))
+            copy = denoise(read_visible(path, profile))
     except ValueError as error:
         return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +123,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="folder of images")
     parser.add_argument("--output", type=Path, help="folder for the copies (FOLDER_denoise)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument(
+        "--colour_profile",
+        choices=PROFILES,
+        default="srgb",
+        help="convert colours to sRGB by the files' profiles (srgb), or ignore these, as the code "
+        "of published data sets does",
+    )
     given = parser.parse_args(argv)
     # FOLDER may be "." or end in "..".
     folder = given.folder.expanduser().resolve()
@@ -120,7 +137,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         import skimage  # noqa: F401
 
-        made = denoise_folder(folder, output, given.workers)
+        made = denoise_folder(folder, output, given.workers, given.colour_profile)
     except ModuleNotFoundError:
         print("denoising needs scikit-image: pip install -e '.[denoise]'", file=sys.stderr)
         return 1

@@ -61,7 +61,7 @@ def find_copies(
             f"{missing[0]}: run python -m matting_jax.data.estimated.denoise {folder}, "
             f"{ALTERNATIVE}"
         )
-    headers = check_files([*paths, *copies], cache, workers)
+    headers = check_files(dict.fromkeys([*paths, *copies], "photo"), cache, workers)
     for path, copy in zip(paths, copies, strict=True):
         if isinstance(headers[copy], str):
             raise ValueError(f"{field}: {headers[copy]}")

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
 from matting_jax.data.files.images import Header, read_header
+from matting_jax.data.files.values import CHECKED, check_values
 from matting_jax.files import write_atomically
+
+logger = logging.getLogger("matting_jax")
+
+
+class Checked(Header):
+    """The header of a file that can be read, and what is wrong with its values."""
+
+    fault = ""
 
 
 def identity(path: Path) -> str:
@@ -22,12 +33,20 @@ def identity(path: Path) -> str:
 
 
 def check_files(
-    paths: Sequence[Path], cache: Path | None, workers: int
+    roles: Mapping[Path, str], cache: Path | None, workers: int
 ) -> dict[Path, Header | str]:
     """Returns the header of each file, or the error message if it cannot be read.
 
-    Readable files are recorded in the folder `cache`, if given, and not checked again.
+    Values that cannot be meant are the `fault` of a header; others that are rare are reported as
+    warnings, see `values`.
+
+    Args:
+        roles: What each file is used as, one of `values.ROLES`.
+        cache: Folder that records the files without a fault or warning, which are not checked
+            again; None for no record.
+        workers: Number of threads.
     """
+    paths = list(roles)
     if not paths:
         return {}
     record = cache and record_file(paths, cache)
@@ -36,21 +55,42 @@ def check_files(
     except (OSError, ValueError):
         known = {}
 
+    warnings = defaultdict(list)
+
     def check(path: Path) -> tuple[str, Header | str]:
+        role = roles[path]
         try:
-            key = identity(path)
-            return key, Header(*known[key]) if key in known else read_header(path)
+            key = f"{identity(path)} {role}" if role in CHECKED else identity(path)
+            if key in known:
+                return key, Checked(*known[key])
+            header = Checked(*read_header(path))
         except (OSError, ValueError) as error:
             return "", str(error)
+        try:
+            warning = check_values(path, role)
+        except ValueError as error:
+            header.fault = str(error)
+            return "", header
+        if warning:
+            warnings[warning].append(path)
+        return "" if warning else key, header
 
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(check, paths)
         checked = list(tqdm(results, "checking images", len(paths), disable=None, leave=False))
+    for warning, files in warnings.items():
+        others = f" (and {len(files) - 1} others)" if len(files) > 1 else ""
+        logger.warning("%s%s: %s", min(files), others, warning)
     good = {key: header for key, header in checked if key}
     if record and not good.keys() <= known.keys():
         with write_atomically(record) as file:
             file.write_text(json.dumps(known | good))
     return {path: result for path, (_, result) in zip(paths, checked, strict=True)}
+
+
+def value_faults(headers: Iterable[Header]) -> list[str]:
+    """Returns what is wrong with the values of files."""
+    return [header.fault for header in headers if getattr(header, "fault", "")]
 
 
 def record_file(paths: Sequence[Path], cache: Path) -> Path:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matting_jax.data.files.checks import check_files
-from matting_jax.data.files.images import Header, is_image
+from matting_jax.data.files.checks import check_files, value_faults
+from matting_jax.data.files.images import Header
+from matting_jax.data.files.walk import by_stem, images_below, images_in, nfc
 
-COMPARED = ("predictions", "truths", "trimaps", "photos", "backgrounds")
+# Folders to compare, with the role of their files.
+COMPARED = {
+    "predictions": "prediction",
+    "truths": "alpha",
+    "trimaps": "trimap",
+    "photos": "photo",
+    "backgrounds": "photo",
+}
 # Folders that may lie next to image/ and alpha/.
 OPTIONAL = ("trimap", "background")
 
@@ -78,8 +83,8 @@ def find_pairs(
     images, alphas = (by_stem(check_exists(folder / part, field)) for part in ("image", truth))
     if not images:
         raise ValueError(f"{field}: {folder / 'image'} has no image file")
-    paths = [path for group in (images, alphas) for same in group.values() for path in same]
-    headers = check_files(paths, cache, workers)
+    roles = roles_of({"photo": images, truth: alphas})
+    headers = check_files(roles, cache, workers)
     pairs, faults = [], []
     for stem in sorted(images.keys() | alphas.keys()):
         parts = images[stem], alphas[stem]
@@ -99,9 +104,11 @@ def find_pairs(
             (image,), (alpha,) = parts
             sizes = [str(headers[path]) for path in (image, alpha)]
             if sizes[0] == sizes[1]:
-                pairs.append(Pair(image, alpha))
+                pair_faults += value_faults([headers[alpha]])
             else:
                 pair_faults.append(f"{image}: {sizes[0]} pixels, but its {truth} has {sizes[1]}")
+            if not pair_faults:
+                pairs.append(Pair(image, alpha))
         faults += pair_faults
     return Found(field, folder, pairs, faults)
 
@@ -123,12 +130,13 @@ def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Fo
     found = find_pairs(folder, field, cache, workers)
     others = [found.folder / kind for kind in OPTIONAL if (found.folder / kind).is_dir()]
     stems = {other: by_stem(other) for other in others}
-    paths = [pair.image for pair in found.items]
-    paths += [path for group in stems.values() for same in group.values() for path in same]
-    headers = check_files(paths, cache, workers) if others else {}
+    roles = {pair.image: "photo" for pair in found.items}
+    for other, group in stems.items():
+        roles |= roles_of({"trimap" if other.name == "trimap" else "photo": group})
+    headers = check_files(roles, cache, workers) if others else {}
     scored, faults = [], []
     for pair in found.items:
-        stem = unicodedata.normalize("NFC", pair.image.stem)
+        stem = nfc(pair.image.stem)
         same = {other.name: group[stem] for other, group in stems.items()}
         faults_here = [
             fault
@@ -154,7 +162,7 @@ def find_faults(
     sizes = [str(headers[x]) for x in (image, same[0])]
     if sizes[0] != sizes[1]:
         return [f"{image}: {sizes[0]} pixels, but its {folder.name} has {sizes[1]}"]
-    return []
+    return value_faults([headers[same[0]]])
 
 
 def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
@@ -172,20 +180,22 @@ def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     folder = check_exists(folder, field)
     if (folder / "image").is_dir():
         return find_pairs(folder, field, cache, workers)
-    paths = [path for path in sorted(folder.iterdir()) if is_image(path)]
+    paths = images_in(folder)
     if not paths:
         raise ValueError(
             f"{field}: {folder} has neither the folders image and alpha nor RGBA .png files"
         )
-    headers = check_files(paths, cache, workers)
-    cutouts = [
-        path for path in paths if isinstance(headers[path], Header) and headers[path].transparent
-    ]
-    faults = [
-        header if isinstance(header, str) else f"{path}: no alpha channel"
-        for path, header in headers.items()
-        if isinstance(header, str) or not header.transparent
-    ]
+    headers = check_files(dict.fromkeys(paths, "foreground"), cache, workers)
+    cutouts, faults = [], []
+    for path, header in headers.items():
+        if isinstance(header, str):
+            faults.append(header)
+        elif not header.transparent:
+            faults.append(f"{path}: no alpha channel")
+        elif header.fault:
+            faults.append(header.fault)
+        else:
+            cutouts.append(path)
     return Found(field, folder, [Pair(path, None) for path in cutouts], faults)
 
 
@@ -205,7 +215,7 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     paths = sorted(images_below(folder))
     if not paths:
         raise ValueError(f"{field}: {folder} has no image file")
-    headers = check_files(paths, cache, workers)
+    headers = check_files(dict.fromkeys(paths, "photo"), cache, workers)
     faults = [header for header in headers.values() if isinstance(header, str)]
     return Found(field, folder, [p for p in paths if isinstance(headers[p], Header)], faults)
 
@@ -245,8 +255,10 @@ def find_compared(
     if predictions:
         rename_predicted(files["predictions"], files["truths"])
     names = sorted(files[first].keys() | files["truths"].keys())
-    paths = [path for group in files.values() for name in names for path in group[name]]
-    headers = check_files(paths, None, workers)
+    roles = {}
+    for part, group in files.items():
+        roles |= roles_of({COMPARED[part]: {name: group[name] for name in names}})
+    headers = check_files(roles, None, workers)
     compared, faults = [], []
     for name in names:
         same = {part: group[name] for part, group in files.items()}
@@ -297,12 +309,13 @@ def find_faults_of_name(
         return faults
     (truth,) = same["truths"]
     sizes = {path: str(headers[path]) for path in there}
-    return [
+    faults = [
         f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
         for part in (first, "trimaps", "backgrounds")
         for path in same.get(part, ())
         if sizes[path] != sizes[truth]
     ]
+    return faults or value_faults(headers[path] for path in there)
 
 
 def accept(found: Sequence[Found], skip_bad: bool) -> None:
@@ -327,32 +340,16 @@ def accept(found: Sequence[Found], skip_bad: bool) -> None:
             raise ValueError(f"{part.field}: no file in {part.folder} can be used")
 
 
+def roles_of(groups: Mapping[str, Mapping[str, Sequence[Path]]]) -> dict[Path, str]:
+    """Returns the role of each file, given {role: {stem: files}}."""
+    return {
+        path: role for role, group in groups.items() for files in group.values() for path in files
+    }
+
+
 def check_exists(folder: str | Path, field: str) -> Path:
     """Returns the folder's path; raises ValueError, with the config field, if there is none."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ValueError(f"{field}: there is no folder {folder}")
     return folder
-
-
-def images_below(folder: Path) -> Iterator[Path]:
-    """Yields the images of a tree of folders."""
-    entered = set()
-    for path, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(path)
-        if real in entered:  # by a link
-            folders.clear()
-            continue
-        entered.add(real)
-        folders.sort()  # so that all machines take the same of two paths to a folder
-        yield from (image for name in names if is_image(image := Path(path, name)))
-
-
-def by_stem(folder: Path) -> defaultdict[str, list[Path]]:
-    """Returns the images of a folder by stem."""
-    stems = defaultdict(list)
-    for path in sorted(folder.iterdir()):
-        if is_image(path):
-            # File systems differ in how they encode accents: é is one character or two.
-            stems[unicodedata.normalize("NFC", path.stem)].append(path)
-    return stems

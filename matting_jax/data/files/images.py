@@ -1,4 +1,7 @@
-"""Reads photos, cut-outs and alphas from any file that Pillow opens, as 8-bit arrays."""
+"""Reads photos, cut-outs and alphas from any file that Pillow opens, as 8-bit arrays.
+
+docs/data.md says what the transparency and the colour profile of a file mean in each role.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 from PIL.Image import Transpose
 
+from matting_jax.choices import one_of
+from matting_jax.data.files import formats, profiles
+
 File = str | Path | BinaryIO
 T = TypeVar("T")
 
-SUFFIXES = frozenset(
-    ".apng .avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm "
-    ".tga .tif .tiff .webp".split()
-)
+NEUTRAL = 128  # grey of the wholly transparent pixels of photos, whose colours nobody sees
+# Largest difference of the channels of a grey pixel: lossy compression moves them a little.
+GREY_SPREAD = 24
+
 # By the EXIF orientation, the transposition that turns the stored pixels upright.
 TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -29,6 +35,14 @@ TURNS = {
     6: Transpose.ROTATE_270,
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
+}
+
+
+# How to make a grey image, by its role.
+GREY_WAYS = {
+    "an alpha": "convert it, for a mask of class N by "
+    "Image.fromarray(np.uint8(255 * (np.asarray(image) == N)))",
+    "a trimap": "save it in grey, 0 for background, 128 for unknown and 255 for foreground",
 }
 
 
@@ -44,28 +58,80 @@ class Header(NamedTuple):
         return f"{self.width} x {self.height}"
 
 
-def read_image(file: File) -> np.ndarray:
-    """Reads a photo, or the first frame of an animation: uint8 [H, W, 3] RGB, without transparency.
+class Photo(NamedTuple):
+    """A photo and its own transparency."""
+
+    image: np.ndarray  # uint8 [H, W, 3], neutral grey where it is wholly transparent
+    opacity: np.ndarray | None  # uint8 [H, W]; None if it is opaque everywhere
+
+
+def read_photo(file: File, profile: str = "srgb") -> Photo:
+    """Reads a photo, or the first frame of an animation, with its own transparency.
+
+    Args:
+        file: The file.
+        profile: config.data.colour_profile.
+
+    Raises:
+        ValueError: With the file's name, if it cannot be read.
+    """
+    rgba = read_rgba(file, profile, opaque=False)
+    if rgba.shape[-1] == 3:
+        return Photo(rgba, None)
+    colours, opacity = rgba[..., :3], np.ascontiguousarray(rgba[..., 3])
+    if opacity.min() == 255:
+        return Photo(np.ascontiguousarray(colours), None)
+    # Editors keep the colours of erased pixels, or write black.
+    return Photo(np.where(opacity[..., None] > 0, colours, np.uint8(NEUTRAL)), opacity)
+
+
+def read_visible(file: File, profile: str = "srgb") -> np.ndarray:
+    """Reads a photo or a background as `read_photo`: uint8 [H, W, 3], only the colours."""
+    return read_photo(file, profile).image
+
+
+def read_image(file: File, profile: str = "srgb") -> np.ndarray:
+    """Reads the colours of a foreground: uint8 [H, W, 3], also where it is transparent.
 
     Raises ValueError, with the file's name, if it cannot be read.
     """
-    return read_with(file, lambda image: np.asarray(to_rgb(image)))
+    return np.ascontiguousarray(read_rgba(file, profile, opaque=False)[..., :3])
 
 
-def read_rgba(file: File) -> np.ndarray:
-    """Reads a cut-out: uint8 [H, W, 4], straight colours and alpha, 255 without transparency.
+def read_rgba(file: File, profile: str = "srgb", *, opaque: bool = True) -> np.ndarray:
+    """Reads a cut-out: uint8 [H, W, 4], straight colours and alpha.
 
-    Raises ValueError, with the file's name, if it cannot be read.
+    Args:
+        file: The file.
+        profile: config.data.colour_profile.
+        opaque: Whether a file without transparency has 255 as its alpha; else [H, W, 3].
+
+    Raises:
+        ValueError: With the file's name, if it cannot be read.
     """
-    return read_with(file, lambda image: np.asarray(to_rgba(image)))
+    one_of(profile, profiles.PROFILES, "config.data.colour_profile")
+
+    def convert(image: Image.Image) -> np.ndarray:
+        colours = to_colours(turn_upright(image), file, profile)
+        return np.asarray(colours.convert("RGBA") if opaque else colours)
+
+    return open_with(file, convert)
 
 
-def read_alpha(file: File) -> np.ndarray:
-    """Reads an alpha: uint8 [H, W], the transparency of a cut-out, else the grey value.
+def read_alpha(file: File, *, grey_if_opaque: bool = False) -> np.ndarray:
+    """Reads an alpha: uint8 [H, W], the transparency of a file that has one, else the grey value.
 
-    Raises ValueError, with the file's name, if it cannot be read.
+    Args:
+        file: The file.
+        grey_if_opaque: Whether to read the grey value of files that are opaque everywhere, and of
+            colours, as official data sets need it.
+
+    Raises:
+        ValueError: With the file's name, if it cannot be read or holds colours.
     """
-    return read_with(file, alpha_of)
+    return open_with(
+        file, lambda image: alpha_of(to_eight_bits(turn_upright(image)), grey_if_opaque)
+    )
 
 
 def read_label(file: File) -> np.ndarray:
@@ -94,6 +160,14 @@ def read_header(file: File) -> Header:
     return open_with(file, header_of)
 
 
+def has_profile(file: File) -> bool:
+    """Returns whether a file embeds a colour profile; False if it cannot be read."""
+    try:
+        return open_with(file, lambda image: "icc_profile" in image.info)
+    except ValueError:
+        return False
+
+
 def count_frames(file: File) -> int:
     """Counts the frames or pages of a file, without the previews that cameras add to a photo.
 
@@ -102,16 +176,12 @@ def count_frames(file: File) -> int:
     return open_with(file, frames_of)
 
 
-def read_with(file: File, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    """Converts the upright image of a file, with 8 bits a channel."""
-    return open_with(file, lambda image: convert(to_eight_bits(turn_upright(image))))
-
-
 def open_with(file: File, use: Callable[[Image.Image], T]) -> T:
     """Opens a file and returns the result of `use`.
 
     Raises ValueError, with the file's name and the reason, for any error.
     """
+    formats.register_extras()
     try:
         # Not by name: Pillow would map plain TIFF files into memory and scramble rotated ones.
         stream = open(file, "rb") if isinstance(file, str | Path) else nullcontext(file)
@@ -131,8 +201,17 @@ def reason_of(file: File, error: Exception) -> str:
     if isinstance(file, str | Path) and os.path.isfile(file) and os.path.getsize(file) == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image of a format that Pillow reads"
-    return str(error).rstrip(".") or type(error).__name__
+        return formats.unreadable_reason(start_of(file))
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def start_of(file: File) -> bytes:
+    """Returns the first bytes of a file, which show its format."""
+    if isinstance(file, str | Path):
+        with open(file, "rb") as stream:
+            return stream.read(32)
+    file.seek(0)
+    return file.read(32)
 
 
 def check_kind(image: Image.Image) -> None:
@@ -190,29 +269,68 @@ def wide_values(image: Image.Image) -> np.ndarray:
     return wide
 
 
-def to_rgba(image: Image.Image) -> Image.Image:
-    """Converts an image to RGBA."""
+def to_colours(image: Image.Image, name: File, profile: str) -> Image.Image:
+    """Converts an upright image to RGB, or to RGBA if it has transparency, in sRGB.
+
+    Args:
+        image: The image.
+        name: Its file, for reports.
+        profile: config.data.colour_profile.
+    """
+    icc = image.info.get("icc_profile") if profile == "srgb" else None
+    if icc and image.mode.startswith("I"):
+        return profiles.wide_grey_to_srgb(wide_values(image), icc, name)
+    image = to_eight_bits(image)
+    if image.mode == "LAB":
+        return profiles.lab_to_srgb(image)
+    if not icc:
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        return image if image.mode == mode else image.convert(mode)  # converting would copy it
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    if image.mode == "CMYK":
+        opaque = image
+    elif image.mode in ("1", "L", "LA", "La"):
+        opaque = image if image.mode == "L" else image.convert("LA").getchannel("L")
+    else:
+        opaque = image.convert("RGBA").convert("RGB") if alpha is not None else image.convert("RGB")
+    colours = profiles.to_srgb(opaque, icc, name)
+    if alpha is not None:
+        colours = colours.copy()
+        colours.putalpha(alpha)
+    return colours
+
+
+def alpha_of(image: Image.Image, grey_if_opaque: bool = False) -> np.ndarray:
+    """Returns the transparency of an image that has one, else the grey value, uint8 [H, W].
+
+    Raises ValueError for colours unless `grey_if_opaque`; see `read_alpha`.
+    """
     if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("RGB").convert("RGBA")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts an image to RGB, without transparency."""
-    if image.mode == "RGB":
-        return image  # converting would copy it
-    # Pillow warns when a palette with transparency is converted to RGB directly.
-    return to_rgba(image).convert("RGB") if image.has_transparency_data else image.convert("RGB")
-
-
-def alpha_of(image: Image.Image) -> np.ndarray:
-    """Returns the transparency, or else the grey value, uint8 [H, W]."""
-    if image.has_transparency_data:
-        alpha = np.asarray(to_rgba(image))[..., 3]
-        # Many tools save a grey alpha as RGBA with an opaque fourth channel.
-        if alpha.min() < 255:
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if not grey_if_opaque or alpha.min() < 255:
             return alpha
-    return np.asarray(image if image.mode == "L" else to_rgb(image).convert("L"))
+    return grey_of(image, "an alpha", check=not grey_if_opaque)
+
+
+def grey_of(image: Image.Image, role: str, check: bool = True) -> np.ndarray:
+    """Returns the grey value of an image, uint8 [H, W]; transparency is ignored.
+
+    Raises ValueError, which says what `role` the image has, if it has colours.
+    """
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode == "LA":
+        return np.asarray(image.getchannel("L"))
+    # Pillow warns when a palette with transparency is converted to RGB directly.
+    colours = image.convert("RGBA").convert("RGB") if image.has_transparency_data else image
+    colours = colours.convert("RGB")
+    if check:
+        values = np.asarray(colours)
+        spread = int((values.max(-1) - values.min(-1)).max())
+        if spread > GREY_SPREAD:
+            kind = "a palette of colours, as of classes" if image.mode == "P" else "colours"
+            raise ValueError(f"it has {kind}, but {role} is grey: {GREY_WAYS[role]}")
+    return np.asarray(colours.convert("L"))
 
 
 def label_of(image: Image.Image) -> np.ndarray:
@@ -248,8 +366,3 @@ def header_of(image: Image.Image) -> Header:
         size, orientation = image.size, 1
     turned = orientation in (5, 6, 7, 8)
     return Header(*(size[::-1] if turned else size), transparent)
-
-
-def is_image(path: Path) -> bool:
-    """Returns whether a file has the extension of an image and is not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()

@@ -13,12 +13,21 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from matting_jax.data.files.checks import check_files
+from matting_jax.data.files.checks import check_files, value_faults
 from matting_jax.data.files.folders import Found
-from matting_jax.data.files.images import Header, read_alpha, read_image
+from matting_jax.data.files.images import (
+    Header,
+    Photo,
+    read_alpha,
+    read_image,
+    read_photo,
+    read_visible,
+)
+from matting_jax.data.files.walk import existing
 from matting_jax.data.prepared.merge import lay_under_bilinear, merge
 
 COLUMNS = ("foreground", "background", "trimap")
+ROLES = {"foreground": "photo", "alpha": "alpha", "background": "photo", "trimap": "trimap"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,13 @@ def find_listed(group: ConfigDict, field: str, cache: Path, workers: int, trimap
     check_alike(lines, path, field)
     check_there(lines, path, root, field)
     found = {number: files_of(columns, root, trimaps) for number, columns in lines.items()}
-    paths = [file for files in found.values() if isinstance(files, dict) for file in files.values()]
-    headers = check_files(list(dict.fromkeys(paths)), cache, workers)
+    roles = {
+        file: ROLES[name]
+        for files in found.values()
+        if isinstance(files, dict)
+        for name, file in files.items()
+    }
+    headers = check_files(roles, cache, workers)
     items, faults = [], []
     for number, files in found.items():
         faults_here = [files] if isinstance(files, str) else faults_of(files, headers)
@@ -82,17 +96,18 @@ def names_of(items: Sequence[Listed]) -> list[str]:
     return [f"{item.foreground.stem}_{item.number}" for item in items]
 
 
-def read_listed(item: Listed) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def read_listed(item: Listed, profile: str) -> tuple[Photo, np.ndarray, np.ndarray | None]:
     """Reads the image of a line, its alpha and its background.
 
-    uint8 [H, W, 3], [H, W] and [H, W, 3] or None; with a background the image is the composite.
-    Raises ValueError, with the file's name, if one cannot be read.
+    The alpha is uint8 [H, W], the background uint8 [H, W, 3] or None; with a background the image
+    is the composite. Raises ValueError, with the file's name, if one cannot be read.
     """
-    foreground, alpha = read_image(item.foreground), read_alpha(item.alpha)
+    alpha = read_alpha(item.alpha)
     if item.background is None:
-        return foreground, alpha, None
-    background = lay_under_bilinear(read_image(item.background), *alpha.shape)
-    return merge(foreground, alpha, background), alpha, background
+        return read_photo(item.foreground, profile), alpha, None
+    foreground = read_image(item.foreground, profile)
+    background = lay_under_bilinear(read_visible(item.background, profile), *alpha.shape)
+    return Photo(merge(foreground, alpha, background), None), alpha, background
 
 
 def columns_of(path: Path, separator: str) -> dict[int, list[str]]:
@@ -118,7 +133,7 @@ def check_alike(lines: dict[int, list[str]], path: Path, field: str) -> None:
 
 def check_there(lines: dict[int, list[str]], path: Path, root: Path, field: str) -> None:
     """Raises ValueError if no foreground exists: the root or the separator may be wrong."""
-    if not any((root / columns[0]).exists() for columns in lines.values()):
+    if not any(existing(root / columns[0]).exists() for columns in lines.values()):
         number, columns = next(iter(lines.items()))
         raise ValueError(
             f"{field}.list: {path} names no foreground that is in {root}, first {columns[0]!r} in "
@@ -137,10 +152,10 @@ def files_of(columns: list[str], root: Path, trimaps: bool) -> dict[str, Path] |
     alpha = alpha_path(columns[0], root)
     if alpha is None:
         return f"{columns[0]} has no /fg in its path, which the path of its alpha has as /alpha"
-    files = {name: root / column for name, column in zip(COLUMNS, columns, strict=False)}
+    files = {name: existing(root / column) for name, column in zip(COLUMNS, columns, strict=False)}
     if not trimaps:
         files.pop("trimap", None)
-    return files | {"alpha": alpha}
+    return files | {"alpha": existing(alpha)}
 
 
 def alpha_path(foreground: str, root: Path) -> Path | None:
@@ -163,8 +178,9 @@ def faults_of(files: dict[str, Path], headers: dict[Path, Header | str]) -> list
     if unreadable:
         return unreadable
     sizes = {name: str(headers[file]) for name, file in files.items()}
-    return [
+    faults = [
         f"{files['foreground']}: {sizes['foreground']} pixels, but its {name} has {sizes[name]}"
         for name in ("alpha", "trimap")
         if sizes.get(name, sizes["foreground"]) != sizes["foreground"]
     ]
+    return faults or value_faults(headers[file] for file in files.values())

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from matting_jax.data.files.images import is_image, read_alpha, read_image
+from matting_jax.data.files.images import read_alpha, read_image
+from matting_jax.data.files.walk import is_image, nfc
 from matting_jax.data.prepared.examples import check_sizes, png
 from matting_jax.data.prepared.manual import Path, absent, check_missing
 
@@ -57,7 +58,7 @@ def files(folders: Mapping[str, Path], missing: dict[str, None]) -> list[dict[st
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Returns the images of a folder by stem."""
-    return {path.stem: path for path in folder.iterdir() if is_image(path)}
+    return {nfc(path.stem): path for path in folder.iterdir() if is_image(path)}
 
 
 def examples(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -82,4 +83,5 @@ def estimate_foreground(photo: Path, alpha: Path) -> bytes:
     """Estimates the foreground colours of a photo: a PNG file."""
     from matting_jax.image.foreground import multilevel  # slow to import
 
-    return png(np.asarray(multilevel(read_image(photo), read_alpha(alpha))))
+    colours, matte = read_image(photo, "ignore"), read_alpha(alpha, grey_if_opaque=True)
+    return png(np.asarray(multilevel(colours, matte)))

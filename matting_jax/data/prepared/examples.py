@@ -27,6 +27,9 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
 
     HOMEPAGE: ClassVar[str]
+    # "ignore": colour profiles are not read, as in the code published for the data set, so that
+    # scores stay comparable; "srgb": as config.data.colour_profile says.
+    COLOUR_PROFILE: ClassVar[str] = "ignore"
     FEATURES: ClassVar[Mapping[str, Iterable[str]]]
 
     @property

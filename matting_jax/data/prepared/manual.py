@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
+from matting_jax.data.files.walk import existing
+
 Path = tfds.core.Path
 
 # Folder of PASCAL VOC 2012. Most of the photos in test sets are in no split of voc/2012 of TFDS,
@@ -47,8 +49,9 @@ def find(name: str, folders: Sequence[Path], missing: dict[str, None]) -> Path:
     folder does not exist either.
     """
     for folder in folders:
-        if (folder / name).exists():
-            return folder / name
+        path = existing(folder / name)
+        if path.exists():
+            return path
     if all(folder.exists() for folder in folders):
         others = [f"in {folder}" for folder in folders[1:]]
         missing[" or ".join([str(folders[0] / name), *others])] = None

@@ -83,9 +83,7 @@ def test_foregrounds_are_composited_with_the_background_of_their_line(config, fo
 
 def test_colours_of_a_foreground_of_many_lines_are_estimated_once(config, folder, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        colours, "write_cutout", lambda image, alpha, target: made.append(image.stem)
-    )
+    monkeypatch.setattr(colours, "write_cutout", lambda image, *others: made.append(image.stem))
     (folder / "twice.txt").write_text("train/fg/cat.png bg/tiny.png\ntrain/fg/cat.png bg/wide.png")
     name_list(config, folder / "twice.txt")
     config.data.foreground_colours, config.data.workers = "estimate", 1
@@ -201,7 +199,7 @@ def test_images_of_equal_names_are_numbered_by_line(config, folder):
 
 def test_faults_are_listed_by_line_or_skipped(config, folder):
     Image.new("L", (9, 8)).save(folder / "train/alpha/dog.png")
-    Image.new("L", (7, 6)).save(folder / "trimap/fgull.png")
+    Image.new("L", (7, 6), 128).save(folder / "trimap/fgull.png")
     (folder / "bg/tiny.png").write_bytes(b"")
     lines = [
         "train/fg/cat.png bg/wide.png trimap/cat.png",

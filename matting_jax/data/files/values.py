@@ -1,0 +1,148 @@
+"""Checks the values of alphas and trimaps: those that cannot be meant raise errors.
+
+Values are those of the file, [H, W] in 0 to `full`, which is 255 or 65535.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from matting_jax.data.files.images import File, alpha_of, open_with, wide_values
+from matting_jax.data.files.trimaps import grey_of_trimap
+
+# What a file is used as.
+ROLES = ("photo", "foreground", "alpha", "prediction", "trimap", "label")
+CHECKED = ("foreground", "alpha", "prediction", "trimap")
+# Largest value of an alpha that can only be the number of a class.
+LARGEST_CODE = 2
+# Most classes of common data sets are below; alphas as faint as this have all values in between.
+LARGEST_CLASS = 20
+BITS = {1023: 10, 4095: 12, 16383: 14}  # by the largest value in a file of 16 bits
+
+
+def check_values(file: File, role: str, *, predicting: bool = False) -> str:
+    """Checks the values of a file that is used as `role`.
+
+    Args:
+        file: The file.
+        role: One of ROLES.
+        predicting: Whether a network predicts from the trimap, which needs a known pixel then.
+
+    Returns:
+        A warning for values that may be meant, or "".
+
+    Raises:
+        ValueError: With the file's name, for values that cannot be meant: the message describes
+            them and says how to convert them.
+    """
+    if role not in CHECKED:
+        return ""
+    values, full, of_colours = open_with(file, lambda image: stored_values(image, role))
+    check = check_trimap if role == "trimap" else check_alpha
+    fault, warning = check(values, full)
+    if predicting and warning == NO_KNOWN:
+        fault = f"{warning}: mark some background as 0 and some foreground as 255"
+    if fault:
+        raise ValueError(f"{file}: {fault}")
+    return warning or of_colours
+
+
+def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
+    """Returns the values of an image, their largest possible one, and a warning."""
+    if role == "foreground" and not image.has_transparency_data:
+        return np.full((1, 1), 255), 255, ""  # reported as a file without alpha
+    if image.mode.startswith("I"):
+        return wide_values(image), 65535, ""
+    if role == "trimap":
+        return grey_of_trimap(image), 255, ""
+    values, hint = alpha_of(image), ""
+    if role != "foreground" and image.has_transparency_data and values.min() == 255:
+        grey = np.asarray(image.convert("RGBA").convert("L"))
+        if grey.min() < grey.max():
+            hint = (
+                "its alpha channel is opaque everywhere, so that alpha is 255: if its colours are "
+                "the alpha, save it in grey, image.convert('L')"
+            )
+    return values, 255, hint
+
+
+def check_alpha(values: np.ndarray, full: int) -> tuple[str, str]:
+    """Returns the fault of the values of an alpha, and a warning; "" for none."""
+    largest = int(values.max())
+    if largest == 0:
+        return "", "its alpha is 0 everywhere"
+    if largest <= LARGEST_CODE:
+        return class_fault(values, full, largest), ""
+    if full == 65535:
+        return check_wide(values, largest)
+    if largest <= LARGEST_CLASS:
+        levels = np.unique(values)
+        if len(levels) < largest + 1 - int(levels[0]):
+            return class_fault(values, full, "N"), ""
+        return "", f"its alpha is at most {largest} of 255"
+    return "", ""
+
+
+def class_fault(values: np.ndarray, full: int, number: int | str) -> str:
+    """Returns the fault of an alpha that holds class numbers; `number` is the foreground's."""
+    return (
+        f"{describe(values)} of {full}, as in a mask of class numbers, but an alpha is from 0 to "
+        f"{full}: convert it, for class {number} by "
+        f"Image.fromarray(np.uint8(255 * (np.asarray(image) == {number})))"
+    )
+
+
+def check_wide(values: np.ndarray, largest: int) -> tuple[str, str]:
+    """Returns the fault of the values of 16 bits, and a warning; "" for none."""
+    bits = 8 if largest <= 255 else BITS.get(largest)
+    if bits is None:
+        return "", ""
+    convert = (
+        "Image.fromarray(np.uint8(np.asarray(image)))"
+        if bits == 8
+        else f"Image.fromarray(np.uint16(np.asarray(image) * (65535 / {2**bits - 1})))"
+    )
+    return (
+        f"{describe(values)} of 65535, as in a file of 16 bits that holds values of {bits} bits: "
+        f"convert it, {convert}"
+    ), ""
+
+
+NO_KNOWN = "its trimap is unknown everywhere"
+NO_UNKNOWN = "its trimap has no unknown pixel (85 to 169 of 255)"
+
+
+def check_trimap(values: np.ndarray, full: int) -> tuple[str, str]:
+    """Returns the fault of the values of a trimap, and a warning; "" for none."""
+    largest = int(values.max())
+    if largest == 0:
+        return (
+            "its trimap is 0 everywhere, all of it background: paint the foreground 255 and the "
+            "unknown region 128"
+        ), ""
+    if full == 65535 and largest > LARGEST_CLASS:
+        fault, _ = check_wide(values, largest)
+        if fault:
+            return fault, ""
+    unit = full / 255
+    if largest < 85 * unit:
+        return (
+            f"{describe(values)} of {full}, as of class numbers, but a trimap is 0 for background, "
+            "128 for unknown and 255 for foreground: convert it, for codes 0, 1 and 2 by "
+            "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image)])"
+        ), ""
+    known = (values < 85 * unit) | (values >= 170 * unit)
+    if not known.any():
+        return "", NO_KNOWN
+    return "", NO_UNKNOWN if known.all() else ""
+
+
+def describe(values: np.ndarray) -> str:
+    """Returns the values in words."""
+    levels = np.unique(values)
+    if len(levels) == 1:
+        return f"its only value is {levels[0]}"
+    if len(levels) <= 5:
+        return f"its values are {', '.join(map(str, levels[:-1]))} and {levels[-1]}"
+    return f"its {len(levels)} values are from {levels[0]} to {levels[-1]}"

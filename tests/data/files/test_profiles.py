@@ -1,0 +1,221 @@
+"""What a file says of its pixels is what is read: profiles, modes, depths and orientations."""
+
+import io
+import logging
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from matting_jax.data.files.images import (
+    NEUTRAL,
+    read_alpha,
+    read_exact_alpha,
+    read_image,
+    read_photo,
+    read_rgba,
+)
+from tests.helpers import ROOT, STORED, orientation, write_png16
+
+CASES = ROOT / "tests" / "cases"
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def profile_of(path):
+    with Image.open(path) as image:
+        return image.info["icc_profile"]
+
+
+def grey_profile(gamma):
+    """Returns an ICC profile of grey values with a gamma, version 2."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(78)
+    tags = [(b"desc", text + bytes(-len(text) % 4)), (b"wtpt", white), (b"kTRC", curve)]
+    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, data in tags:
+        table += struct.pack(">4sII", name, start + len(body), len(data))
+        body += data
+    size = start + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head = head.ljust(36, b"\0") + b"acsp"
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+PROFILES = {
+    "": b"",
+    "srgb": SRGB.tobytes(),
+    "adobe": profile_of(CASES / "colour_profile/photos/adobe.png"),
+    "p3": profile_of(CASES / "colour_profile/photos/p3.jpg"),
+}
+GREYS = {"": b"", "gamma 1.8": grey_profile(1.8), "gamma 1": grey_profile(1.0)}
+
+
+def converted(rgb, icc):
+    """Converts an array RGB or grey to sRGB by Little CMS alone."""
+    image = Image.fromarray(rgb)
+    if not icc:
+        return np.asarray(image.convert("RGB"))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    return np.asarray(ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB"))
+
+
+def stored(upright, number, **options):
+    """Returns a stream with an upright array stored as its EXIF orientation says."""
+    stream = io.BytesIO()
+    pixels = np.ascontiguousarray(STORED[number](upright)).squeeze()
+    image = Image.fromarray(pixels, options.pop("mode", None))
+    image.save(stream, exif=orientation(number), **{k: v for k, v in options.items() if v})
+    stream.seek(0)
+    return stream
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["L", "LA", "RGB", "RGBA"]),
+    st.sampled_from(["PNG", "TIFF", "WEBP"]),
+    st.sampled_from(range(1, 9)),
+    st.sampled_from(sorted(PROFILES)),
+)
+def test_any_mode_and_orientation_is_read_in_srgb(seed, mode, kind, number, name):
+    channels = len(mode)
+    if kind == "WEBP" and channels < 3 or kind == "TIFF" and mode == "LA":
+        return
+    upright = np.random.default_rng(seed).integers(0, 256, (5, 4, channels), np.uint8)
+    lossless = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    icc = PROFILES[name]
+    options = dict(format=kind, icc_profile=icc, **lossless)
+    colours = upright[..., :3] if channels > 2 else np.repeat(upright[..., :1], 3, -1)
+    expected = converted(np.ascontiguousarray(colours), icc)
+    for profile, wanted in (("srgb", expected), ("ignore", colours)):
+        rgba = read_rgba(stored(upright, number, **options), profile)
+        assert np.abs(rgba[..., :3].astype(int) - wanted).max() <= 1
+        alpha = upright[..., -1] if channels in (2, 4) else 255
+        assert (rgba[..., 3] == alpha).all()
+    if name in ("", "srgb"):  # bit for bit as without a profile
+        np.testing.assert_array_equal(
+            read_image(stored(upright, number, **options)), colours, err_msg=mode
+        )
+    image, opacity = read_photo(stored(upright, number, **options))
+    shown = rgba[..., 3] > 0
+    assert (image[~shown] == NEUTRAL).all()
+    assert np.abs(image[shown].astype(int) - expected[shown]).max(initial=0) <= 1
+    assert opacity is None if (rgba[..., 3] == 255).all() else (opacity == rgba[..., 3]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(GREYS)), st.sampled_from([8, 16]))
+def test_grey_photos_are_read_in_srgb_at_any_depth(seed, name, bits):
+    wide = np.random.default_rng(seed).integers(0, 65536, (5, 4), np.uint16)
+    icc = GREYS[name]
+    if bits == 8:
+        grey, fine = (wide >> 8).astype(np.uint8), (wide >> 8) / 255
+    else:
+        grey, fine = wide, wide / 65535
+    gamma = float(name.removeprefix("gamma ") or 0)
+    linear = fine**gamma
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    expected = 255 * (srgb if gamma else fine)
+    read = read_image(stored(grey, 1, format="PNG", icc_profile=icc))
+    assert read.shape == (5, 4, 3)
+    assert np.abs(read - expected[..., None]).max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["1", "L", "P", "RGB", "LA", "RGBA", "I;16"]),
+    st.sampled_from(range(1, 9)),
+    st.booleans(),
+)
+def test_alpha_of_any_mode_is_what_was_written(seed, mode, number, opaque):
+    """Colour profiles do not apply to it, and an opaque alpha channel is an alpha too."""
+    rng = np.random.default_rng(seed)
+    alpha = rng.integers(0, 256, (5, 4), np.uint8)
+    if mode == "1":
+        alpha = np.where(alpha > 127, 255, 0).astype(np.uint8)
+    if opaque and mode in ("LA", "RGBA"):
+        alpha[:] = 255
+    image = Image.fromarray(alpha)
+    if mode == "I;16":
+        image = Image.fromarray(alpha.astype(np.uint16) * 257)
+    elif mode in ("LA", "RGBA"):
+        colours = Image.fromarray(rng.integers(0, 256, (5, 4, len(mode) - 1), np.uint8).squeeze())
+        image = Image.merge(mode, (*colours.split(), image))
+    elif mode != "L":
+        image = image.convert(mode)
+    upright = np.asarray(image)
+    if mode in ("1", "P"):  # such images have no array that Pillow stores in the same mode
+        number = 1
+    stream = io.BytesIO()
+    if number > 1:
+        image = Image.fromarray(np.ascontiguousarray(STORED[number](upright)))
+    image.save(stream, "PNG", exif=orientation(number), icc_profile=PROFILES["adobe"])
+    for read, wanted in ((read_alpha, alpha), (read_exact_alpha, np.float32(alpha) / 255)):
+        stream.seek(0)
+        np.testing.assert_allclose(read(stream), wanted, atol=1e-7)
+
+
+def test_adobe_and_p3_photos_of_the_same_bytes_differ():
+    folder = CASES / "colour_profile" / "photos"
+    images = [read_image(folder / name) for name in ("srgb.png", "adobe.png", "p3.jpg")]
+    for i, image in enumerate(images):
+        assert all(np.abs(image.astype(int) - other).max() > 4 for other in images[:i])
+    with Image.open(folder / "adobe.png") as image:
+        np.testing.assert_array_equal(read_image(folder / "adobe.png", "ignore"), image)
+
+
+def test_colour_of_adobe_rgb(tmp_path):
+    Image.new("RGB", (3, 2), (220, 60, 50)).save(tmp_path / "a.png", icc_profile=PROFILES["adobe"])
+    assert np.abs(read_image(tmp_path / "a.png") - [254.0, 57, 46]).max() <= 2
+
+
+def test_palette_with_a_profile_is_converted_by_its_colours(tmp_path):
+    image = Image.new("RGB", (4, 4), (220, 60, 50)).quantize(2)
+    image.save(tmp_path / "a.png", icc_profile=PROFILES["adobe"])
+    assert np.abs(read_image(tmp_path / "a.png") - [254.0, 57, 46]).max() <= 2
+
+
+def test_lab_is_read_in_srgb(tmp_path):
+    lab = Image.new("RGB", (4, 4), (220, 60, 50))
+    transform = ImageCms.buildTransform(SRGB, ImageCms.createProfile("LAB"), "RGB", "LAB")
+    transform.apply(lab).save(tmp_path / "a.tif")
+    assert np.abs(read_image(tmp_path / "a.tif") - [220.0, 60, 50]).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "icc", [b"no profile", PROFILES["adobe"][:200], grey_profile(1.8)], ids=["text", "cut", "grey"]
+)
+def test_profile_that_cannot_be_used_is_reported_once_and_ignored(tmp_path, caplog, icc):
+    icc = icc + tmp_path.name.encode()  # another one in each run
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name, icc_profile=icc)
+    with caplog.at_level(logging.WARNING, "matting_jax"):
+        for name in ("a.png", "b.png", "a.png"):
+            np.testing.assert_array_equal(read_image(tmp_path / name), pixels)
+    assert len(caplog.records) == 1
+    assert f"{tmp_path / 'a.png'}: its colour profile cannot be used" in caplog.text
+
+
+def test_invalid_choice_of_profile_raises():
+    with pytest.raises(ValueError, match="config.data.colour_profile"):
+        read_image(CASES / "colour_profile/photos/srgb.png", "adobe")
+
+
+def test_wide_colours_with_a_profile_are_converted(tmp_path):
+    pixels = np.broadcast_to(np.uint16([220, 60, 50]) * 257, (3, 4, 3))
+    write_png16(tmp_path / "a.png", pixels)
+    data = (tmp_path / "a.png").read_bytes()
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(stream, "PNG", icc_profile=PROFILES["adobe"])
+    other = stream.getvalue()
+    start = other.index(b"iCCP") - 4
+    length = int.from_bytes(other[start : start + 4]) + 12
+    (tmp_path / "a.png").write_bytes(data[:33] + other[start : start + length] + data[33:])
+    assert np.abs(read_image(tmp_path / "a.png") - [254.0, 57, 46]).max() <= 2

@@ -1,0 +1,165 @@
+"""Values that cannot be meant raise errors, others that are rare are reported."""
+
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax.data.files.folders import (
+    accept,
+    find_compared,
+    find_foregrounds,
+    find_pairs,
+    find_scored,
+)
+from matting_jax.data.files.trimaps import read_trimap
+from matting_jax.data.files.values import check_values
+from tests.helpers import ROOT, save_image, soft_disc
+
+CASES = ROOT / "tests" / "cases"
+
+
+def blocks(*values, dtype=np.uint8):
+    """Returns an image of 12 x 8 pixels with a column of each value."""
+    return np.repeat(np.array(values, dtype)[None], 8, 0).repeat(24 // len(values), 1)
+
+
+def save(tmp_path, array):
+    save_image(array, tmp_path, "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (blocks(0, 1), "its values are 0 and 1 of 255.*255 \\* .*== 1"),
+        (blocks(1), "its only value is 1 of 255"),
+        (blocks(0, 1, 2), "its values are 0, 1 and 2 of 255"),
+        (blocks(0, 15), "its values are 0 and 15 of 255"),
+        (blocks(0, 2, 7, 20), "its values are 0, 2, 7 and 20 of 255"),
+        (blocks(0, 1, dtype=np.uint16), "its values are 0 and 1 of 65535"),
+        (blocks(0, 255, dtype=np.uint16), "0 and 255 of 65535.* values of 8 bits"),
+        (blocks(0, 100, 200, dtype=np.uint16), "0, 100 and 200 of 65535.* values of 8 bits"),
+        (blocks(0, 4095, dtype=np.uint16), "0 and 4095 of 65535.* values of 12 bits"),
+        (np.dstack([blocks(*range(6))] * 3 + [blocks(0, 1)]), "0 and 1 of 255"),
+        (np.dstack([blocks(0, 128), blocks(0, 0), blocks(0, 0)]), "it has colours"),
+    ],
+)
+@pytest.mark.parametrize("role", ["alpha", "prediction"])
+def test_values_that_are_no_alpha_raise(tmp_path, array, words, role):
+    path = save(tmp_path, array)
+    with pytest.raises(ValueError, match=words) as error:
+        check_values(path, role)
+    assert str(path) in str(error.value)
+
+
+def test_values_of_a_palette_of_classes_raise():
+    with pytest.raises(ValueError, match="a palette of colours, as of classes"):
+        check_values(CASES / "masks_0_1/palette_voc/a.png", "alpha")
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (blocks(0), "alpha is 0 everywhere"),
+        (blocks(0, 1, 2, 3, 4, 5), "alpha is at most 5 of 255"),
+        (np.dstack([blocks(0, 90, 255)] * 3 + [blocks(255)]), "opaque everywhere"),
+        (blocks(255), ""),
+        (blocks(0, 255), ""),
+        (blocks(0, 256, dtype=np.uint16), ""),
+        (soft_disc(8, 12), ""),
+    ],
+)
+def test_values_that_may_be_an_alpha_give_a_warning_or_none(tmp_path, array, words):
+    warning = check_values(save(tmp_path, array), "alpha")
+    assert words in warning and bool(words) == bool(warning)
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (blocks(0, 1, 2), "its values are 0, 1 and 2 of 255, as of class numbers"),
+        (blocks(0, 1), "0 and 1 of 255"),
+        (blocks(0, 1, 2, dtype=np.uint16), "0, 1 and 2 of 65535, as of class numbers"),
+        (blocks(0, 128, 255, dtype=np.uint16), "0, 128 and 255 of 65535.* values of 8 bits"),
+        (blocks(0, 84), "0 and 84 of 255"),
+        (blocks(0), "0 everywhere"),
+        (np.dstack([blocks(0, 128), blocks(255, 0), blocks(0, 0)]), "it has colours"),
+    ],
+)
+def test_values_that_are_no_trimap_raise(tmp_path, array, words):
+    with pytest.raises(ValueError, match=words) as error:
+        check_values(save(tmp_path, array), "trimap")
+    assert str(tmp_path / "a.png") in str(error.value)
+
+
+def test_trimap_without_unknown_or_known_pixels_is_reported(tmp_path):
+    assert "no unknown pixel" in check_values(save(tmp_path, blocks(0, 255)), "trimap")
+    path = save(tmp_path, blocks(128))
+    assert "unknown everywhere" in check_values(path, "trimap")
+    with pytest.raises(ValueError, match="unknown everywhere"):
+        check_values(path, "trimap", predicting=True)
+    assert check_values(save(tmp_path, blocks(0, 128)), "trimap", predicting=True) == ""
+
+
+def test_grey_of_a_trimap_counts_and_its_transparent_pixels_are_background(tmp_path):
+    grey = blocks(255, 128, 255, 0)
+    erased = np.dstack([grey] * 3 + [blocks(0, 255, 255, 255)])
+    expected = blocks(0, 128, 255, 0)
+    np.testing.assert_array_equal(read_trimap(save(tmp_path, erased)), expected)
+    Image.fromarray(erased[..., 2:], "LA").save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_trimap(tmp_path / "b.png"), expected)
+    opaque = np.dstack([grey] * 3 + [blocks(255)])
+    np.testing.assert_array_equal(read_trimap(save(tmp_path, opaque)), grey)
+    erased[:, :6, 0] = 90  # colours under transparent pixels do not count
+    np.testing.assert_array_equal(read_trimap(save(tmp_path, erased)), expected)
+
+
+def test_masks_of_0_and_1_are_listed_before_training_or_skipped(tmp_path):
+    found = find_pairs(CASES / "masks_0_1" / "train", "config.data.train.images", tmp_path, 2)
+    assert not found.items and len(found.faults) == 2
+    with pytest.raises(ValueError, match=r"1\.png: its values are 0 and 1 of 255"):
+        accept([found], skip_bad=False)
+    for name, array in (("0", soft_disc(64, 64)), ("1", blocks(0, 1))):
+        photo = np.zeros((*array.shape, 3), np.uint8)
+        save_image(photo, tmp_path, "set", "image", f"{name}.png")
+        save_image(array, tmp_path, "set", "alpha", f"{name}.png")
+    found = find_pairs(tmp_path / "set", "config.data.train.images", tmp_path, 2)
+    accept([found], skip_bad=True)
+    assert [pair.image.name for pair in found.items] == ["0.png"]
+
+
+def test_alphas_of_cut_outs_are_checked(tmp_path):
+    rgba = np.dstack([blocks(*range(6))] * 3 + [blocks(0, 1)])
+    save_image(rgba, tmp_path, "cuts", "a.png")
+    (fault,) = find_foregrounds(tmp_path / "cuts", "field", tmp_path, 2).faults
+    assert "a.png: its values are 0 and 1 of 255" in fault
+
+
+def test_trimaps_of_test_images_are_checked(tmp_path):
+    for part, array in (("alpha", soft_disc(8, 24)), ("trimap", blocks(0, 1, 2))):
+        save_image(array, tmp_path, part, "a.png")
+    save_image(np.zeros((8, 24, 3), np.uint8), tmp_path, "image", "a.png")
+    (fault,) = find_scored(tmp_path, "field", tmp_path / "cache", 2).faults
+    assert "as of class numbers" in fault
+
+
+@pytest.mark.parametrize("trimaps", ["codes_0_1_2", "all_black"])
+def test_trimaps_are_checked_before_measuring(trimaps):
+    folder = CASES / "trimap_codes"
+    with pytest.raises(ValueError, match=rf"{trimaps}/a.png: its"):
+        find_compared(folder / "predictions", folder / "truths", folder / trimaps)
+    assert len(find_compared(folder / "predictions", folder / "truths")) == 1
+
+
+def test_warnings_of_many_files_are_one_line(tmp_path, caplog):
+    for name in "abc":
+        save_image(blocks(0), tmp_path, "set", "alpha", f"{name}.png")
+        save_image(np.zeros((8, 24, 3), np.uint8), tmp_path, "set", "image", f"{name}.png")
+    for _ in range(2):  # those of files that were checked before, too
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "matting_jax"):
+            assert len(find_pairs(tmp_path / "set", "field", tmp_path / "cache", 2).items) == 3
+        (record,) = caplog.records
+        assert "a.png (and 2 others): its alpha is 0 everywhere" in record.getMessage()
