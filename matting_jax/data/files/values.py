@@ -18,6 +18,7 @@ CHECKED = ("foreground", "alpha", "prediction", "trimap")
 LARGEST_CODE = 2
 # Most classes of common data sets are below; alphas as faint as this have all values in between.
 LARGEST_CLASS = 20
+FEW = 0.005  # share of pixels above 0 below which a prediction has no subject
 BITS = {1023: 10, 4095: 12, 16383: 14}  # by the largest value in a file of 16 bits
 
 
@@ -41,6 +42,8 @@ def check_values(file: File, role: str, *, predicting: bool = False) -> str:
     values, full, of_colours = open_with(file, lambda image: stored_values(image, role))
     check = check_trimap if role == "trimap" else check_alpha
     fault, warning = check(values, full)
+    if role == "prediction" and is_faint(values, full):
+        fault, warning = "", f"its alpha is at most {values.max()} of {full}"
     if predicting and warning == NO_KNOWN:
         fault = f"{warning}: mark some background as 0 and some foreground as 255"
     if fault:
@@ -82,6 +85,17 @@ def check_alpha(values: np.ndarray, full: int) -> tuple[str, str]:
             return class_fault(values, full, "N"), ""
         return "", f"its alpha is at most {largest} of 255"
     return "", ""
+
+
+def is_faint(values: np.ndarray, full: int) -> bool:
+    """Returns whether a prediction may be of an image without a subject.
+
+    Few of its pixels are above 0, or values of 16 bits that are no alpha of 8 bits either.
+    """
+    largest = values.max()
+    if 0 < largest <= LARGEST_CODE:
+        return np.count_nonzero(values) < FEW * values.size
+    return full == 65535 and LARGEST_CODE < largest < 128
 
 
 def class_fault(values: np.ndarray, full: int, number: int | str) -> str:

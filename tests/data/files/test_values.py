@@ -76,6 +76,17 @@ def test_values_that_may_be_an_alpha_give_a_warning_or_none(tmp_path, array, wor
     assert words in warning and bool(words) == bool(warning)
 
 
+def test_faint_predictions_may_be_of_images_without_a_subject(tmp_path):
+    noise = np.zeros((40, 40), np.uint8)
+    noise[3, 5:9] = 1
+    wide = np.arange(100, dtype=np.uint16).reshape(10, 10)
+    for array in (noise, noise.astype(np.uint16), wide):
+        path = save(tmp_path, array)
+        assert "its alpha is at most" in check_values(path, "prediction")
+        with pytest.raises(ValueError, match="convert it"):
+            check_values(path, "alpha")
+
+
 @pytest.mark.parametrize(
     "array, words",
     [
