@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from matting_jax import allocator
+from matting_jax.caches import writable_folder
 from matting_jax.choices import one_of
 from matting_jax.config import load_config, override, read_config, split_variant
 from matting_jax.training.stopping import Stopped
@@ -285,5 +286,5 @@ def keep_compiled(config: ConfigDict) -> None:
     import jax
 
     if config.compilation_cache:
-        folder = Path(config.compilation_cache).expanduser()
+        folder = writable_folder(Path(config.compilation_cache).expanduser())
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -138,9 +138,18 @@ def defaults() -> ConfigDict:
 
 
 def split_variant(spec: str) -> tuple[Path, str]:
-    """Returns FILE and VARIANT of FILE:VARIANT."""
-    path, _, variant = spec.partition(":")
-    return Path(path), variant
+    """Returns FILE and VARIANT of FILE:VARIANT.
+
+    A path may hold colons, as C:/x.py does: the longest part that is a file is FILE.
+    """
+    parts = spec.split(":")
+    for count in range(len(parts), 0, -1):
+        path = Path(":".join(parts[:count]))
+        if path.is_file():
+            return path, ":".join(parts[count:])
+    path, colon, variant = spec.rpartition(":")
+    # A single letter is a drive.
+    return (Path(path), variant) if colon and len(path) > 1 else (Path(spec), "")
 
 
 def load_config(path: Path, variant: str) -> ConfigDict:

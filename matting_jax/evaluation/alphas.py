@@ -48,13 +48,21 @@ def score_alphas(
 
 
 def predictions(
-    matter: Matter, images: Sequence[EvaluationImage]
+    matter: Matter, images: Sequence[EvaluationImage], source: str = "the network"
 ) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
-    """Yields each image with its alpha [H, W], 0 where the photo itself is transparent."""
+    """Yields each image with its alpha [H, W], 0 where the photo itself is transparent.
+
+    Raises ValueError that names the image and `source`, the checkpoint, if it is not finite.
+    """
     numbers = range(len(images))
     for index in tqdm(numbers, desc="evaluate", unit="image", leave=False, disable=None):
         image = images[index]
         alpha = matter(image.image, **select_inputs(matter, image))
+        if bad := np.count_nonzero(~np.isfinite(alpha)):
+            raise ValueError(
+                f"the alpha of {image.name}, predicted by {source}, is NaN or infinite in {bad} of "
+                f"{alpha.size} pixels"
+            )
         yield image, multiply_opacity(alpha, image.opacity)
 
 

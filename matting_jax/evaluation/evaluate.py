@@ -86,7 +86,8 @@ def evaluate(
     if task.evaluate:
         scores, pictures = task.evaluate(matter, images, config, config.preview_images)
         return write_scores(scores, pictures, folder, title)
-    cases = (partial(make_case, image, alpha) for image, alpha in predictions(matter, images))
+    predicted = predictions(matter, images, str(checkpoint or workdir))
+    cases = (partial(make_case, image, alpha) for image, alpha in predicted)
     return measure(cases, len(images), folder, title, options.convention, save=options.save)
 
 

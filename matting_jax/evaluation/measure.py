@@ -128,7 +128,10 @@ def measure_one(
     if save:
         with write_atomically(folder / "alphas" / f"{case.name}.png") as file:
             Image.fromarray(np.rint(255 * case.prediction).astype(np.uint8)).save(file)
-    return all_scores(case, convention)
+    try:
+        return all_scores(case, convention)
+    except ValueError as error:
+        raise ValueError(f"{case.name}: {error}") from error
 
 
 def on_all_cores(function: Callable[[T], Row], items: Iterable[T], count: int) -> Iterator[Row]:

@@ -22,10 +22,11 @@ this threshold or above.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from matting_jax.caches import njit
 
 
-@njit(cache=True)
+@njit
 def count_chains(level, top, by_column):
     """Counts the consecutive thresholds 1, 2, 3 ... whose largest component contains each pixel.
 
@@ -63,7 +64,7 @@ def count_chains(level, top, by_column):
     return result
 
 
-@njit(cache=True)
+@njit
 def find_runs(level):
     """Returns row, first column, end column and level of each run of level 1 or more, by rows."""
     height, width = level.shape
@@ -87,7 +88,7 @@ def find_runs(level):
     return row, start, stop, reached
 
 
-@njit(cache=True)
+@njit
 def find_edges(row, start, stop, reached):
     """Returns the two runs of each edge, and the highest threshold at which it is open."""
     # A run has at most one edge to the left; two rows of a and b runs have fewer than a + b edges.
@@ -110,7 +111,7 @@ def find_edges(row, start, stop, reached):
     return one, other, np.minimum(reached[one], reached[other])
 
 
-@njit(cache=True)
+@njit
 def sort_by_threshold(values, top):
     """Returns the indices of `values`, 1 to `top`, sorted by value, and where each value begins."""
     begin = np.zeros(top + 2, np.int64)
@@ -125,7 +126,7 @@ def sort_by_threshold(values, top):
     return order, begin
 
 
-@njit(cache=True)
+@njit
 def find_root(run, threshold, parent, joined):
     """Returns the root of the set of `run` at `threshold`."""
     while joined[run] >= threshold:
@@ -133,7 +134,7 @@ def find_root(run, threshold, parent, joined):
     return run
 
 
-@njit(cache=True)
+@njit
 def merge(a, b, threshold, parent, joined, size, index_of_first):
     """Merges the sets of runs `a` and `b` from `threshold` down."""
     a, b = find_root(a, threshold, parent, joined), find_root(b, threshold, parent, joined)
@@ -146,7 +147,7 @@ def merge(a, b, threshold, parent, joined, size, index_of_first):
         attach(b, a, threshold, parent, joined, size, index_of_first)
 
 
-@njit(cache=True)
+@njit
 def attach(small, large, threshold, parent, joined, size, index_of_first):
     """Makes the root `large` the parent of the root `small`.
 
@@ -159,7 +160,7 @@ def attach(small, large, threshold, parent, joined, size, index_of_first):
     index_of_first[large] = min(index_of_first[large], index_of_first[small])
 
 
-@njit(cache=True)
+@njit
 def find_largest(passing, joined, size, index_of_first):
     """Returns the root of the largest set among the runs `passing`, the first of equals, or -1."""
     best = -1

@@ -10,8 +10,8 @@ the sum of the absolute differences of phi between prediction and truth.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from matting_jax.caches import njit
 from matting_jax.metrics.components import count_chains
 from matting_jax.metrics.conventions import Pair, prepare
 
@@ -73,7 +73,7 @@ def thresholds(double: bool) -> np.ndarray:
     return tenths
 
 
-@njit(cache=True)
+@njit
 def count_passed(prediction, truth, prediction_tenths, truth_tenths):
     """Counts the thresholds that prediction and truth [H, W] both reach, uint8 [H, W]."""
     level = np.empty(prediction.shape, np.uint8)
@@ -87,7 +87,7 @@ def count_passed(prediction, truth, prediction_tenths, truth_tenths):
     return level
 
 
-@njit(cache=True)
+@njit
 def sum_errors(prediction, truth, unknown, tenths):
     """Sums the differences in connectedness over the unknown pixels, in float64.
 
@@ -103,7 +103,7 @@ def sum_errors(prediction, truth, unknown, tenths):
     return sums.sum()
 
 
-@njit(cache=True)
+@njit
 def phi(alpha, up_to):
     """Computes the connectedness of `alpha` at a pixel connected up to `up_to`, in float32."""
     excess = alpha - up_to

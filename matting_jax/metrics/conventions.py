@@ -163,8 +163,10 @@ def as_float(
     array = as_shaped(name, array, shape, axes)
     if array.dtype.kind not in "fb":
         raise ValueError(f"{name} must be float in [0, 1], got {array.dtype}: divide uint8 by 255")
+    if bad := array.size - np.count_nonzero(np.isfinite(array)):
+        raise ValueError(f"{name} is NaN or infinite in {bad} of {array.size} values")
     if not (array.min() >= 0 and array.max() <= 1):
-        raise ValueError(f"{name} must lie in [0, 1] and hold no NaN (8-bit values: divide by 255)")
+        raise ValueError(f"{name} must lie in [0, 1] (8-bit values: divide by 255)")
     return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
 
 

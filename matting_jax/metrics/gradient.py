@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
+from matting_jax.caches import njit
 from matting_jax.metrics.conventions import prepare
 
 SIGMA = 1.4
@@ -97,7 +97,7 @@ def crop_padded(
     return np.pad(image[tuple(window)], missing, mode=border)
 
 
-@njit(cache=True)
+@njit
 def sum_errors(prediction, truth, unknown, smoothing, derivative, scales):
     """Sums the squared differences of the amplitudes over the unknown pixels [h, w].
 
@@ -114,7 +114,7 @@ def sum_errors(prediction, truth, unknown, smoothing, derivative, scales):
     return sums.sum()
 
 
-@njit(cache=True)
+@njit
 def write_amplitude(image, y, smoothing, derivative, scale, result):
     """Writes the gradient amplitude times `scale`, of row `y` inside the margin, to `result`.
 

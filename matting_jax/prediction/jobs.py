@@ -149,6 +149,8 @@ def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, 
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = str(error).partition("\n")[0] or "not enough memory"
         raise SkippedPhoto(f"cannot process {job.photo}: {reason}") from error
+    except FloatingPointError as error:
+        raise SkippedPhoto(f"{job.photo}: {error}") from error
     if frames > 1:
         logger.info("%s: only the first of %d frames is used", job.photo, frames)
     return images

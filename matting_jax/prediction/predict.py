@@ -183,7 +183,14 @@ def alpha_and_cutout(
 
 
 def quantise(image: np.ndarray, bits: int) -> np.ndarray:
-    """Rounds values in [0, 1] to integers of 8 or 16 bits."""
+    """Rounds values in [0, 1] to integers of 8 or 16 bits.
+
+    Raises FloatingPointError for values that are not finite, which would become black.
+    """
+    if bad := image.size - np.count_nonzero(np.isfinite(image)):
+        raise FloatingPointError(
+            f"the network predicts NaN or infinity in {bad} of {image.size} values"
+        )
     return np.rint((2**bits - 1) * image).astype(BITS[str(bits)])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from matting_jax.caches import one_at_a_time
 from matting_jax.data.files.checks import identity
 from matting_jax.data.files.folders import Pair
 from matting_jax.data.files.images import has_profile, read_alpha, read_visible
@@ -35,26 +36,36 @@ def cut_out(pairs: Sequence[Pair], cache: Path, workers: int, profile: str = "sr
         ValueError: With the file's name, if one cannot be read.
     """
     targets = [target_of(pair, cache, profile) for pair in pairs]
+    if all(target.exists() for target in targets):
+        return targets
+    with one_at_a_time(cache / ".foreground_colours.lock", "estimates foreground colours"):
+        write_missing(pairs, targets, workers, profile)
+    return targets
+
+
+def write_missing(
+    pairs: Sequence[Pair], targets: Sequence[Path], workers: int, profile: str
+) -> None:
+    """Writes the RGBA files of `targets` that do not exist."""
     missing = [
         (pair.image, pair.alpha, target, profile)
         for pair, target in zip(pairs, targets, strict=True)
         if not target.exists()
     ]
     if not missing:
-        return targets
+        return
     with tqdm(total=len(missing), desc="estimating foreground colours", disable=None) as progress:
         if min(len(missing), workers) == 1:
             for job in missing:
                 write_cutout(*job)
                 progress.update()
-            return targets
+            return
         # Processes, because numba's parallel loops must not be called from two threads at once.
         with ProcessPoolExecutor(
             min(len(missing), workers), multiprocessing.get_context("spawn"), use_one_thread
         ) as pool:
             for _ in pool.map(write_cutout, *zip(*missing, strict=True)):
                 progress.update()
-    return targets
 
 
 def target_of(pair: Pair, cache: Path, profile: str) -> Path:

@@ -15,7 +15,7 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from matting_jax.caches import one_at_a_time
 from matting_jax.data.estimated.denoised import copies_folder, copy_of
 from matting_jax.data.files.images import read_header, read_rgba, read_visible
 from matting_jax.data.files.profiles import PROFILES
@@ -88,6 +89,12 @@ def denoise_folder(folder: Path, output: Path, workers: int, profile: str = "srg
         if target in targets:
             raise ValueError(f"{targets[target]} and {path} have the same copy: rename one")
         targets[target] = path
+    with one_at_a_time(output.with_name(f".{output.name}.lock"), f"denoises {folder}"):
+        return write_missing(targets, workers, profile)
+
+
+def write_missing(targets: Mapping[Path, Path], workers: int, profile: str) -> list[Path]:
+    """Writes the copies {copy: image} that do not exist, and returns them."""
     missing = {target: path for target, path in targets.items() if not target.exists()}
     # Processes, because threads would wait for one another.
     spawn = multiprocessing.get_context("spawn")

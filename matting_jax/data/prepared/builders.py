@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.machinery
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
+from matting_jax.caches import one_at_a_time
 from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
 
@@ -30,22 +32,39 @@ def load_builder(
     `name` may be NAME/CONFIG. The data set is prepared as array_record in `data_dir` ("": the
     default of TFDS). Raises ValueError if there is none of the name, or if it cannot be downloaded.
     """
+    builder = create_builder(name, data_dir, folder)
+    if not builder.is_prepared():
+        tensorflow()
+        root = Path(data_dir).expanduser() if data_dir else Path(tfds_directory())
+        lock = root / f".{re.sub('[^A-Za-z0-9]+', '_', name)}.lock"
+        with one_at_a_time(lock, f"prepares {name} in {root}"):
+            # Again, since another program may have prepared it meanwhile.
+            builder = create_builder(name, data_dir, folder)
+            if not builder.is_prepared():
+                prepare(builder, name)
+    return builder
+
+
+def tfds_directory() -> str:
+    """Returns TFDS's default folder of prepared data sets."""
+    from tensorflow_datasets.core import constants
+
+    return os.path.expanduser(constants.DATA_DIR)
+
+
+def create_builder(name: str, data_dir: str, folder: str | Path) -> tfds.core.DatasetBuilder:
+    """Returns the builder of the data set `name`, prepared or not; see `load_builder`."""
     import tensorflow_datasets as tfds
 
     folder = Path(folder).resolve()
     own, _, variant = name.partition("/")
     if (folder / own / f"{own}.py").is_file():
-        builder = own_builder(folder / own, variant, data_dir)
-    else:
-        # Listing community data sets would need the network.
-        known = tfds.list_builders(with_community_datasets=False)
-        if re.split("[/:]", name)[0] not in known:
-            raise ValueError(unknown_message(name, folder, known))
-        builder = tfds.builder(name, data_dir=data_dir or None)
-    if not builder.is_prepared():
-        tensorflow()
-        prepare(builder, name)
-    return builder
+        return own_builder(folder / own, variant, data_dir)
+    # Listing community data sets would need the network.
+    known = tfds.list_builders(with_community_datasets=False)
+    if re.split("[/:]", name)[0] not in known:
+        raise ValueError(unknown_message(name, folder, known))
+    return tfds.builder(name, data_dir=data_dir or None)
 
 
 def own_builder(folder: Path, variant: str, data_dir: str) -> tfds.core.DatasetBuilder:

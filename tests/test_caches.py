@@ -1,0 +1,139 @@
+"""Caches that cannot be written are replaced, and programs wait for one another."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from matting_jax.caches import one_at_a_time, writable_folder
+from matting_jax.config import split_variant
+from matting_jax.prediction.jobs import Job, SkippedPhoto, process
+from matting_jax.prediction.predict import quantise
+from tests.helpers import ROOT, noise, save_image
+from tests.plates import write_builder
+
+# A read-only installation with a read-only home, for which root needs a patch.
+READ_ONLY = """
+import tempfile
+import numpy as np
+from numba.core import caching
+writable = caching._CacheLocator.ensure_cache_path
+def ensure(self):
+    if not self.get_cache_path().startswith(tempfile.gettempdir()):
+        raise PermissionError(13, "read-only")
+    writable(self)
+caching._CacheLocator.ensure_cache_path = ensure
+import matting_jax as mj
+from matting_jax.image.foreground import multilevel
+x = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+print(mj.metrics.conn(x, x), mj.metrics.grad(x, x))
+print(multilevel(np.full((8, 8, 3), 9, np.uint8), np.full((8, 8), 99, np.uint8)).shape)
+"""
+
+
+def test_numba_needs_no_writable_folder_but_a_temporary_one():
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ONLY], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.stdout.splitlines() == ["0.0 0.0", "(8, 8, 3)"], done.stderr
+    assert done.stderr.count("numba's cache cannot be written") == 1
+
+
+def test_folder_that_cannot_be_written_is_replaced_and_said_once(tmp_path, caplog):
+    (tmp_path / "file").write_text("in place of a folder")
+    folders = {writable_folder(tmp_path / "file" / "cache") for _ in range(3)}
+    (folder,) = folders
+    assert folder.is_dir() and tmp_path not in folder.parents
+    assert caplog.text.count("cannot be written") == 1
+    assert writable_folder(tmp_path / "new" / "cache") == tmp_path / "new" / "cache"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from matting_jax.caches import one_at_a_time
+with one_at_a_time(Path(sys.argv[1]), "works"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+    Path(sys.argv[1]).with_name("done").touch()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_second_program_waits_for_the_first(tmp_path, caplog, killed):
+    caplog.set_level("INFO", "matting_jax")
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock"), "600" if killed else "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "held\n"
+        if killed:
+            program.kill()
+        with one_at_a_time(tmp_path / "lock", "works"):
+            assert (tmp_path / "done").exists() != killed
+    assert killed or "another program works: waiting for it" in caplog.text
+
+
+def test_lock_in_a_folder_that_cannot_be_written_is_omitted(tmp_path):
+    (tmp_path / "file").write_text("")
+    start = time.monotonic()
+    with one_at_a_time(tmp_path / "file" / "lock", "works"):
+        pass
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    "spec, path, variant",
+    [
+        ("C:/x.py", "C:/x.py", ""),
+        ("C:/x.py:paper", "C:/x.py", "paper"),
+        ("x.py:paper", "x.py", "paper"),
+        ("a:b.py", "a:b.py", ""),
+        ("a:b.py:paper", "a:b.py", "paper"),
+        ("C:/missing.py", "C:/missing.py", ""),
+        ("missing.py:paper", "missing.py", "paper"),
+        ("missing.py", "missing.py", ""),
+    ],
+)
+def test_longest_file_of_a_config_flag_wins(tmp_path, monkeypatch, spec, path, variant):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "C:").mkdir()
+    for name in ("C:/x.py", "x.py", "a:b.py", "a"):
+        (tmp_path / name).write_text("")
+    found, chosen = split_variant(spec)
+    assert (found.as_posix(), chosen) == (path, variant)
+
+
+PREPARE = """
+import sys
+from matting_jax.data.prepared.builders import load_builder, records
+builder = load_builder("tiny_plates", sys.argv[1], sys.argv[2])
+print(len(records(builder, "train")), len(records(builder, "test")))
+"""
+
+
+def test_two_programs_prepare_one_data_set(tmp_path):
+    write_builder(tmp_path)
+    command = [sys.executable, "-c", PREPARE, str(tmp_path / "prepared"), str(tmp_path)]
+    programs = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for program in programs:
+        output, errors = program.communicate(timeout=600)
+        assert output.splitlines()[-1:] == ["6 3"], errors
+
+
+def test_photo_whose_alpha_is_not_finite_is_reported(tmp_path):
+    save_image(noise(0, 8, 8, 3), tmp_path, "photo.png")
+    alpha = np.full((8, 8), 0.5, np.float32)
+    alpha[0, :3] = np.nan
+
+    def compute(photo):
+        return {"alpha": quantise(alpha, 8)}
+
+    job = Job(tmp_path / "photo.png", {}, {})
+    with pytest.raises(SkippedPhoto, match=r"photo.png: .* NaN or infinity in 3 of 64 values"):
+        process(job, compute, "srgb", False)
