@@ -198,11 +198,11 @@ def read_files(
     """Reads a test image, with its trimap and background if it has them.
 
     Args:
-        name: Its name.
-        photo: File of the photo.
-        alpha: File of its alpha.
-        trimap: File of its trimap.
-        background: File of its captured background.
+        name: its name.
+        photo: file of the photo.
+        alpha: file of its alpha.
+        trimap: file of its trimap.
+        background: file of its captured background.
         profile: config.data.colour_profile.
     """
     image, opacity = read_photo(photo, profile)

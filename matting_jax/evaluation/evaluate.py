@@ -31,13 +31,13 @@ class Options:
     """Options of `evaluate`, named as the flags of the command line.
 
     Attributes:
-        folders: Photos, truths and what else the network takes, instead of the test data.
-        trimap_from: Workdir of a network that makes the trimaps; those of the test data then only
+        folders: photos, truths and what else the network takes, instead of the test data.
+        trimap_from: workdir of a network that makes the trimaps; those of the test data then only
             define the unknown region of the scores.
-        trimap_rule: Fields of that network's rule to replace.
-        convention: Definition of the metrics, a key of CONVENTIONS.
-        save: Write the alphas as well.
-        overwrite: Replace an earlier evaluation.
+        trimap_rule: fields of that network's rule to replace.
+        convention: definition of the metrics, a key of CONVENTIONS.
+        save: write the alphas as well.
+        overwrite: replace an earlier evaluation.
     """
 
     folders: Mapping[str, str] = field(default_factory=dict)
@@ -61,15 +61,15 @@ def evaluate(
     """Scores a network on its test data or on folders, and returns the mean scores.
 
     Args:
-        config: Names the network, its keywords, its task and the test data.
-        workdir: The run whose best checkpoint is scored.
-        checkpoint: An official file or another workdir to score instead.
-        output: Folder of the results; default: WORKDIR/evaluation/NAME.
-        options: What the command line's flags say.
+        config: names the network, its keywords, its task and the test data.
+        workdir: the run whose best checkpoint is scored.
+        checkpoint: an official file or another workdir to score instead.
+        output: folder of the results; default: WORKDIR/evaluation/NAME.
+        options: what the command line's flags say.
 
     Raises:
-        ValueError: If the arguments do not fit the network or one another.
-        FileExistsError: If something would be overwritten, before anything is measured.
+        ValueError: if the arguments do not fit the network or one another.
+        FileExistsError: if something would be overwritten, before anything is measured.
     """
     folder = Path(output) if output else default_output(workdir, checkpoint)
     check_output(folder, options.overwrite)

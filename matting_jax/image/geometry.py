@@ -178,10 +178,10 @@ def resize_by(
     program the matrices are dense constants.
 
     Args:
-        weights: Maps an old and a new size to the matrix [new, old].
+        weights: maps an old and a new size to the matrix [new, old].
         x: NumPy or JAX array.
-        height: New height.
-        width: New width.
+        height: new height.
+        width: new width.
     """
     down, across = weights(x.shape[-3], height), weights(x.shape[-2], width)
     if isinstance(x, np.ndarray):

@@ -159,17 +159,11 @@ class RefinerInputs(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The cells of 4x4 pixels that are refined.
+    """The cells of 4x4 pixels that are refined."""
 
-    Attributes:
-        mask: [B, H/4, W/4, 1], 1 for selected cells.
-        cells: candidates, with the largest errors first: indices [B, k], row by row.
-        valid: [B, k], 1 for candidates that are selected.
-    """
-
-    mask: Array
-    cells: Array
-    valid: Array
+    mask: Array  # [B, H/4, W/4, 1], 1 for selected cells
+    cells: Array  # candidates, largest errors first: indices [B, k], row by row
+    valid: Array  # [B, k], 1 for candidates that are selected
 
 
 class BGMv2(nn.Module):
@@ -386,10 +380,10 @@ def predict(
     With refinement both inputs are padded to multiples of 4; the official programs stop there.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        background: The same places without the subject [N, H, W, 3].
-        model: The network, for what its keywords change in the rule.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        background: the same places without the subject [N, H, W, 3].
+        model: the network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

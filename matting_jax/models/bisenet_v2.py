@@ -238,10 +238,10 @@ def predict(
     """Predicts class probabilities; the logits are resized before the softmax.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        model: The network, for what its keywords change in the rule.
-        short_side: Short side that the network gets, in pixels; 0: that of the photo.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        model: the network, for what its keywords change in the rule.
+        short_side: short side that the network gets, in pixels; 0: that of the photo.
 
     Returns:
         Probabilities [N, H, W, num_classes].

@@ -92,7 +92,7 @@ class DIM(nn.Module):
     [0, 1] have a gradient.
 
     Attributes:
-        refine: False is only the first stage.
+        refine: false is only the first stage.
         correction: the refiner's output is added to the "logits" of the coarse alpha, as in mmagic,
             or to the "alpha" itself, as in the paper.
     """
@@ -136,10 +136,10 @@ def predict(
     Source: open-mmlab/mmagic, `resize_method="pad"`.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
-        model: The network, for what its keywords change in the rule.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        trimap: trimaps [N, H, W, 1] of 0, 0.5 and 1.
+        model: the network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

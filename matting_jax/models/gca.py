@@ -211,8 +211,8 @@ class GCA(nn.Module):
     normalisation.
 
     Attributes:
-        attention: False is the paper's baseline, with shortcuts but no attention and no guide.
-        guidance: False compares positions by the features that the attention rebuilds, not by those
+        attention: false is the paper's baseline, with shortcuts but no attention and no guide.
+        guidance: false compares positions by the features that the attention rebuilds, not by those
             of the image, as in inpainting (Yu et al., 2018). The official code has no such variant.
         normalise: "keys" compares positions as the released network does, "both" by the cosine of
             the paper, which also divides by the length of the query; see `contextual_attention`.
@@ -267,10 +267,10 @@ def predict(
     dataloader/data_generator.py, the rule of the published figures.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        trimap: Trimaps [N, H, W, 1] of 0, 0.5 and 1.
-        model: The network, for what its keywords change in the rule.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        trimap: trimaps [N, H, W, 1] of 0, 0.5 and 1.
+        model: the network, for what its keywords change in the rule.
 
     Returns:
         Alpha [N, H, W, 1].

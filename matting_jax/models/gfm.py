@@ -188,10 +188,10 @@ def decode(
     """Applies the blocks of a decoder, and one last block for each of its heads.
 
     Args:
-        decoder: The module whose blocks these are.
-        x: Input of the first block.
-        join: Maps the number of a block and x to the input of that block.
-        letter: Ending of the names of the blocks.
+        decoder: the module whose blocks these are.
+        x: input of the first block.
+        join: maps the number of a block and x to the input of that block.
+        letter: ending of the names of the blocks.
 
     Returns:
         Logits by head.
@@ -248,16 +248,16 @@ class GFM(nn.Module):
     Attributes:
         backbone: "resnet34", "resnet34_2b" (with features at full size), "densenet121" or
             "resnet101".
-        rosta: Classes of the glance: "tt" (background, transition, foreground), "ft" (rest, eroded
+        rosta: classes of the glance: "tt" (background, transition, foreground), "ft" (rest, eroded
             foreground) or "bt" (rest, dilated foreground); "rim" integrates all three.
         pyramid_pooling: False: the glance decoder gets only the encoder's last features.
-        pyramid: How the features of the pyramid join those of the glance decoder: "concatenate",
+        pyramid: how the features of the pyramid join those of the glance decoder: "concatenate",
             as in the released checkpoints, or "sum", element by element, as in the paper.
         bridge_block: False: the focus decoder starts from the encoder's last features.
-        dtype: Dtype of the activations; None: that of the image.
-        axis_name: Mapped axis over whose devices batch statistics are taken.
-        frozen_statistics: Training uses and keeps the running statistics.
-        form: Form of the backbone, see `layers.forms`.
+        dtype: dtype of the activations; None: that of the image.
+        axis_name: mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: training uses and keeps the running statistics.
+        form: form of the backbone, see `layers.forms`.
     """
 
     backbone: str = "resnet34"
@@ -354,11 +354,11 @@ def predict(
     Source: JizhiziLi/GFM, core/test.py.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        model: The network, for what its keywords change in the rule.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        model: the network, for what its keywords change in the rule.
         strategy: "hybrid" or "resize"; ignored for RIM.
-        scales: Sizes of the glance and of the focus, as fractions of the photo's.
+        scales: sizes of the glance and of the focus, as fractions of the photo's.
         exact: HYBRID sets pixels around which all labels are equal. The published rule tests this
             to the last bit, which leaves single pixels of plain foreground to the focus. True: as
             published; False: with a tolerance.

@@ -149,10 +149,10 @@ class MODNet(nn.Module):
         context: "se", the squeeze-and-excitation block of the released checkpoints, "easpp", the
             e-ASPP of the AAAI paper, "aspp", the ASPP that it is measured against, or "none".
         flavour: "official", or "paddle" for PaddleSeg's network, checkpoints and test-time rule.
-        dtype: Dtype of the activations; None: that of the image.
-        axis_name: Mapped axis over whose devices batch statistics are taken.
-        frozen_statistics: Training uses and keeps the running statistics.
-        form: Form of the convolutions, see `layers.forms`.
+        dtype: dtype of the activations; None: that of the image.
+        axis_name: mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: training uses and keeps the running statistics.
+        form: form of the convolutions, see `layers.forms`.
     """
 
     context: str = "se"
@@ -222,10 +222,10 @@ def predict(
     """Predicts alpha by the official image demo, or by PaddleSeg for its flavour.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        model: The network, for what its keywords change in the rule.
-        reference_size: Short side that the network gets, in pixels.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        model: the network, for what its keywords change in the rule.
+        reference_size: short side that the network gets, in pixels.
 
     Returns:
         Alpha [N, H, W, 1].

@@ -16,10 +16,10 @@ class TrimapRule:
     """How the output of a trimap-free network becomes a trimap for another network.
 
     Attributes:
-        head: The output that is thresholded.
-        sure: Minimum probability of foreground or background for a pixel to count as known.
-        margin: Minimum distance of known pixels to all others, as a fraction of the longer side.
-        heads: Valid values of `head`, each with its channels of foreground and background; for a
+        head: the output that is thresholded.
+        sure: minimum probability of foreground or background for a pixel to count as known.
+        margin: minimum distance of known pixels to all others, as a fraction of the longer side.
+        heads: valid values of `head`, each with its channels of foreground and background; for a
             single channel the probability of background is 1 - foreground.
     """
 
@@ -40,16 +40,16 @@ class Network:
     compiled as a whole.
 
     Attributes:
-        module: The linen module.
-        predict: The test-time rule.
-        output: The output that the rule returns, "logits" for segmentation.
-        foreground: The output that holds foreground colours, if there is one. It has the size of
+        module: the linen module.
+        predict: the test-time rule.
+        output: the output that the rule returns, "logits" for segmentation.
+        foreground: the output that holds foreground colours, if there is one. It has the size of
             `output`, and the rule treats all channels alike, so that these colours appended to it
             are handed out by the same pass.
-        trimap: How the network makes a trimap for another one, if it can.
-        optional_modules: Modules that only some variants have, for learning rates by module.
-        batch_norm: Whether the module has `axis_name` and `frozen_statistics`.
-        pooled_norm: Whether a model batch-normalises the mean of the whole photo, one value per
+        trimap: how the network makes a trimap for another one, if it can.
+        optional_modules: modules that only some variants have, for learning rates by module.
+        batch_norm: whether the module has `axis_name` and `frozen_statistics`.
+        pooled_norm: whether a model batch-normalises the mean of the whole photo, one value per
             channel. Training then needs several photos in a micro-batch.
     """
 

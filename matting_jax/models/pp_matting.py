@@ -196,11 +196,11 @@ class PPMatting(nn.Module):
         pyramid_pooling: False: the smallest features are not fused with their means.
         detail: False: there is no detail branch and output; alpha is its expectation by the
             classes, the probability of foreground plus half of that of transition.
-        rematerialise: Recomputes the inside of blocks in the backward pass; less memory, more time.
-        dtype: Dtype of the activations; None: that of the image.
-        axis_name: Mapped axis over whose devices batch statistics are taken.
-        frozen_statistics: Training uses and keeps the running statistics.
-        form: Form of the backbone, see `layers.forms`.
+        rematerialise: recomputes the inside of blocks in the backward pass; less memory, more time.
+        dtype: dtype of the activations; None: that of the image.
+        axis_name: mapped axis over whose devices batch statistics are taken.
+        frozen_statistics: training uses and keeps the running statistics.
+        form: form of the backbone, see `layers.forms`.
     """
 
     backbone: str = "hrnet_w48"
@@ -285,10 +285,10 @@ def predict(
     Source: PaddlePaddle/PaddleSeg, Matting/configs/ppmatting.
 
     Args:
-        apply: Runs the network, see `network.Network`.
-        image: Photos [N, H, W, 3] in [0, 1].
-        model: The network, for what its keywords change in the rule.
-        max_short: Short side to which larger photos are reduced; 0: the backbone's official one.
+        apply: runs the network, see `network.Network`.
+        image: photos [N, H, W, 3] in [0, 1].
+        model: the network, for what its keywords change in the rule.
+        max_short: short side to which larger photos are reduced; 0: the backbone's official one.
 
     Returns:
         Alpha [N, H, W, 1].

@@ -29,18 +29,18 @@ def predict_labels(
     A class has the number that it has in the labels of the run's training data.
 
     Args:
-        config: Names the network, its keywords, its task, its protocol and its training data.
-        checkpoint: An official file or a workdir.
-        photos: A file, a folder or a glob.
-        output: The folder of the results, which keeps the subfolders of `photos`.
-        overwrite: Replace existing results.
+        config: names the network, its keywords, its task, its protocol and its training data.
+        checkpoint: an official file or a workdir.
+        photos: a file, a folder or a glob.
+        output: the folder of the results, which keeps the subfolders of `photos`.
+        overwrite: replace existing results.
 
     Returns:
         1 if photos were skipped, else 0.
 
     Raises:
-        ValueError: If the classes have no numbers of 8 bits, or a result would replace its photo.
-        OSError: If a result exists, before anything is written, or cannot be written.
+        ValueError: if the classes have no numbers of 8 bits, or a result would replace its photo.
+        OSError: if a result exists, before anything is written, or cannot be written.
     """
     numbers = class_numbers(config)
     root, paths = find_photos(photos, output)

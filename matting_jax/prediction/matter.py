@@ -28,11 +28,11 @@ class Matter:
     network size, and once more for `heads`.
 
     Attributes:
-        name: Name of the network.
-        model: Its linen module.
-        network: Its record.
-        takes: Inputs in addition to the photo: "trimap", "background".
-        needs: Those of them that must be passed.
+        name: name of the network.
+        model: its linen module.
+        network: its record.
+        takes: inputs in addition to the photo: "trimap", "background".
+        needs: those of them that must be passed.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Matter:
         """Creates the network and checks that it fits `trimap_from`.
 
         Args:
-            name: Name of the network.
-            variables: Its variables, as `load_checkpoint` returns them.
-            test_time: Options of its test-time rule, e.g. `reference_size` of MODNet.
-            trimap_from: Makes the trimap of a photo that is passed without one.
-            trimap_rule: Replaces fields of its trimap rule: `head`, `sure`, `margin`.
-            **keywords: Keywords of the network, those of `create_model`.
+            name: name of the network.
+            variables: its variables, as `load_checkpoint` returns them.
+            test_time: options of its test-time rule, e.g. `reference_size` of MODNet.
+            trimap_from: makes the trimap of a photo that is passed without one.
+            trimap_rule: replaces fields of its trimap rule: `head`, `sure`, `margin`.
+            **keywords: keywords of the network, those of `create_model`.
 
         Raises:
-            ValueError: If `trimap_from` makes no trimap, or the network takes none.
+            ValueError: if `trimap_from` makes no trimap, or the network takes none.
         """
         self.name = name
         self.model = model = create_model(name, **keywords)
@@ -101,14 +101,14 @@ class Matter:
             photo: uint8 or float in [0, 1], [H, W, 3].
             trimap: uint8 (below 85 background, from 170 foreground, else unknown) or float in
                 [0, 1] with the same thirds, [H, W]; if the network takes one.
-            background: The place without the subject, as the photo; if the network takes one.
+            background: the place without the subject, as the photo; if the network takes one.
 
         Returns:
             Alpha [H, W] float32 in [0, 1], known pixels set from the trimap; for a segmentation
             network, class probabilities [H, W, num_classes].
 
         Raises:
-            ValueError: For a wrong shape, dtype or range, and for a missing or unexpected input.
+            ValueError: for a wrong shape, dtype or range, and for a missing or unexpected input.
         """
         images = self.checked(photo, trimap, background)
         output = np.clip(self.rule(self.apply, **images)[0], 0, 1)

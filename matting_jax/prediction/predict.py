@@ -34,15 +34,15 @@ class Options:
     """Options of `predict`, named as the flags of the command line.
 
     Attributes:
-        trimap: A file, or a folder of files with the photos' names.
-        background: The same.
-        align: Align each background with its photo first.
-        trimap_from: Workdir of a network that makes the trimaps.
-        trimap_rule: Fields of that network's rule to replace.
-        foreground: Where the cut-out's foreground colours come from: "network", the default if it
+        trimap: a file, or a folder of files with the photos' names.
+        background: the same.
+        align: align each background with its photo first.
+        trimap_from: workdir of a network that makes the trimaps.
+        trimap_rule: fields of that network's rule to replace.
+        foreground: where the cut-out's foreground colours come from: "network", the default if it
             predicts them, a method that estimates them, or "none" for no cut-out.
         bits: 8 or 16, of the alpha; cut-outs are RGBA with 8.
-        overwrite: Replace existing results.
+        overwrite: replace existing results.
     """
 
     trimap: str | None = None
@@ -71,18 +71,18 @@ def predict(
     cannot be read or do not fit in memory are reported and skipped.
 
     Args:
-        config: Names the network, its keywords and the options of its test-time rule.
-        checkpoint: An official file or a workdir.
-        photos: A file, a folder or a glob.
-        output: The folder of the results, which keeps the subfolders of `photos`.
-        options: What the command line's flags say.
+        config: names the network, its keywords and the options of its test-time rule.
+        checkpoint: an official file or a workdir.
+        photos: a file, a folder or a glob.
+        output: the folder of the results, which keeps the subfolders of `photos`.
+        options: what the command line's flags say.
 
     Returns:
         1 if photos were skipped, else 0.
 
     Raises:
-        ValueError: If the arguments do not fit the network or one another.
-        OSError: If a result exists, before anything is written, or cannot be written.
+        ValueError: if the arguments do not fit the network or one another.
+        OSError: if a result exists, before anything is written, or cannot be written.
     """
     if learns_classes(config):
         check_label_options(config, options)
@@ -157,10 +157,10 @@ def alpha_and_cutout(
     """Returns the images to write for a photo.
 
     Args:
-        matter: The network.
+        matter: the network.
         options: `foreground` and `bits`.
         photo: the photo.
-        **inputs: What the network takes in addition to the photo.
+        **inputs: what the network takes in addition to the photo.
 
     Returns:
         `alpha`, uint8 or uint16 [H, W], and `cutout`, uint8 [H, W, 4].

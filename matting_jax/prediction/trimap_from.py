@@ -64,10 +64,10 @@ def trimap(
     """Builds a trimap from the probabilities of foreground and background.
 
     Args:
-        foreground: Probability of foreground [H, W].
-        background: Probability of background [H, W].
-        sure: Minimum probability of a known pixel.
-        margin: Distance of known pixels to all others, as a fraction of the longer side.
+        foreground: probability of foreground [H, W].
+        background: probability of background [H, W].
+        sure: minimum probability of a known pixel.
+        margin: distance of known pixels to all others, as a fraction of the longer side.
 
     Returns:
         Trimap [H, W] float32 of 0, 0.5 and 1.

@@ -27,13 +27,13 @@ def cut_out(pairs: Sequence[Pair], cache: Path, workers: int, profile: str = "sr
     A file is written again if its photo or its alpha has changed.
 
     Args:
-        pairs: The photos with their alphas.
-        cache: Folder of the files.
-        workers: Number of processes.
+        pairs: the photos with their alphas.
+        cache: folder of the files.
+        workers: number of processes.
         profile: config.data.colour_profile.
 
     Raises:
-        ValueError: With the file's name, if one cannot be read.
+        ValueError: with the file's name, if one cannot be read.
     """
     targets = [target_of(pair, cache, profile) for pair in pairs]
     if all(target.exists() for target in targets):

@@ -68,13 +68,13 @@ def denoise_folder(folder: Path, output: Path, workers: int, profile: str = "srg
     """Writes the copies that `output` lacks of all images below `folder`, and returns them.
 
     Args:
-        folder: The folder.
-        output: Where the copies are written.
-        workers: Number of processes.
+        folder: the folder.
+        output: where the copies are written.
+        workers: number of processes.
         profile: config.data.colour_profile.
 
     Raises:
-        ValueError: If there is no image, if two images have the same copy, or, after all others are
+        ValueError: if there is no image, if two images have the same copy, or, after all others are
             written, if images cannot be read.
     """
     if not folder.is_dir():

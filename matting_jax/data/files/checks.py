@@ -41,10 +41,10 @@ def check_files(
     warnings, see `values`.
 
     Args:
-        roles: What each file is used as, one of `values.ROLES`.
-        cache: Folder that records the files without a fault or warning, which are not checked
+        roles: what each file is used as, one of `values.ROLES`.
+        cache: folder that records the files without a fault or warning, which are not checked
             again; None for no record.
-        workers: Number of threads.
+        workers: number of threads.
     """
     paths = list(roles)
     if not paths:

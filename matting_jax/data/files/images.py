@@ -69,11 +69,11 @@ def read_photo(file: File, profile: str = "srgb") -> Photo:
     """Reads a photo, or the first frame of an animation, with its own transparency.
 
     Args:
-        file: The file.
+        file: the file.
         profile: config.data.colour_profile.
 
     Raises:
-        ValueError: With the file's name, if it cannot be read.
+        ValueError: with the file's name, if it cannot be read.
     """
     rgba = read_rgba(file, profile, opaque=False)
     if rgba.shape[-1] == 3:
@@ -102,12 +102,12 @@ def read_rgba(file: File, profile: str = "srgb", *, opaque: bool = True) -> np.n
     """Reads a cut-out: uint8 [H, W, 4], straight colours and alpha.
 
     Args:
-        file: The file.
+        file: the file.
         profile: config.data.colour_profile.
-        opaque: Whether a file without transparency has 255 as its alpha; else [H, W, 3].
+        opaque: whether a file without transparency has 255 as its alpha; else [H, W, 3].
 
     Raises:
-        ValueError: With the file's name, if it cannot be read.
+        ValueError: with the file's name, if it cannot be read.
     """
     one_of(profile, profiles.PROFILES, "config.data.colour_profile")
 
@@ -122,12 +122,12 @@ def read_alpha(file: File, *, grey_if_opaque: bool = False) -> np.ndarray:
     """Reads an alpha: uint8 [H, W], the transparency of a file that has one, else the grey value.
 
     Args:
-        file: The file.
-        grey_if_opaque: Whether to read the grey value of files that are opaque everywhere, and of
+        file: the file.
+        grey_if_opaque: whether to read the grey value of files that are opaque everywhere, and of
             colours, as official data sets need it.
 
     Raises:
-        ValueError: With the file's name, if it cannot be read or holds colours.
+        ValueError: with the file's name, if it cannot be read or holds colours.
     """
     return open_with(
         file, lambda image: alpha_of(to_eight_bits(turn_upright(image)), grey_if_opaque)
@@ -273,8 +273,8 @@ def to_colours(image: Image.Image, name: File, profile: str) -> Image.Image:
     """Converts an upright image to RGB, or to RGBA if it has transparency, in sRGB.
 
     Args:
-        image: The image.
-        name: Its file, for reports.
+        image: the image.
+        name: its file, for reports.
         profile: config.data.colour_profile.
     """
     icc = image.info.get("icc_profile") if profile == "srgb" else None

@@ -22,9 +22,9 @@ class Conversion:
     """The conversion of a profile to sRGB, or why there is none.
 
     Attributes:
-        mode: Mode of the pixels that the profile describes.
+        mode: mode of the pixels that the profile describes.
         transform: Pillow's transform; None if the profile is that of sRGB.
-        fault: Why the profile cannot be used; "" if it can.
+        fault: why the profile cannot be used; "" if it can.
     """
 
     mode: str = ""
@@ -39,9 +39,9 @@ def to_srgb(image: Image.Image, icc: bytes, name: object) -> Image.Image:
     reported once.
 
     Args:
-        image: Image of mode L, RGB or CMYK.
-        icc: Its profile.
-        name: Name of its file, for the report.
+        image: image of mode L, RGB or CMYK.
+        icc: its profile.
+        name: name of its file, for the report.
     """
     conversion = conversion_of(icc)
     grey_axis = image.mode == "L" and conversion.mode == "RGB"

@@ -26,15 +26,15 @@ def check_values(file: File, role: str, *, predicting: bool = False) -> str:
     """Checks the values of a file that is used as `role`.
 
     Args:
-        file: The file.
-        role: One of ROLES.
-        predicting: Whether a network predicts from the trimap, which needs a known pixel then.
+        file: the file.
+        role: one of ROLES.
+        predicting: whether a network predicts from the trimap, which needs a known pixel then.
 
     Returns:
         A warning for values that may be meant, or "".
 
     Raises:
-        ValueError: With the file's name, for values that cannot be meant: the message describes
+        ValueError: with the file's name, for values that cannot be meant: the message describes
             them and says how to convert them.
     """
     if role not in CHECKED:

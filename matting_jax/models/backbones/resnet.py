@@ -105,7 +105,7 @@ class ResNet(nn.Module):
 
     Attributes:
         kind: "resnet34", "resnet50" or "resnet101".
-        stem: False takes the features of another stem; the first layer keeps their size.
+        stem: false takes the features of another stem; the first layer keeps their size.
         output_stride: 16 keeps the last layer at 1/16 and dilates its blocks after the first, as in
             DeepLabV3; only with bottlenecks.
         stem_init: initialiser of the first kernel.
