@@ -25,6 +25,8 @@ def without_extras(monkeypatch):
         return known(name, *more)
 
     monkeypatch.setattr(formats.importlib, "import_module", load)
+    yield
+    formats.register_extras.cache_clear()
 
 
 @pytest.mark.parametrize(
