@@ -159,6 +159,7 @@ def tiny_trimap_config(folders, cache):
     """DIM's recipe for the tiny network that takes a trimap and counts its steps."""
     config = load_config(CONFIGS / "dim.py", "finetune")
     config.name, config.steps, config.batch_size = "tiny_trimap", 4, 2
+    config.model = {"refine": True}
     config.optimizer.learning_rate = 0.01
     config.data.crop.size, config.data.crop.windows = 32, (32, 48, 56)
     config.data.test.trimap_distance = 2

@@ -30,8 +30,8 @@ def test_network_without_a_backbone_is_reported_with_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     "name, keywords, text",
     [
-        ("dim", {}, "dim"),
-        ("dim", {"refine": False}, "dim (refine=False)"),
+        ("dim", {}, "dim (correction='logits')"),
+        ("dim", {"refine": False}, "dim (refine=False, correction='logits')"),
         ("modnet", {"axis_name": "batch"}, "modnet (context='se', flavour='official')"),
         ("tiny", {"frozen_statistics": True}, "tiny (flavour='official')"),
     ],

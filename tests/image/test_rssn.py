@@ -31,7 +31,7 @@ def parts(golden):
     alpha = golden["rssn/mask"][..., None] / np.float32(255)
     foreground = np.rint(255 * synth.image(96, 80, 3, 1, seed + 8)[0]) / 255
     background = np.rint(255 * synth.image(130, 120, 3, 1, seed + 9)[0]).astype(np.uint8)
-    background = resize_smooth(background, 96, 80)
+    background = resize_smooth(background / 255, 96, 80)
     return foreground.astype(np.float32), alpha, background.astype(np.float32)
 
 
