@@ -59,6 +59,7 @@ def test_every_official_name_is_read_and_written_back_bit_for_bit(variant):
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
 
 
+@pytest.mark.slow
 def test_network_with_a_summed_pyramid_is_written_and_read_back_bit_for_bit():
     """Official names, shapes of its own."""
     tensors = {

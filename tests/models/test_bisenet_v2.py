@@ -161,6 +161,7 @@ def test_multiply_adds_equal_official():
     assert cost / 1e9 == pytest.approx(12.30, abs=0.01)
 
 
+@pytest.mark.slow
 def test_booster_heads_of_chosen_positions_equal_those_of_all():
     image = jnp.asarray(synth.image(32, 32, 3, 2, 0))
     full = mj.create_model("bisenet_v2", num_classes=3, dropout=0.0)
@@ -186,6 +187,7 @@ def test_booster_heads_of_chosen_positions_equal_those_of_all():
     assert float(total) == pytest.approx(sum(by_hand), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_ablation_table_is_a_network():
     page = (ROOT / "docs" / "bisenet_v2.md").read_text()
     _, rows = page.split("## Ablations")

@@ -122,6 +122,7 @@ def refined_by_hand(refiner, image, coarse):
     return coarse + convolve(x, refiner["refine_pred"])
 
 
+@pytest.mark.slow
 def test_correction_of_alpha_is_the_sum_of_the_paper_with_gradients():
     rng = np.random.default_rng(0)
     image, trimap = rng.random((1, 32, 32, 3)), rng.choice([0, 0.5, 1], (1, 32, 32, 1))

@@ -241,6 +241,7 @@ def test_network_without_attention_equals_zero_scaled_attention():
     assert np.abs(alpha(weights) - baseline).max() > 0.01
 
 
+@pytest.mark.slow
 def test_keyword_normalises_the_queries_too():
     image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
 
