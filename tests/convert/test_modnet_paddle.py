@@ -62,9 +62,9 @@ def test_file_saved_by_paddle_is_read():
 
 
 def test_file_of_the_other_flavour_is_rejected(state_dict):
-    with pytest.raises(ValueError, match="unexpected backbone.conv1._batch_norm"):
+    with pytest.raises(ValueError, match=r"looks like .* modnet \(.*flavour='paddle'\)"):
         mj.from_state_dict("modnet", state_dict)
-    with pytest.raises(ValueError, match="missing backbone.conv1._batch_norm"):
+    with pytest.raises(ValueError, match=r"looks like .* modnet \(.*flavour='official'\)"):
         official = synth.state_dict(str(GOLDENS / "modnet.json"), 0)
         mj.from_state_dict("modnet", official, flavour="paddle")
 
