@@ -1,4 +1,4 @@
-"""What samples are made from: foregrounds and backgrounds, or photos, read one at a time."""
+"""Sources of samples: foregrounds and backgrounds, or photos, read one at a time."""
 
 from __future__ import annotations
 

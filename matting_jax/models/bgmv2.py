@@ -143,7 +143,7 @@ class Refiner(nn.Module):
 
 
 class RefinerInputs(NamedTuple):
-    """What is refined: inputs of `Refiner` for the whole image, and the result without it.
+    """Inputs of `Refiner` for the whole image, and the result without it.
 
     Attributes:
         half: [B, H/2 + 6 margin, W/2 + 6 margin, 42].

@@ -31,7 +31,7 @@ class TrimapRule:
 
 @dataclass(frozen=True)
 class Network:
-    """What general code knows of a network.
+    """Facts about a network that general code reads.
 
     `predict(apply, image, *, model, **inputs, **options)` is the published test-time rule. It maps
     a stack of photos [N, H, W, 3] in [0, 1], with trimaps [N, H, W, 1] or backgrounds [N, H, W, 3]

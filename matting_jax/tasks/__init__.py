@@ -1,4 +1,4 @@
-"""What the networks learn: one file a network, each ending with its record `TASK`.
+"""Training tasks of the networks: one file a network, each ending with its record `TASK`.
 
 The functions here are those that several tasks share.
 """
@@ -30,7 +30,7 @@ def each_sample(function: Callable[..., Any], keys: Array, batch: dict[str, Arra
 
     `arrays` are float32 in [0, 1], except for `label`, which keeps its integers. On CPU samples
     are computed one after another, so that each runs only the branches of its own random choices;
-    on an accelerator all at once.
+    on an accelerator all in parallel.
     """
 
     def with_floats(key: Array, arrays: dict[str, Array]) -> Any:

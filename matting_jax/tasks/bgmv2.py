@@ -1,4 +1,4 @@
-"""What BackgroundMattingV2 learns: alpha, foreground, and where its base network is wrong.
+"""Task of BackgroundMattingV2: alpha, foreground, and where its base network is wrong.
 
 The background that the network sees was captured at another moment than the image: it does not
 have the subject's shadow, and differs slightly in noise, colour and position.

@@ -1,4 +1,4 @@
-"""What BiSeNet V2 learns: the class of each pixel, given or background, unknown and foreground.
+"""Task of BiSeNet V2: the class of each pixel, given or background, unknown and foreground.
 
 Source: CoinCheung/BiSeNet, tools/train_amp.py, lib/data/transform_cv2.py, lib/ohem_ce_loss.py.
 """

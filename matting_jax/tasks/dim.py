@@ -1,4 +1,4 @@
-"""What Deep Image Matting learns: alpha where the trimap is unknown, before and after refinement.
+"""Task of Deep Image Matting: alpha where the trimap is unknown, before and after refinement.
 
 Source: open-mmlab/mmagic, models/editors/dim, models/losses/pixelwise_loss.py and configs/dim.
 """

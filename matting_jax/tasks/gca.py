@@ -1,4 +1,4 @@
-"""What GCA learns: alpha where the trimap is unknown, of one foreground or of two combined.
+"""Task of GCA: alpha where the trimap is unknown, of one foreground or of two combined.
 
 Source: Yaoyi-Li/GCA-Matting, trainer.py and dataloader/data_generator.py.
 """

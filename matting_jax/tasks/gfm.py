@@ -1,4 +1,4 @@
-"""What GFM learns: labels at a glance, the detail of the transition, and alpha.
+"""Task of GFM: labels at a glance, the detail of the transition, and alpha.
 
 Source: JizhiziLi/GFM, core/train.py, core/evaluate.py and core/data.py.
 """

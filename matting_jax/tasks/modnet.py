@@ -1,4 +1,4 @@
-"""What MODNet learns: semantics, detail and alpha of the subject, each with its own loss.
+"""Task of MODNet: semantics, detail and alpha of the subject, each with its own loss.
 
 Sources: arXiv 2011.11961, section "MODNet", equations 1 to 4, for the form "paper";
 ZHKKKe/MODNet, src/trainer.py, supervised_training_iter, for the form "official".

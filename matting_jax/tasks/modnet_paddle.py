@@ -1,4 +1,4 @@
-"""What PaddleSeg's MODNet learns: as `modnet`, with its own losses, trimaps and augmentation.
+"""Task of PaddleSeg's MODNet: as `modnet`, with its own losses, trimaps and augmentation.
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/modnet.py, datasets/matting_dataset.py and
 transforms/transforms.py.

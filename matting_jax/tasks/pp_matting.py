@@ -1,4 +1,4 @@
-"""What PP-Matting learns: classes of pixels, detail in the transition, and alpha from both.
+"""Task of PP-Matting: classes of pixels, detail in the transition, and alpha from both.
 
 Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/ppmatting.py and losses/loss.py,
 datasets/matting_dataset.py and transforms/transforms.py.

@@ -60,7 +60,7 @@ def write_missing(
                 write_cutout(*job)
                 progress.update()
             return
-        # Processes, because numba's parallel loops must not be called from two threads at once.
+        # Processes, because numba's parallel loops must not be called from two threads in parallel.
         with ProcessPoolExecutor(
             min(len(missing), workers), multiprocessing.get_context("spawn"), use_one_thread
         ) as pool:
