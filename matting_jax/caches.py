@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
-
-T = TypeVar("T")
 
 logger = logging.getLogger("matting_jax")
 
@@ -41,29 +38,23 @@ def temporary_folder() -> Path:
     return folder
 
 
-def with_numba_cache(compile: Callable[[], T]) -> T:
-    """Returns `compile()`, in which numba finds a folder for its cache.
+def njit(function: Callable) -> Callable:
+    """Compiles a function by numba, which caches it, to run without Python's lock.
 
-    Numba refuses to decorate a function if neither the folder of its source nor the home can be
-    written. A temporary folder is used then.
+    Numba refuses to decorate a function if neither the folder of its source nor the user's folder
+    of caches can be written. A temporary folder is used then.
     """
+    import numba
+
+    compile = numba.njit(cache=True, nogil=True)
     try:
-        return compile()
+        return compile(function)
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
-    import numba
-
     logger.warning("numba's cache cannot be written: a temporary one is used")
     numba.config.CACHE_DIR = str(temporary_folder() / "numba")
-    return compile()
-
-
-def njit(function: Callable) -> Callable:
-    """Compiles a function by numba, which caches it."""
-    import numba
-
-    return with_numba_cache(lambda: numba.njit(cache=True)(function))
+    return compile(function)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from functools import cache
 
 import numpy as np
 
-from matting_jax.caches import with_numba_cache
-
 
 def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Estimates foreground colours by multi-level estimation (Germer et al., 2020).
@@ -18,16 +16,11 @@ def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     if min(alpha.shape) < 2:
         return image  # too small to separate the layers
-    estimate_foreground_ml = with_numba_cache(import_multilevel)
-    colours = estimate_foreground_ml(image.astype(np.float32) / 255, alpha.astype(np.float32) / 255)
+    # Imported here, because numba is not needed without it.
+    from matting_jax.image.multilevel import estimate_layers
+
+    colours, _ = estimate_layers(image, alpha)
     return keep_opaque(alpha, image, colours)
-
-
-def import_multilevel() -> Callable:
-    """Returns pymatting's function, which compiles for seconds at its first import."""
-    from pymatting import estimate_foreground_ml
-
-    return estimate_foreground_ml
 
 
 def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,7 @@ def cut_out(pairs: Sequence[Pair], cache: Path, workers: int, profile: str = "sr
     Args:
         pairs: the photos with their alphas.
         cache: folder of the files.
-        workers: number of processes.
+        workers: number of threads.
         profile: config.data.colour_profile.
 
     Raises:
@@ -55,15 +53,8 @@ def write_missing(
     if not missing:
         return
     with tqdm(total=len(missing), desc="estimating foreground colours", disable=None) as progress:
-        if min(len(missing), workers) == 1:
-            for job in missing:
-                write_cutout(*job)
-                progress.update()
-            return
-        # Processes, because numba's parallel loops must not be called from two threads in parallel.
-        with ProcessPoolExecutor(
-            min(len(missing), workers), multiprocessing.get_context("spawn"), use_one_thread
-        ) as pool:
+        # Threads, because decoding, estimation and encoding release Python's lock.
+        with ThreadPoolExecutor(min(len(missing), workers)) as pool:
             for _ in pool.map(write_cutout, *zip(*missing, strict=True)):
                 progress.update()
 
@@ -82,8 +73,3 @@ def write_cutout(image: Path, alpha: Path, target: Path, profile: str) -> None:
     rgba = np.dstack([multilevel(read_visible(image, profile), matte), matte])
     with write_atomically(target) as file:
         Image.fromarray(rgba).save(file, compress_level=1)
-
-
-def use_one_thread() -> None:
-    """Makes numba use one thread in this process."""
-    os.environ["NUMBA_NUM_THREADS"] = "1"
