@@ -18,6 +18,7 @@ from PIL.Image import Transpose
 
 from matting_jax.choices import one_of
 from matting_jax.data.files import formats, profiles
+from matting_jax.data.files.declared import declared_profile
 
 File = str | Path | BinaryIO
 T = TypeVar("T")
@@ -112,7 +113,8 @@ def read_rgba(file: File, profile: str = "srgb", *, opaque: bool = True) -> np.n
     one_of(profile, profiles.PROFILES, "config.data.colour_profile")
 
     def convert(image: Image.Image) -> np.ndarray:
-        colours = to_colours(turn_upright(image), file, profile)
+        icc = declared_profile(image, file) if profile == "srgb" else b""
+        colours = to_colours(turn_upright(image), icc, file)
         return np.asarray(colours.convert("RGBA") if opaque else colours)
 
     return open_with(file, convert)
@@ -161,9 +163,9 @@ def read_header(file: File) -> Header:
 
 
 def has_profile(file: File) -> bool:
-    """Returns whether a file embeds a colour profile; False if it cannot be read."""
+    """Returns whether a file says that it is not in sRGB; False if it cannot be read."""
     try:
-        return open_with(file, lambda image: "icc_profile" in image.info)
+        return open_with(file, lambda image: bool(declared_profile(image, file)))
     except ValueError:
         return False
 
@@ -269,15 +271,14 @@ def wide_values(image: Image.Image) -> np.ndarray:
     return wide
 
 
-def to_colours(image: Image.Image, name: File, profile: str) -> Image.Image:
+def to_colours(image: Image.Image, icc: bytes, name: File) -> Image.Image:
     """Converts an upright image to RGB, or to RGBA if it has transparency, in sRGB.
 
     Args:
         image: the image.
+        icc: its colour profile; b"" for sRGB.
         name: its file, for reports.
-        profile: config.data.colour_profile.
     """
-    icc = image.info.get("icc_profile") if profile == "srgb" else None
     if icc and image.mode.startswith("I"):
         return profiles.wide_grey_to_srgb(wide_values(image), icc, name)
     image = to_eight_bits(image)
