@@ -159,6 +159,8 @@ def load_config(path: Path, variant: str) -> ConfigDict:
         if others:
             one_of(str(path), others, "config file")
         raise FileNotFoundError(f"there is no config file {path}")
+    if path.suffix != ".py":
+        raise ValueError(f"--config {path} is not a Python file: give a recipe, such as modnet.py")
     spec = importlib.util.spec_from_file_location("matting_jax_config", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -36,6 +36,7 @@ def parsed(*arguments):
         ([f"{BASE}:offical"], ["'offical'", "'official'"]),
         ([f"--config={MODNET.parent / 'modnt.py'}"], ["modnt.py", f"'{MODNET}'"]),
         (["--config=nowhere/modnet.py"], ["nowhere/modnet.py"]),
+        ([f"--config={ROOT / 'README.md'}"], ["README.md is not a Python file"]),
         ([f"--config={MODNET.parent}"], [str(MODNET.parent)]),
         ([BASE, "--config.steps=many"], ["steps", "many"]),
         ([BASE, "--config.steps=2.5"], ["steps", "2.5"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matting_jax.choices import one_of
 from matting_jax.data.files.folders import find_compared
+from matting_jax.data.files.walk import real
 from matting_jax.evaluation.measure import check_output, measure_files
 from matting_jax.metrics.conventions import CONVENTIONS
 
@@ -39,9 +40,9 @@ def compare(
         FileExistsError: if something would be overwritten, before anything is measured.
     """
     one_of(convention, CONVENTIONS, "--convention")
-    folder = Path(output) if output else default_output(Path(predictions).resolve())
-    given = [Path(x).resolve() for x in (predictions, truths, trimaps, photos) if x]
-    if any(folder.resolve() in path.parents for path in given):
+    folder = Path(output) if output else default_output(real(Path(predictions)))
+    given = [real(Path(x)) for x in (predictions, truths, trimaps, photos) if x]
+    if any(real(folder) in path.parents for path in given):
         raise ValueError(
             f"--output {folder} would replace files that are measured: pass another folder"
         )

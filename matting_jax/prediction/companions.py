@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from matting_jax.data.files.walk import by_stem, existing, nfc
+from matting_jax.data.files.walk import by_stem, existing, nfc, real
 
 # How to get an input that a network needs in addition to the image.
 WAYS = {
@@ -37,7 +37,7 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
     source = existing(Path(given))
     if source.is_file():
         if kind in SHARED and len(photos) > 1:
-            return {photo: source for photo in photos if photo.resolve() != source.resolve()}
+            return {photo: source for photo in photos if real(photo) != real(source)}
         if len(photos) > 1:
             raise ValueError(
                 f"--{kind} {source} is one file for {len(photos)} photos: pass a folder with one "
@@ -52,8 +52,8 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
         folder = existing(source / photo.relative_to(root).parent)
         files = stems(folder) if folder.is_dir() else {}
         found[photo] = find_file(files, photo, kind)
-    taken = {path.resolve() for path in found.values() if path}
-    missing = [str(x) for x, path in found.items() if not path and x.resolve() not in taken]
+    taken = {real(path) for path in found.values() if path}
+    missing = [str(x) for x, path in found.items() if not path and real(x) not in taken]
     if missing:
         raise ValueError(
             f"--{kind}: {source} has none for {len(missing)} of {len(photos)} photos; each needs "
@@ -69,7 +69,7 @@ def find_file(files: Mapping[str, Sequence[Path]], photo: Path, kind: str) -> Pa
     """
     stem = nfc(photo.stem)
     for name in (stem, f"{stem}_{kind}"):
-        named = [path for path in files.get(name, ()) if path.resolve() != photo.resolve()]
+        named = [path for path in files.get(name, ()) if real(path) != real(photo)]
         if len(named) > 1:
             raise ValueError(
                 f"--{kind}: {named[0]} and {named[1]} both belong to {photo}: remove one"

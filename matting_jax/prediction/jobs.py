@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,12 +18,15 @@ from tqdm import tqdm
 from matting_jax.data.files.images import Photo, count_frames, read_photo, read_visible
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
+from matting_jax.data.files.walk import real
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.prediction.inputs import size_of
 
 # compute(photo, **inputs), with a Photo, returns the images to write for a photo, by kind.
 Compute = Callable[..., dict[str, np.ndarray]]
+
+LONGEST_NAME = 255  # bytes of a file name, on all usual file systems
 
 logger = logging.getLogger("matting_jax")
 
@@ -75,9 +79,9 @@ def plan_jobs(
         for stem, path in stems.items()
     }
     for path, files in results.items():
-        if path.resolve() in {file.resolve() for file in files.values()}:
+        if real(path) in {real(file) for file in files.values()}:
             raise ValueError(f"the result of {path} would replace it: choose another --output")
-    earlier = {file.resolve() for files in results.values() for file in files.values()}
+    earlier = {real(file) for files in results.values() for file in files.values()}
     return [
         Job(
             path,
@@ -85,13 +89,15 @@ def plan_jobs(
             {kind: files[kind] for kind in kinds},
         )
         for path, files in results.items()
-        if path.resolve() not in earlier
+        if real(path) not in earlier
     ]
 
 
 def check_existing(jobs: Sequence[Job], overwrite: bool) -> None:
     """Raises FileExistsError if results exist and are not to be replaced."""
-    existing = [path for job in jobs for path in job.results.values() if path.exists()]
+    files = [path for job in jobs for path in job.results.values()]
+    # Unlike Path.exists, this is False for names that are too long.
+    existing = [path for path in files if os.path.exists(path)]
     if existing and not overwrite:
         raise FileExistsError(
             f"{len(existing)} results exist already, {existing[0]} first: "
@@ -139,6 +145,7 @@ def run_jobs(
 
 def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, np.ndarray]:
     """Returns the images to write for one photo, by kind; raises SkippedPhoto if it has none."""
+    check_names(job)
     try:
         photo, frames = read_photo(job.photo, profile), count_frames(job.photo)
         inputs = read_inputs(job, photo, profile, align)
@@ -154,6 +161,16 @@ def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, 
     if frames > 1:
         logger.info("%s: only the first of %d frames is used", job.photo, frames)
     return images
+
+
+def check_names(job: Job) -> None:
+    """Raises SkippedPhoto if the name of a result is longer than file systems allow."""
+    for path in job.results.values():
+        if (length := len(os.fsencode(path.name))) > LONGEST_NAME:
+            raise SkippedPhoto(
+                f"cannot write the results of {job.photo}: the name of one would have {length} "
+                f"bytes, and at most {LONGEST_NAME} are possible: rename the photo"
+            )
 
 
 def read_inputs(job: Job, photo: Photo, profile: str, align: bool) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-from matting_jax.data.files.walk import existing, images_below, is_skipped
+from matting_jax.data.files.walk import existing, images_below, is_skipped, real
 
 
 def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
@@ -24,8 +24,9 @@ def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
     else:
         found = matching(photos)
         root = Path(os.path.commonpath([x.parent for x in found])) if found else path
-    if root.resolve() in output.resolve().parents:
-        found = [path for path in found if output.resolve() not in path.resolve().parents]
+    place = real(output)
+    if real(root) in place.parents:
+        found = [path for path in found if place not in real(path).parents]
     if not found:
         raise FileNotFoundError(f"--input {photos}: no photo found")
     return root, found

@@ -108,6 +108,21 @@ def test_trimap_without_unknown_pixels_is_reported_and_used(run, tmp_path, caplo
     assert (saved(tmp_path, "a_alpha") == trimap).all()
 
 
+def test_photo_whose_results_have_too_long_names_is_reported_and_others_go_on(
+    run, tmp_path, capsys
+):
+    for name in ("n" * 245, "short"):
+        save_image(np.zeros((8, 9, 3), np.uint8), tmp_path, "photos", f"{name}.png")
+    code, _ = run(tmp_path / "photos")
+    assert code == 1 and sorted(x.name for x in (tmp_path / "out").iterdir()) == [
+        "short_alpha.png",
+        "short_cutout.png",
+    ]
+    error = capsys.readouterr().err
+    assert f"{'n' * 245}.png: the name of one would have 256 bytes" in error
+    assert error.count("\n") == 1
+
+
 def evaluate(tmp_path, *flags):
     command = ["launch.py", "--mode=evaluate", f"--output={tmp_path / 'scores'}", "--overwrite"]
     return main([*command, *map(str, flags)], "")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from matting_jax.data.files.images import Header, read_header
 from matting_jax.data.files.values import CHECKED, check_values
+from matting_jax.data.files.walk import real
 from matting_jax.files import write_atomically
 
 logger = logging.getLogger("matting_jax")
@@ -29,7 +30,7 @@ class Checked(Header):
 def identity(path: Path) -> str:
     """Returns a key that changes when the file does: its path, size and modification time."""
     status = path.stat()
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return f"{real(path)} {status.st_size} {status.st_mtime_ns}"
 
 
 def check_files(
@@ -95,5 +96,5 @@ def value_faults(headers: Iterable[Header]) -> list[str]:
 
 def record_file(paths: Sequence[Path], cache: Path) -> Path:
     """Returns the file that records which of the paths are readable, one for each folder."""
-    folder = os.path.commonpath([path.resolve().parent for path in paths])
+    folder = os.path.commonpath([real(path).parent for path in paths])
     return cache / "checked" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}.json"

@@ -84,6 +84,8 @@ def profile_of_gamma(gamma: float, corners: tuple[float, ...]) -> bytes:
 
 def is_adobe_by_exif(image: Image.Image) -> bool:
     """Returns whether the EXIF data say Adobe RGB, as cameras without an ICC profile do."""
+    if image.format == "PNG":
+        image.load()  # reading EXIF would do it, and damaged pixels are not damaged EXIF data
     try:
         exif = image.getexif()
         space = exif.get_ifd(IFD.Exif).get(Tag.ColorSpace)

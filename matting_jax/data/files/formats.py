@@ -6,8 +6,11 @@ import importlib
 from functools import cache
 from typing import NamedTuple
 
-from PIL import features
+from PIL import Image, features
 
+# Pillow's names of the formats that are read. Others are not even tried: Pillow starts Ghostscript
+# for PostScript, whatever the file's name says.
+READ = tuple("PNG JPEG TIFF WEBP GIF BMP PPM JPEG2000 AVIF HEIF JXL TGA".split())
 SUFFIXES = frozenset(
     ".apng .avif .bmp .gif .heic .heif .hif .j2k .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png "
     ".pnm .ppm .tga .tif .tiff .webp".split()
@@ -25,7 +28,16 @@ class Extra(NamedTuple):
 
 HEIF = Extra("a HEIC file, as phones write them", "heif", "pillow_heif", "register_heif_opener")
 JPEG_XL = Extra("a JPEG XL file", "jxl", "pillow_jxl")
+POSTSCRIPT = (b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+@cache
+def readable() -> tuple[str, ...]:
+    """Returns Pillow's names of the formats that can be read here."""
+    register_extras()
+    Image.init()
+    return tuple(name for name in READ if name in Image.OPEN)
 
 
 @cache
@@ -51,7 +63,9 @@ def unreadable_reason(start: bytes) -> str:
         return missing_reason(HEIF)
     if start[:2] == b"\xff\x0a" or start[4:12] == b"JXL \r\n\x87\n":
         return missing_reason(JPEG_XL)
-    return "it is not an image of a format that Pillow reads"
+    if start[:4] in POSTSCRIPT:
+        return "it is a PostScript or PDF file, which is never run: save it as PNG"
+    return f"it is not an image of a format that is read ({', '.join(READ)})"
 
 
 def missing_reason(extra: Extra) -> str:

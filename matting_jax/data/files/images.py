@@ -1,4 +1,4 @@
-"""Reads photos, cut-outs and alphas from any file that Pillow opens, as 8-bit arrays.
+"""Reads photos, cut-outs and alphas from the files of `formats`, as 8-bit arrays.
 
 docs/data.md says what the transparency and the colour profile of a file mean in each role.
 """
@@ -6,6 +6,7 @@ docs/data.md says what the transparency and the colour profile of a file mean in
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -183,15 +184,25 @@ def open_with(file: File, use: Callable[[Image.Image], T]) -> T:
 
     Raises ValueError, with the file's name and the reason, for any error.
     """
-    formats.register_extras()
     try:
-        # Not by name: Pillow would map plain TIFF files into memory and scramble rotated ones.
-        stream = open(file, "rb") if isinstance(file, str | Path) else nullcontext(file)
-        with stream as opened, Image.open(opened) as image:
+        if isinstance(file, str | Path):
+            check_regular(file)
+            # Not by name: Pillow would map plain TIFF files into memory and scramble rotated ones.
+            stream = open(file, "rb")
+        else:
+            stream = nullcontext(file)
+        with stream as opened, Image.open(opened, formats=formats.readable()) as image:
             check_kind(image)
             return use(image)
     except Exception as error:  # Pillow's decoders raise errors of any kind on damaged files
         raise ValueError(f"cannot read the image {file}: {reason_of(file, error)}") from error
+
+
+def check_regular(file: str | Path) -> None:
+    """Raises ValueError for what is neither a file nor missing: opening a pipe may never end."""
+    mode = os.stat(file).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
 
 
 def reason_of(file: File, error: Exception) -> str:
@@ -256,11 +267,23 @@ def frames_of(image: Image.Image) -> int:
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Converts grey values of 16 bits to 8 bits."""
-    # Pillow clips them when it converts them; of 16-bit colours it keeps the high byte.
+    """Converts grey values of 16 bits to 8 bits, and the colour that PNG calls transparent."""
+    # Pillow clips grey when it converts it; of 16-bit colours it keeps the high byte.
+    key = image.info.get("transparency")
     if not image.mode.startswith("I"):
+        if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
+            image.info["transparency"] = tuple(value >> 8 for value in key)
         return image
-    return Image.fromarray(((wide_values(image) * 255 + 32767) // 65535).astype(np.uint8))
+    wide = wide_values(image)
+    grey = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    if key is not None:
+        grey.putalpha(Image.fromarray(np.where(wide == key, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def is_wide_grey(image: Image.Image) -> bool:
+    """Returns whether an image holds grey values of 16 bits only."""
+    return image.mode.startswith("I") and not image.has_transparency_data
 
 
 def wide_values(image: Image.Image) -> np.ndarray:
@@ -279,7 +302,7 @@ def to_colours(image: Image.Image, icc: bytes, name: File) -> Image.Image:
         icc: its colour profile; b"" for sRGB.
         name: its file, for reports.
     """
-    if icc and image.mode.startswith("I"):
+    if icc and is_wide_grey(image):
         return profiles.wide_grey_to_srgb(wide_values(image), icc, name)
     image = to_eight_bits(image)
     if image.mode == "LAB":
@@ -346,9 +369,9 @@ def label_of(image: Image.Image) -> np.ndarray:
 
 def exact_alpha_of(image: Image.Image) -> np.ndarray:
     """Returns alpha float32 [H, W] in [0, 1]."""
-    if image.mode.startswith("I"):
+    if is_wide_grey(image):
         return np.divide(wide_values(image), 65535, dtype=np.float32)
-    return np.divide(alpha_of(image), 255, dtype=np.float32)
+    return np.divide(alpha_of(to_eight_bits(image)), 255, dtype=np.float32)
 
 
 def header_of(image: Image.Image) -> Header:
@@ -356,13 +379,10 @@ def header_of(image: Image.Image) -> Header:
     size, transparent = image.size, image.has_transparency_data
     # Reading an EXIF block that is not at the start of a PNG decodes the pixels.
     orientation = orientation_of(image) if image.format != "PNG" or "exif" in image.info else 1
-    if image.format == "PNG":
-        image.verify()
-    else:
-        # A JPEG decoded at an eighth of its size is still read to its last byte.
-        image.draft("RGB", (1, 1))
-        image.load()
-        to_eight_bits(image)
+    # A JPEG decoded at an eighth of its size is still read to its last byte.
+    image.draft("RGB", (1, 1))
+    image.load()
+    to_eight_bits(image)
     if image.format == "TIFF":  # Pillow turns these as it loads them
         size, orientation = image.size, 1
     turned = orientation in (5, 6, 7, 8)

@@ -65,7 +65,7 @@ def find_listed(group: ConfigDict, field: str, cache: Path, workers: int, trimap
     root = Path(group.root or path.parent).expanduser()
     if not root.is_dir():
         raise ValueError(f"{field}.root: there is no folder {root}")
-    lines = columns_of(path, group.separator or " ")
+    lines = columns_of(path, group.separator or " ", field)
     if not lines:
         raise ValueError(f"{field}.list: {path} has no line")
     check_alike(lines, path, field)
@@ -110,9 +110,21 @@ def read_listed(item: Listed, profile: str) -> tuple[Photo, np.ndarray, np.ndarr
     return Photo(merge(foreground, alpha, background), None), alpha, background
 
 
-def columns_of(path: Path, separator: str) -> dict[int, list[str]]:
-    """Returns the columns of the lines of a list that are not empty, by line number."""
-    lines = enumerate(path.read_text("utf-8-sig").splitlines(), start=1)
+def columns_of(path: Path, separator: str, field: str) -> dict[int, list[str]]:
+    """Returns the columns of the lines of a list that are not empty, by line number.
+
+    Raises ValueError for a file that is not UTF-8.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{field}.list: {path} is not UTF-8 (byte {data[error.start]:#x} in line {number}): "
+            "save it as UTF-8"
+        ) from error
+    lines = enumerate(text.splitlines(), start=1)
     return {
         number: [column.strip() for column in line.strip().split(separator)]
         for number, line in lines

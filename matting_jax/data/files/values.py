@@ -8,7 +8,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from matting_jax.data.files.images import File, alpha_of, open_with, wide_values
+from matting_jax.data.files.images import (
+    File,
+    alpha_of,
+    is_wide_grey,
+    open_with,
+    to_eight_bits,
+    wide_values,
+)
 from matting_jax.data.files.trimaps import grey_of_trimap
 
 # What a file is used as.
@@ -55,11 +62,11 @@ def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
     """Returns the values of an image, their largest possible one, and a warning."""
     if role == "foreground" and not image.has_transparency_data:
         return np.full((1, 1), 255), 255, ""  # reported as a file without alpha
-    if image.mode.startswith("I"):
+    if is_wide_grey(image):
         return wide_values(image), 65535, ""
     if role == "trimap":
         return grey_of_trimap(image), 255, ""
-    values, hint = alpha_of(image), ""
+    values, hint = alpha_of(to_eight_bits(image)), ""
     if role != "foreground" and image.has_transparency_data and values.min() == 255:
         grey = np.asarray(image.convert("RGBA").convert("L"))
         if grey.min() < grey.max():

@@ -2,13 +2,16 @@
 
 Names are compared in Unicode's form NFC, because file systems differ in how they encode accents.
 Hidden files and folders, and those that operating systems and servers add, are skipped. Links are
-followed, and each folder is entered once.
+followed, and each folder is entered once. What is not a file, such as a pipe, and links that form a
+loop are skipped and reported.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
@@ -36,7 +39,20 @@ def is_skipped(name: str) -> bool:
 
 def is_image(path: Path) -> bool:
     """Returns whether a file has the extension of an image and is not skipped."""
-    return path.suffix.lower() in SUFFIXES and not is_skipped(path.name) and not path.is_dir()
+    return path.suffix.lower() in SUFFIXES and not is_skipped(path.name) and is_file(path)
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether a path is a file, or cannot be found, which reading it then reports."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            logger.warning("%s is skipped: its links form a loop", path)
+        return error.errno != errno.ELOOP
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        logger.warning("%s is skipped: it is not a regular file", path)
+    return stat.S_ISREG(mode)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -46,17 +62,22 @@ def images_in(folder: Path) -> list[Path]:
 
 def images_below(folder: Path) -> Iterator[Path]:
     """Yields the images of a tree of folders; a folder that links lead to again is reported."""
-    entered: dict[str, str] = {}
+    entered: dict[Path, str] = {}
     for path, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(path)
-        if real in entered:  # by a link
-            logger.info("%s is skipped: it links to %s", path, entered[real])
+        place = real(Path(path))
+        if place in entered:  # by a link
+            logger.info("%s is skipped: it links to %s", path, entered[place])
             folders.clear()
             continue
-        entered[real] = path
+        entered[place] = path
         # Sorted, so that all machines take the same of two paths to a folder.
         folders[:] = sorted(name for name in folders if not is_skipped(name))
         yield from (image for name in names if is_image(image := Path(path, name)))
+
+
+def real(path: Path) -> Path:
+    """Returns a path without links, as far as they lead somewhere."""
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for a loop
 
 
 def by_stem(folder: Path) -> defaultdict[str, list[Path]]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from matting_jax.data.files.formats import readable
 from matting_jax.data.prepared.manual import Foreground, Path, manual_folder
 from matting_jax.data.prepared.merge import lay_under, merge
 
@@ -111,13 +112,13 @@ def check_sizes(path: Path, other: Path) -> None:
 
 def size_of(path: Path) -> tuple[int, int]:
     """Returns width and height of an image."""
-    with path.open("rb") as file, Image.open(file) as image:
+    with path.open("rb") as file, Image.open(file, formats=readable()) as image:
         return image.size
 
 
 def open_image(path: Path) -> Image.Image:
     """Opens an image, also in the cloud."""
-    return Image.open(io.BytesIO(path.read_bytes()))
+    return Image.open(io.BytesIO(path.read_bytes()), formats=readable())
 
 
 def png(image: np.ndarray) -> bytes:

@@ -1,15 +1,20 @@
 import io
+import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from matting_jax.data.files import formats
 from matting_jax.data.files.images import (
     count_frames,
     read_alpha,
+    read_exact_alpha,
     read_header,
     read_image,
+    read_photo,
     read_rgba,
 )
 from tests.helpers import STORED, orientation, png, png_chunk, write_png16, write_tiff16
@@ -266,3 +271,77 @@ def test_error_contains_the_reason(tmp_path):
     ]:
         with pytest.raises(ValueError, match=reason):
             read_image(tmp_path / name)
+
+
+def short_png(kind):
+    """Returns a PNG whose chunks are intact but whose pixels end too early, or are damaged."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    data = {
+        "rows": zlib.compress(rows[:1000]),
+        "stream": zlib.compress(rows)[:1000],
+        "nothing": b"",
+        "damaged": zlib.compress(rows)[:-500] + bytes(500),
+    }[kind]
+    return io.BytesIO(png((32, 32, 8, 2), (b"IDAT", data)))
+
+
+@pytest.mark.parametrize("kind", ["rows", "stream", "nothing", "damaged"])
+def test_png_with_too_few_or_damaged_pixels_is_an_error_for_all_readers(kind):
+    for read in (read_image, read_rgba, read_alpha, read_header):
+        with pytest.raises(ValueError, match="cannot read the image"):
+            read(short_png(kind))
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps", "photo.png"])
+@pytest.mark.parametrize(
+    "start, words",
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "never run"),
+        (b"%PDF-1.4\n", "never run"),
+        (b"\xd7\xcd\xc6\x9a" + bytes(60), "format that is read"),
+        (b"8BPS\0\1" + bytes(60), "format that is read"),
+    ],
+)
+def test_formats_that_are_not_listed_are_not_even_tried(tmp_path, monkeypatch, name, start, words):
+    def refuse(*arguments):
+        raise AssertionError("Pillow opens a file of another format")
+
+    Image.init()
+    for other in set(Image.OPEN) - set(formats.READ):
+        monkeypatch.setitem(Image.OPEN, other, (refuse, None))
+    (tmp_path / name).write_bytes(start)
+    for read in (read_image, read_alpha, read_header):
+        with pytest.raises(ValueError, match=words):
+            read(tmp_path / name)
+
+
+def test_pipes_devices_and_folders_are_errors_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    for name, words in [
+        ("pipe.png", "not a regular file"),
+        ("zero.png", "not a regular file"),
+        ("folder.png", "it is a folder"),
+    ]:
+        for read in (read_image, read_alpha, read_header):
+            with pytest.raises(ValueError, match=f"{name}: .*{words}"):
+                read(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_transparent_colour_of_a_png_is_transparent(dtype, channels):
+    pixels = np.array([[1, 7, 9], [7, 8, 0]], dtype)[..., None].repeat(channels, -1)
+    pixels = pixels * dtype(1 if dtype is np.uint8 else 5000)
+    rows = b"".join(b"\0" + row.astype(f">u{pixels.itemsize}").tobytes() for row in pixels)
+    key = pixels[0, 1].astype(">u2").tobytes()
+    header = (3, 2, 8 * pixels.itemsize, {1: 0, 3: 2}[channels])
+    stream = io.BytesIO(png(header, (b"tRNS", key), (b"IDAT", zlib.compress(rows))))
+    wanted = [[255, 0, 255], [0, 255, 255]]
+    assert read_header(stream).transparent
+    assert read_rgba(stream)[..., 3].tolist() == wanted
+    assert read_alpha(stream).tolist() == wanted
+    assert (read_exact_alpha(stream) == np.float32(wanted) / 255).all()
+    assert read_photo(stream).opacity.tolist() == wanted

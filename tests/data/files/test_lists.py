@@ -241,6 +241,9 @@ def test_invalid_lists_raise(config, folder):
     path.write_text("\n \n")
     with pytest.raises(ValueError, match="config.data.test.list: .*list.txt has no line"):
         data.evaluation_images(config)
+    path.write_bytes("train/fg/cat.png\ntrain/fg/café.png".encode("latin1"))
+    with pytest.raises(ValueError, match=r"list.txt is not UTF-8 \(byte 0xe9 in line 2\): save it"):
+        data.train_source(config)
     path.write_text("train/fg/cat.png\n\ntrain/fg/dog.png bg/wide.png")
     with pytest.raises(ValueError, match=r"a background \(line 3\) and lines without \(line 1\)"):
         data.train_source(config)

@@ -1,6 +1,7 @@
 """One walk and one matching of names for all programs."""
 
 import logging
+import os
 import unicodedata
 
 import numpy as np
@@ -72,3 +73,22 @@ def test_names_match_in_any_unicode_form(tmp_path, ours, theirs):
     assert find_photos(str(pattern), tmp_path / "out")[1] == photos
     assert list(by_stem(tmp_path / "photos" / ours)) == [COMPOSED]
     assert existing(tmp_path / "nowhere" / ours) == tmp_path / "nowhere" / ours
+
+
+def test_pipes_and_loops_of_links_are_skipped_and_said(tree, tmp_path, caplog):
+    os.mkfifo(tree / "pipe.png")
+    (tree / "self.png").symlink_to("self.png")
+    (tree / "one.png").symlink_to("two.png")
+    (tree / "two.png").symlink_to("one.png")
+    (tree / "loop").symlink_to("loop")
+    (tree / "gone.png").symlink_to("nowhere.png")  # reading it reports that
+    with caplog.at_level(logging.INFO, "matting_jax"):
+        for pattern in (tree, tree / "**" / "*.png"):
+            root, found = find_photos(str(pattern), tree / "out")
+            there = [path for path in found if path.name != "gone.png"]
+            assert names(there, root) == WANTED
+    for name in ("pipe.png", "self.png", "one.png", "two.png"):
+        assert f"{tree / name} is skipped" in caplog.text
+    assert by_stem(tree).keys() == {"a", "gone"}
+    with pytest.raises(FileNotFoundError, match="no photo found"):
+        find_photos(str(tree / "self.png"), tmp_path / "out")
