@@ -1,0 +1,74 @@
+"""The benchmark of accelerators: its figures, its limit of time, and programs that fail."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matting_jax.benchmark.accelerator import __main__ as program
+from matting_jax.benchmark.accelerator.case import Case, fill
+
+SIDE = 64
+
+
+def product(small: bool):
+    """Yields a product of matrices, and a program that cannot be compiled."""
+    matrix = jax.ShapeDtypeStruct((SIDE, SIDE), jnp.float32)
+    yield Case("products", "square", jax.jit(jnp.dot), (matrix, matrix), items=3)
+    odd = jax.ShapeDtypeStruct((SIDE + 1, SIDE), jnp.float32)
+    yield Case("products", "wrong", jax.jit(jnp.dot), (matrix, odd))
+
+
+def run(tmp_path, monkeypatch, capsys, *arguments):
+    """Returns the report and the printed lines of the benchmark of `product`."""
+    monkeypatch.setattr(program, "PARTS", {"products": product})
+    path = tmp_path / "report.json"
+    program.main(["--seconds", "0.001", "--output", str(path), *arguments])
+    return json.loads(path.read_text()), capsys.readouterr().out.splitlines()
+
+
+def test_figures_of_a_program_and_the_error_of_another(tmp_path, monkeypatch, capsys):
+    report, lines = run(tmp_path, monkeypatch, capsys)
+    assert report["device"] == f"{jax.device_count()} x cpu (cpu)"
+    square, wrong = report["rows"]
+    assert (square["part"], square["program"]) == ("products", "square")
+    assert square["giga_multiply_adds"] == SIDE**3 / 1e9
+    assert square["peak_mib"] >= 3 * 4 * SIDE**2 / 2**20
+    assert square["per_second"] == pytest.approx(3e3 / square["milliseconds"])
+    operations = 2 * SIDE**3 / (square["milliseconds"] / 1e3)
+    assert square["teraflops"] == pytest.approx(operations / 1e12)
+    assert "dot_general" in wrong["error"] and "milliseconds" not in wrong
+    assert [line.split()[1] for line in lines[-2:]] == ["square", "wrong"]
+
+
+def test_nothing_starts_after_the_limit(tmp_path, monkeypatch, capsys):
+    report, _ = run(tmp_path, monkeypatch, capsys, "--minutes", "0")
+    assert [row["error"] for row in report["rows"]] == ["TimeoutError: no time left"] * 2
+
+
+def test_filled_arrays_keep_the_variance_of_activations():
+    leaf = jax.ShapeDtypeStruct
+    shapes = {"kernel": leaf((3, 3, 64, 128), jnp.float32), "scale": leaf((128,), jnp.float32)}
+    shapes |= {"bias": leaf((128,), jnp.float32), "u": leaf((128,), jnp.float32)}
+    arrays = fill(shapes)
+    # Half of the inputs of a convolution after a ReLU are 0.
+    assert np.var(arrays["kernel"]) == pytest.approx(2 / (9 * 64), rel=0.02)
+    assert set(np.asarray(arrays["scale"])) == {1} and set(np.asarray(arrays["bias"])) == {0}
+    assert np.linalg.norm(arrays["u"]) == pytest.approx(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["frames", "training", "forward", "layers", "large"])
+def test_every_program_is_measured(part, tmp_path):
+    """At tiny sizes; each has a time, and frames have one with the copies too."""
+    path = tmp_path / "report.json"
+    flags = ["--small", "--minutes", "60", "--seconds", "0.001", "--threads", "2"]
+    program.main([*flags, "--parts", part, "--output", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert {row["program"]: row["error"] for row in rows if "error" in row} == {}
+    assert len(rows) == len(list(program.PARTS[part](True)))
+    assert all(row["milliseconds"] > 0 for row in rows)
+    if part == "frames":
+        assert all(row["host_milliseconds"] > 0 for row in rows)
