@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 logger = logging.getLogger("matting_jax")
+
+# Options of JAX's compilation cache. A network takes 0.2 to 1 MB for each size of photos, a
+# training step 1 to 5 MB: 1 GiB holds what a user of several networks needs at a time.
+OPTIONS = {
+    "jax_compilation_cache_max_size": 2**30,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+}
 
 
 @cache
@@ -28,6 +36,14 @@ def writable_folder(folder: Path) -> Path:
         )
         return temporary_folder()
     return folder
+
+
+def cache_path(folder: str) -> Path:
+    """Returns the path of a cache, whose leading ~/.cache is XDG_CACHE_HOME where that is set."""
+    path, home = Path(folder), os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(home) and path.parts[:2] == ("~", ".cache"):
+        return Path(home, *path.parts[2:])
+    return path.expanduser()
 
 
 @cache
@@ -55,6 +71,35 @@ def njit(function: Callable) -> Callable:
     logger.warning("numba's cache cannot be written: a temporary one is used")
     numba.config.CACHE_DIR = str(temporary_folder() / "numba")
     return compile(function)
+
+
+def keep_compiled(folder: str) -> None:
+    """Lets JAX keep compiled programs in `folder` for the next run.
+
+    The least recently used are removed. Environment variables of JAX have priority.
+    """
+    import jax
+
+    path = writable_folder(cache_path(folder))
+    date_entries(path)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    for option, value in OPTIONS.items():
+        if option.upper() not in os.environ:
+            jax.config.update(option, value)
+
+
+def date_entries(folder: Path) -> None:
+    """Dates the programs that JAX wrote into `folder` without a limit of its size.
+
+    Without a date of its last use a single one makes JAX fail to write any other.
+    """
+    for entry in folder.glob("*-cache"):
+        date = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
+        try:
+            if not date.exists():
+                date.write_bytes(entry.stat().st_mtime_ns.to_bytes(8, "little"))
+        except OSError as error:  # another program removed it
+            logger.debug(f"{entry} cannot be dated: {error}")
 
 
 @contextmanager

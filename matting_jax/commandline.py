@@ -13,10 +13,9 @@ from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import ConfigDict
 
 from matting_jax import allocator
-from matting_jax.caches import writable_folder
+from matting_jax.caches import keep_compiled
 from matting_jax.choices import one_of
 from matting_jax.config import load_config, override, read_config, split_variant
 from matting_jax.training.stopping import Stopped
@@ -230,7 +229,8 @@ def run(values: flags.FlagValues) -> int | None:
     rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
-    keep_compiled(config)
+    if config.compilation_cache:
+        keep_compiled(config.compilation_cache)
     match values.mode:
         case "train":
             from matting_jax import parallel
@@ -279,12 +279,3 @@ def configure_logging() -> None:
     logging.getLogger("matting_jax").setLevel(logging.INFO)
     # Pillow warns of files that it reads all the same, or whose error message says why not.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def keep_compiled(config: ConfigDict) -> None:
-    """Lets JAX keep compiled programs for the next run."""
-    import jax
-
-    if config.compilation_cache:
-        folder = writable_folder(Path(config.compilation_cache).expanduser())
-        jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -2,6 +2,10 @@
 
 import os
 
+# No limit: programs of tests with one and without one would disturb each other in one folder.
+os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 import jax
 import pytest
 
@@ -21,7 +25,6 @@ def compiled_once(tmp_path_factory):
     """
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("xla")
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Caches that cannot be written are replaced, and programs wait for one another."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from matting_jax.caches import one_at_a_time, writable_folder
+from matting_jax.caches import cache_path, one_at_a_time, writable_folder
 from matting_jax.config import split_variant
 from matting_jax.prediction.jobs import Job, SkippedPhoto, process
 from matting_jax.prediction.predict import quantise
@@ -48,6 +49,69 @@ def test_folder_that_cannot_be_written_is_replaced_and_said_once(tmp_path, caplo
     assert folder.is_dir() and tmp_path not in folder.parents
     assert caplog.text.count("cannot be written") == 1
     assert writable_folder(tmp_path / "new" / "cache") == tmp_path / "new" / "cache"
+
+
+@pytest.mark.parametrize(
+    "folder, home, path",
+    [
+        ("~/.cache/matting_jax/xla", "/fast", "/fast/matting_jax/xla"),
+        ("~/.cache/matting_jax/xla", "", "~/.cache/matting_jax/xla"),
+        ("~/.cache/matting_jax/xla", "relative", "~/.cache/matting_jax/xla"),
+        ("~/cache", "/fast", "~/cache"),
+        ("/data/.cache", "/fast", "/data/.cache"),
+    ],
+)
+def test_caches_follow_xdg_cache_home(monkeypatch, folder, home, path):
+    monkeypatch.setenv("XDG_CACHE_HOME", home)
+    assert str(cache_path(folder)) == os.path.expanduser(path)
+
+
+COMPILE = """
+import sys, warnings
+from collections import Counter
+import jax
+from matting_jax.caches import keep_compiled
+warnings.simplefilter("error")
+events = Counter()
+jax.monitoring.register_event_listener(lambda event, **_: events.update([event]))
+keep_compiled(sys.argv[1])
+for i in range(int(sys.argv[2]), int(sys.argv[3])):
+    jax.jit(lambda x: x * i + 1)(1.0)
+print(*(events[f"/jax/compilation_cache/cache_{x}"] for x in ("hits", "misses")))
+"""
+
+
+def start_compiling(folder, first, last, limit):
+    """Starts a program that compiles programs numbered first to last - 1; prints hits, misses."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_MAX_SIZE": str(limit)}
+    return subprocess.Popen(
+        [sys.executable, "-c", COMPILE, str(folder), str(first), str(last)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_second_program_compiles_nothing_that_the_first_did(tmp_path):
+    for first, last, limit, expected in ((0, 4, -1, "0 4"), (0, 6, 2**20, "4 2")):
+        # The first has no limit, and thus does not date what it writes.
+        output, errors = start_compiling(tmp_path, first, last, limit).communicate(timeout=600)
+        assert output.strip() == expected, errors
+    assert len(list(tmp_path.glob("*-cache"))) == 6
+
+
+def test_compiled_programs_stay_below_their_limit_with_two_programs_at_a_time(tmp_path):
+    assert start_compiling(tmp_path, 0, 1, 2**20).wait(600) == 0
+    (entry,) = tmp_path.glob("*-cache")
+    limit = 5 * entry.stat().st_size
+    programs = [start_compiling(tmp_path, first, first + 9, limit) for first in (1, 10)]
+    for program in programs:
+        output, errors = program.communicate(timeout=600)
+        assert output.strip() == "0 9", errors
+    sizes = [entry.stat().st_size for entry in tmp_path.glob("*-cache")]
+    assert 3 <= len(sizes) < 10 and sum(sizes) <= limit
 
 
 HOLD = """

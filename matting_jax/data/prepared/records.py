@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from matting_jax.caches import writable_folder
+from matting_jax.caches import cache_path, writable_folder
 from matting_jax.data.files import folders
 from matting_jax.data.files.images import read_alpha, read_image, read_rgba, read_visible
 from matting_jax.data.prepared import builders
@@ -138,4 +138,4 @@ def same_size(
 
 def cache_folder(config: ConfigDict) -> Path:
     """Returns the folder of file checks and of estimated colours, which can be written."""
-    return writable_folder(Path(config.data.cache or "~/.cache/matting_jax").expanduser())
+    return writable_folder(cache_path(config.data.cache or "~/.cache/matting_jax"))
