@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from matting_jax.benchmark.accelerator import __main__ as program
-from matting_jax.benchmark.accelerator.case import Case, fill
+from matting_jax.benchmark.accelerator.case import Case, compile_case, fill, time_case
+from matting_jax.benchmark.accelerator.steps import step_cases
+from tests.tiny import register_tiny, tiny_config
 
 SIDE = 64
 
@@ -57,6 +59,19 @@ def test_filled_arrays_keep_the_variance_of_activations():
     assert np.var(arrays["kernel"]) == pytest.approx(2 / (9 * 64), rel=0.02)
     assert set(np.asarray(arrays["scale"])) == {1} and set(np.asarray(arrays["bias"])) == {0}
     assert np.linalg.norm(arrays["u"]) == pytest.approx(1)
+
+
+def test_training_steps_and_their_synthesis():
+    """The state is donated, so that each step must take that of the step before it."""
+    register_tiny()
+    config = tiny_config()
+    names = ["foreground", "alpha", "background"]
+    step, synthesis = step_cases("tiny", config, names)
+    for case in (step, synthesis):
+        program, row = compile_case(case)
+        row = time_case(case, program, row, 0.001)
+        assert row["per_second"] == pytest.approx(1e3 * config.batch_size / row["milliseconds"])
+        assert (row.get("dispatch_milliseconds", 0) > 0) == (case is step)
 
 
 @pytest.mark.slow

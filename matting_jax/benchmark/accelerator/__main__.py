@@ -100,8 +100,9 @@ def measure_part(
         add: takes each case with its figures, or with `error`.
     """
     compiled = [pool.submit(start, case, limit) for case in cases]
-    # Timing begins when nothing is compiled any more, as that would disturb it.
-    wait(compiled)
+    # Timing begins when nothing is compiled any more, as that would disturb it, but a slow
+    # compilation must not cost the others their time.
+    wait(compiled, timeout=max(limit - time.monotonic(), 0) / 2)
     for case, future in zip(cases, compiled, strict=True):
         add(case, measured(case, future, limit, seconds))
 
@@ -119,9 +120,12 @@ def check_limit(limit: float) -> None:
 
 
 def measured(case: Case, future: Future, limit: float, seconds: float) -> Row:
-    """Returns the figures of a compiled case, or `error` if it failed or there is no time left."""
+    """Returns the figures of a case, or `error` if it failed or the time did not suffice."""
     row = {}
     try:
+        if not future.done():
+            check_limit(limit)
+            raise TimeoutError("compilation takes too long")
         program, row = future.result()
         check_limit(limit)
         return time_case(case, program, row, seconds)
