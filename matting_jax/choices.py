@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-LINES = 20  # of an error message
+LINES, WIDTH = 20, 300  # of an error message, and characters of a line
 
 
 def one_of(value: str, choices: Iterable[str], kind: str) -> str:
@@ -46,8 +46,9 @@ def refuse_input(kind: str, taken: Collection[str], network: str, option: str) -
 def shorten(lines: Sequence[str], last: str = "") -> str:
     """Returns an error message of at most 20 lines, which counts those that it omits.
 
-    `last`, if it is not empty, is the last line.
+    Long lines are cut. `last`, if it is not empty, is the last line.
     """
+    lines = [line if len(line) <= WIDTH else f"{line[:WIDTH]}..." for line in lines]
     ends = [last] if last else []
     if len(lines) + len(ends) > LINES:
         kept = LINES - 1 - len(ends)

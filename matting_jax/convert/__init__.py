@@ -168,16 +168,18 @@ def assign(
         ValueError: lists the mismatches between `shapes` and `state_dict`, or the tensors with
             values that are not finite.
     """
-    flat, known, faults, differing, read = {}, set(), [], [], {}
+    flat, known, differing, read = {}, set(), [], {}
+    faults = {"other shapes": [], "missing": [], "unexpected": []}
     for path, leaf in shapes.items():
         shape = official_shape(leaf)
         copies = {}
         for name in names(path):
             known.add(name)
             if name not in state_dict:
-                faults.append(f"missing {name}")
+                faults["missing"].append(f"missing {name}")
             elif state_dict[name].shape != shape:
-                faults.append(f"{name} has shape {tuple(state_dict[name].shape)}, expected {shape}")
+                found = tuple(state_dict[name].shape)
+                faults["other shapes"].append(f"{name} has shape {found}, expected {shape}")
             else:
                 copies[name] = state_dict[name]
         if not copies:
@@ -186,10 +188,12 @@ def assign(
         differing += [name for name in others if not np.array_equal(copies[name], copies[first])]
         read[first] = array = np.asarray(copies[first], np.float32)
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
-    faults += [f"unexpected {name}" for name in state_dict if name not in known]
-    if faults:
-        lines = [f"this is not a checkpoint of {what}:", *(f"  {fault}" for fault in faults)]
-        raise ValueError(shorten(lines, hint()))
+    faults["unexpected"] = [f"unexpected {name}" for name in state_dict if name not in known]
+    if any(faults.values()):
+        counts = ", ".join(f"{len(x)} {kind}" for kind, x in faults.items() if x)
+        lines = [f"  {fault}" for kind in faults.values() for fault in kind]
+        start = f"this is not a checkpoint of {what} ({counts}):"
+        raise ValueError(shorten([start, *lines], hint()))
     check_finite(read, what)
     if differing:
         warnings.warn(

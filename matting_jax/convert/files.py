@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
+from matting_jax.convert.contents import check_content
 from matting_jax.convert.find import usual_tensors
 from matting_jax.files import write_atomically
 
@@ -26,13 +30,33 @@ ARRAY_PARTS = {
     "_codecs.encode": codecs.encode,
     "collections.OrderedDict": OrderedDict,
 }
-SCALAR = np.float64(0).__reduce__()[0]
+# What files of PyTorch also hold beside tensors, and what cannot run code: scores as NumPy scalars,
+# options and paths.
+HARMLESS = (
+    np.float64(0).__reduce__()[0],
+    np.dtype,
+    *(getattr(np.dtypes, f"{kind}DType") for kind in ("Float64", "Float32", "Int64")),
+    argparse.Namespace,
+    PosixPath,
+    PurePosixPath,
+)
 # Paddle also saves its internal parameter names, under this key.
 NAME_TABLE = "StructuredToParameterName@@"
-# Starts of files that are not what their name says, and what they are.
-LFS_POINTER = b"version https://git-lfs"
-WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 DEPTH = 8  # of dicts in dicts; training code needs half of it
+LONGEST_NAME = 1000  # characters; those of the networks have less than 100
+MOST_VALUES = 2**30  # of a tensor; a view of few values may claim any number
+# Numbers that NumPy lacks, by their names in safetensors.
+EXTENDED_TYPES = {
+    "BF16": ml_dtypes.bfloat16,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+}
+PLAIN_TYPES = {
+    **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+    **{f"I{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
+    **{f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
+    "BOOL": np.dtype(bool),
+}
 
 
 def check_suffix(path: Path) -> None:
@@ -70,50 +94,51 @@ def read_content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
     check_suffix(path)
-    check_start(path)
+    check_content(path)
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         return read_safetensors(path)
     return read_paddle(path) if suffix == ".pdparams" else read_torch(path)
 
 
-def check_start(path: Path) -> None:
-    """Raises ValueError for a Git LFS pointer or a web page that was saved in place of a file."""
-    with path.open("rb") as file:
-        start = file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    if start.startswith(LFS_POINTER):
-        raise ValueError(
-            f"{path} is a Git LFS pointer, which stands for the weights: get them by `git lfs pull`"
-        )
-    if start.startswith(WEB_PAGES):
-        raise ValueError(
-            f"{path} is a web page, not a checkpoint: the server asked for a login or a "
-            "confirmation, so download the file with a browser"
-        )
-
-
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a .safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    """Returns the arrays of a .safetensors file; float32 for types that NumPy lacks."""
+    import safetensors
 
     try:
-        return load_file(path)
-    except (SafetensorError, KeyError) as error:  # KeyError: a type unknown to NumPy
-        raise ValueError(
-            f"{path} is not a safetensors file with types of NumPy: {error}"
-        ) from error
+        tensors = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
+    arrays = {}
+    for name, tensor in tensors:
+        kind, shape = tensor["dtype"], tensor["shape"]
+        check_name(path, name)
+        if kind in PLAIN_TYPES:
+            arrays[name] = np.frombuffer(tensor["data"], PLAIN_TYPES[kind]).reshape(shape)
+        elif kind in EXTENDED_TYPES:
+            array = np.frombuffer(tensor["data"], EXTENDED_TYPES[kind]).reshape(shape)
+            arrays[name] = array.astype(np.float32)
+        else:
+            raise ValueError(
+                f"{path}: the numbers of {name} have the type {kind}: save them as F32"
+            )
+    if not arrays:
+        raise ValueError(f"{path} holds no tensor")
+    return arrays
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a PyTorch file as arrays."""
     torch = import_torch()
-    # Some files also hold a score as a NumPy scalar, which cannot run code.
-    scalar = [SCALAR, np.dtype, np.dtypes.Float64DType]
     try:
-        with torch.serialization.safe_globals(scalar):
+        with torch.serialization.safe_globals(list(HARMLESS)):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, end-of-file or runtime errors
+        if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"{path} needs {refused[1][:200]}, which is refused: weights are only tensors, and "
+                "anything else could run code; save them by torch.save(model.state_dict(), FILE)"
+            ) from error
         raise ValueError(
             f"{path} is damaged, or holds more than weights and is not read because that could "
             f"run code ({type(error).__name__})"
@@ -149,21 +174,35 @@ def keep_arrays(
         raise ValueError(f"{path} holds more than {DEPTH} dicts inside each other")
     arrays = {}
     for name, x in content.items():
+        check_name(path, str(name))
         if is_tensor(x):
             try:
                 array = convert(x)
-                numeric = array.dtype.kind in "fiub"
-            except Exception:  # torch raises many types for sparse, meta and quantised tensors
-                numeric = False
-            if not numeric:
+                fault = "" if array.dtype.kind in "fiub" else f"has the type {array.dtype}"
+            except UnusableTensor as error:
+                fault = str(error)
+            except Exception:  # torch raises many types for kinds of tensors without an array
+                fault = "is not a numeric array"
+            if fault:
                 raise ValueError(
-                    f"{path} does not hold a dict of arrays: {str(name)[:200]} is not a numeric "
-                    "array"
+                    f"{path} does not hold a dict of arrays: {str(name)[:200]} {fault}"
                 )
             arrays[str(name)] = array
         elif inner := keep_arrays(path, x, is_tensor, convert, depth + 1):
             arrays[str(name)] = inner
     return arrays
+
+
+def check_name(path: Path, name: str) -> None:
+    """Raises ValueError for a name that no network has, and that would fill the screen."""
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{path} holds a name of {len(name)} characters, which no network has: {name[:50]}..."
+        )
+
+
+class UnusableTensor(Exception):
+    """A tensor that has no array; the message says why, and how to save it."""
 
 
 class NotAnArray(Exception):
@@ -228,6 +267,21 @@ def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
 
 
 def as_array(tensor) -> np.ndarray:
-    """Returns a PyTorch tensor as an array; floats become float32, since NumPy has no bfloat16."""
-    tensor = tensor.detach()
+    """Returns a PyTorch tensor as an array; floats become float32, since NumPy has no bfloat16.
+
+    Raises UnusableTensor for tensors that have no array.
+    """
+    if tensor.is_nested:
+        raise UnusableTensor("is a nested tensor, of several shapes")
+    if str(tensor.layout) != "torch.strided":
+        raise UnusableTensor(f"is a sparse tensor ({tensor.layout}): save it by .to_dense()")
+    if tensor.is_meta:
+        raise UnusableTensor("is on the device meta, without values: save the loaded weights")
+    if tensor.is_quantized:
+        raise UnusableTensor("is quantised: save it by .dequantize()")
+    if tensor.is_complex():
+        raise UnusableTensor("holds complex numbers, which no network here has")
+    if tensor.numel() > MOST_VALUES:
+        raise UnusableTensor(f"claims {tensor.numel()} values")
+    tensor = tensor.detach().resolve_neg()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -1,13 +1,18 @@
 """Checkpoint files are read back as written; unreadable ones are rejected in one line."""
 
+import io
+import json
 import os
 import pickle
+import re
 import sys
 import warnings
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -15,6 +20,7 @@ import matting_jax as mj
 from matting_jax.commandline import main
 from matting_jax.config import load_config
 from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
+from matting_jax.convert.tables import official_shapes
 from matting_jax.tasks.task import mad
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
@@ -367,17 +373,130 @@ def test_case_of_an_extension_does_not_matter(tmp_path, extension):
         np.testing.assert_array_equal(back[name], array)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "meta", "quantised", "complex"])
-def test_tensor_without_a_numeric_array_is_rejected_by_name(tmp_path, kind):
+ODD = {
+    "sparse": (lambda torch: torch.eye(3).to_sparse(), "sparse tensor"),
+    "CSR": (lambda torch: torch.eye(3).to_sparse_csr(), "sparse tensor"),
+    "meta": (lambda torch: torch.ones(2, device="meta"), "device meta"),
+    "quantised": (
+        lambda torch: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8),
+        "quantised",
+    ),
+    "complex": (lambda torch: torch.ones(2, dtype=torch.complex64), "complex"),
+    "conjugate": (lambda torch: torch.ones(2, dtype=torch.complex64).conj(), "complex"),
+    "nested": (
+        lambda torch: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "nested tensor",
+    ),
+    "huge view": (lambda torch: torch.ones(1).half().expand(10**6, 10**6), "10000+ values"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ODD)
+def test_tensor_without_a_numeric_array_is_rejected_by_name_and_kind(tmp_path, kind):
     torch = pytest.importorskip("torch")
-    tensor = {
-        "sparse": lambda: torch.eye(3).to_sparse(),
-        "meta": lambda: torch.ones(2, device="meta"),
-        "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8),
-        "complex": lambda: torch.ones(2, dtype=torch.complex64),
-    }[kind]()
-    torch.save({"a": torch.ones(2), "odd.weight": tensor}, tmp_path / "x.pth")
-    assert "odd.weight" in rejection(tmp_path / "x.pth")
+    make, words = ODD[kind]
+    torch.save({"a": torch.ones(2), "odd.weight": make(torch)}, tmp_path / "x.pth")
+    assert re.search(f"odd.weight .*{words}", rejection(tmp_path / "x.pth"))
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "negative view", "integer keys"])
+def test_rare_kinds_of_tensors_that_have_values_are_read(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    values = torch.tensor([1.0, -2.0])
+    if kind == "negative view":
+        values = torch.complex(torch.zeros(2), -values).conj().imag
+    elif kind != "integer keys":
+        values = values.to(getattr(torch, kind))
+    torch.save({0 if kind == "integer keys" else "0": values}, tmp_path / "x.pth")
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "x.pth")["0"], [1, -2])
+
+
+@pytest.mark.parametrize("extension", [".pth", ".safetensors", ".pdparams"])
+def test_name_of_a_megabyte_is_one_short_line(tmp_path, extension):
+    if extension == ".pth":
+        pytest.importorskip("torch")
+    path = tmp_path / f"x{extension}"
+    write_state_dict(path, {"a." * 500_000: np.ones(2, np.float32)})
+    message = rejection(path)
+    assert "a name of 1000000 characters" in message and len(message) < 500
+
+
+def safetensors_of(dtype, data, shape):
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}})
+    return len(header).to_bytes(8, "little") + header.encode() + data
+
+
+@pytest.mark.parametrize(
+    "dtype, kind",
+    [
+        ("BF16", ml_dtypes.bfloat16),
+        ("F16", np.float16),
+        ("F32", np.float32),
+        ("F64", np.float64),
+        ("F8_E4M3", ml_dtypes.float8_e4m3fn),
+        ("F8_E5M2", ml_dtypes.float8_e5m2),
+        ("I64", np.int64),
+        ("U8", np.uint8),
+        ("BOOL", np.bool_),
+    ],
+)
+def test_numbers_of_every_type_of_safetensors_are_read(tmp_path, dtype, kind):
+    values = np.array([[1, 0, 1], [0, 1, 1]]).astype(kind)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors_of(dtype, values.tobytes(), [2, 3]))
+    array = read_state_dict(path)["a"]
+    assert array.dtype.kind in "fiub" and array.dtype.itemsize >= values.itemsize
+    np.testing.assert_array_equal(array, [[1, 0, 1], [0, 1, 1]])
+
+
+def test_half_precision_safetensors_load_into_a_network(tmp_path):
+    """As `model.bfloat16()` saved by the package's own writer for PyTorch."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    shapes = official_shapes(mj.create_model("tiny"))
+    tensors = {name: torch.full(shape, 0.5).bfloat16() for name, shape in shapes.items()}
+    save_file({f"model.{name}": x for name, x in tensors.items()}, tmp_path / "x.safetensors")
+    for leaf in jax.tree.leaves(mj.load_checkpoint("tiny", tmp_path / "x.safetensors")):
+        assert leaf.dtype == np.float32 and (leaf == 0.5).all()
+
+
+def zip_of(name):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(name, "x")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("x.pth", b"", "is empty"),
+        ("x.safetensors", b"", "is empty"),
+        ("x.pdparams", b"", "is empty"),
+        ("x.pth", zip_of("cat.jpg"), r"zip archive of other files \(cat.jpg\)"),
+        ("x.ckpt", zip_of("a.npy"), "zip archive of other files"),
+        ("x.pth", zip_of("archive/constants.pkl"), "TorchScript"),
+        ("x.bin", zip_of("archive/data.pkl")[:-9], "incomplete"),
+        ("x.safetensors", zip_of("archive/data.pkl"), "a PyTorch file: rename it to x.pth"),
+        ("x.PDPARAMS", zip_of("archive/data.pkl"), "a PyTorch file: rename it to x.pth"),
+        ("x.pth", safetensors_of("F32", bytes(4), [1]), "rename it to x.safetensors"),
+        ("x.pth", b"\x1f\x8b\x08" + bytes(50), "gzip archive"),
+        ("x.pth", b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG image"),
+        ("x.pth", b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5"),
+    ],
+)
+def test_file_of_another_kind_is_called_that(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    assert re.search(words, rejection(tmp_path / name))
+
+
+def test_model_that_was_saved_whole_is_refused_with_its_class_and_a_way(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
+    message = rejection(tmp_path / "x.pth")
+    assert "torch.nn.modules.linear.Linear" in message and "model.state_dict()" in message
 
 
 def test_failed_write_keeps_the_previous_file(tmp_path):
