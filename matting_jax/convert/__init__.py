@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from matting_jax.choices import check_finite, shorten
+from matting_jax.choices import LINES, check_finite, shorten
 from matting_jax.convert.files import read_content
 from matting_jax.convert.find import Content, drop_counters, find_tensors, without_prefixes
 from matting_jax.convert.guesses import guess
@@ -190,9 +190,12 @@ def assign(
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
     faults["unexpected"] = [f"unexpected {name}" for name in state_dict if name not in known]
     if any(faults.values()):
-        counts = ", ".join(f"{len(x)} {kind}" for kind, x in faults.items() if x)
         lines = [f"  {fault}" for kind in faults.values() for fault in kind]
-        start = f"this is not a checkpoint of {what} ({counts}):"
+        counts = ""
+        if len(lines) > LINES - 2:  # not all of them are shown
+            counts = ", ".join(f"{len(x)} {kind}" for kind, x in faults.items() if x)
+            counts = f" ({counts})"
+        start = f"this is not a checkpoint of {what}{counts}:"
         raise ValueError(shorten([start, *lines], hint()))
     check_finite(read, what)
     if differing:

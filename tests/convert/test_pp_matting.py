@@ -95,7 +95,7 @@ def test_hrnet_file_fills_only_the_backbone(variables, tmp_path):
 def test_file_of_another_backbone_is_rejected_with_the_missing_names(variables, tmp_path):
     path = tmp_path / "model.safetensors"
     write_state_dict(path, {"features.0.0.weight": np.zeros((32, 3, 3, 3), np.float32)})
-    with pytest.raises(ValueError, match="the backbone of pp_matting:\n  missing conv_layer1_1"):
+    with pytest.raises(ValueError, match=r"the backbone of pp_matting.*:\n  missing conv_l"):
         load_backbone(mj.create_model("pp_matting", **W18), path, variables)
 
 

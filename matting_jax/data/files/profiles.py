@@ -35,8 +35,8 @@ class Conversion:
 def to_srgb(image: Image.Image, icc: bytes, name: object) -> Image.Image:
     """Converts an image without transparency to sRGB, in mode RGB.
 
-    The profile of a grey image may be one of RGB. A profile that cannot be used is ignored, and
-    reported once.
+    The profile of a grey image may be one of RGB, and that of an image in RGB whose pixels are grey
+    one of grey. A profile that cannot be used is ignored, and reported once.
 
     Args:
         image: image of mode L, RGB or CMYK.
@@ -44,6 +44,9 @@ def to_srgb(image: Image.Image, icc: bytes, name: object) -> Image.Image:
         name: name of its file, for the report.
     """
     conversion = conversion_of(icc)
+    # Pillow opens grey with alpha of 16 bits as colours.
+    if conversion.mode == "L" and image.mode == "RGB" and is_grey(image):
+        image = image.getchannel(0)
     grey_axis = image.mode == "L" and conversion.mode == "RGB"
     if not conversion.fault and image.mode != conversion.mode and not grey_axis:
         conversion = Conversion(fault=f"it is for {conversion.mode}, not for {image.mode}")
@@ -56,6 +59,12 @@ def to_srgb(image: Image.Image, icc: bytes, name: object) -> Image.Image:
         curves = conversion.transform.apply(probe_of("L")).split()
         return Image.merge("RGB", [image.point(list(curve.tobytes())) for curve in curves])
     return conversion.transform.apply(image.convert("RGB") if grey_axis else image)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Returns whether the channels of an image in mode RGB are equal."""
+    red, green, blue = (channel.tobytes() for channel in image.split())
+    return red == green == blue
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import zlib
 
 import numpy as np
 import pytest
@@ -17,8 +18,17 @@ from matting_jax.data.files.images import (
     read_photo,
     read_rgba,
 )
-from tests.helpers import STORED, orientation, write_png16
-from tests.profiles import CASES, GREYS, PROFILES, SRGB, converted, grey_profile
+from tests.helpers import STORED, orientation, png, write_png16
+from tests.profiles import (
+    CASES,
+    GREYS,
+    PROFILES,
+    SRGB,
+    cmyk_profile,
+    converted,
+    grey_profile,
+    ink_colours,
+)
 
 
 def stored(upright, number, **options):
@@ -63,6 +73,154 @@ def test_any_mode_and_orientation_is_read_in_srgb(seed, mode, kind, number, name
     assert (image[~shown] == NEUTRAL).all()
     assert np.abs(image[shown].astype(int) - expected[shown]).max(initial=0) <= 1
     assert opacity is None if (rgba[..., 3] == 255).all() else (opacity == rgba[..., 3]).all()
+
+
+# What Pillow writes without loss, by format; PNG, TIFF and WEBP hold profile and orientation.
+HELD = {
+    "PNG": ["1", "L", "LA", "P", "P with transparency", "RGB", "RGBA", "I;16"],
+    "TIFF": ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "LAB", "I;16", "I;16B", "I"],
+    "WEBP": ["RGB", "RGBA"],
+    "BMP": ["1", "L", "P", "RGB"],
+    "GIF": ["1", "L", "P", "P with transparency"],
+    "PPM": ["1", "L", "RGB", "I;16"],
+    "TGA": ["1", "L", "LA", "P", "RGB", "RGBA"],
+    "JPEG2000": ["L", "LA", "RGB", "RGBA", "I;16"],
+}
+WITH_PROFILE = ("PNG", "TIFF", "WEBP")
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def drawn(rng, mode):
+    """Returns a random image of a mode, with its profiles by name."""
+    pixels = rng.integers(0, 256, (5, 4, 4), np.uint8)
+    grey, opacity = Image.fromarray(pixels[..., 0]), Image.fromarray(pixels[..., 3])
+    colours = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    if mode.startswith("I"):
+        wide = pixels[..., 0] * np.uint16(257)
+        if mode == "I":
+            return Image.fromarray(wide.astype(np.int32)), GREYS
+        return Image.frombytes(mode, (4, 5), wide.astype(">u2" if "B" in mode else "<u2")), GREYS
+    if mode in ("1", "L"):
+        return grey.convert(mode), GREYS | PROFILES
+    if mode == "LA":
+        return Image.merge("LA", (grey, opacity)), GREYS | PROFILES
+    if mode == "CMYK":
+        return Image.frombytes("CMYK", (4, 5), pixels.tobytes()), {"": b"", "inks": cmyk_profile()}
+    if mode == "LAB":
+        to_lab = ImageCms.buildTransform(SRGB, ImageCms.createProfile("LAB"), "RGB", "LAB")
+        return to_lab.apply(colours), {"": b""}
+    if mode in ("P", "PA", "P with transparency"):
+        palette = colours.quantize(9)
+        if mode == "PA":
+            palette = palette.convert("PA")
+            palette.putalpha(opacity)
+        elif mode != "P":
+            palette.info["transparency"] = 3
+        return palette, PROFILES
+    image = colours.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(opacity)
+    return image, PROFILES
+
+
+def in_srgb(image, icc):
+    """Returns the colours [H, W, 3] of an image by Pillow and Little CMS alone, and its alpha."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode == "LAB":
+        back = ImageCms.buildTransform(ImageCms.createProfile("LAB"), SRGB, "LAB", "RGB")
+        image = back.apply(image)
+    rgba = np.asarray(image.convert("RGBA"))
+    source = icc and ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    if not icc:
+        return rgba[..., :3], rgba[..., 3]
+    if source.profile.xcolor_space == "CMYK":
+        return np.asarray(ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")), 255
+    grey = source.profile.xcolor_space == "GRAY"
+    colours = rgba[..., 0] if grey else rgba[..., :3]
+    return converted(np.ascontiguousarray(colours), icc), rgba[..., 3]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_file_that_pillow_writes_is_read_as_the_same_picture_in_srgb(data):
+    kind = data.draw(st.sampled_from(sorted(HELD)))
+    mode = data.draw(st.sampled_from(HELD[kind]))
+    image, profiles = drawn(np.random.default_rng(data.draw(st.integers(0, 2**32 - 1))), mode)
+    number, icc, options = 1, b"", {}
+    if kind in WITH_PROFILE:
+        number = data.draw(st.sampled_from(range(1, 9)))
+        icc = profiles[data.draw(st.sampled_from(sorted(profiles)))]
+        options = {"exif": orientation(number)} | ({"icc_profile": icc} if icc else {})
+    if kind == "WEBP":
+        options |= {"lossless": True, "exact": True}
+    expected, alpha = in_srgb(image.copy(), icc)  # converting changes the palette
+    info = image.info
+    if number > 1:
+        image = image.transpose(BACK[number])
+        image.info = info
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    rgba = read_rgba(stream).astype(int)
+    assert np.abs(rgba[..., :3] - expected).max() <= (2 if mode in ("CMYK", "LAB") else 1)
+    assert (rgba[..., 3] == alpha).all()
+    if mode not in ("LAB",) and not icc:
+        assert (rgba[..., :3] == expected).all()
+
+
+WIDE = st.sampled_from([("", 1), ("adobe", 3), ("p3", 3), ("gamma 1.8", 1), ("adobe", 1)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), WIDE, st.booleans(), st.sampled_from(range(1, 9)))
+def test_files_of_16_bits_are_read_as_those_of_8(seed, said, transparent, number):
+    """Pillow keeps the upper 8 bits of colours, and conversion rounds once more."""
+    (name, channels), profiles = said, PROFILES | GREYS
+    rng = np.random.default_rng(seed)
+    upright = rng.integers(0, 256, (5, 4, channels + transparent), np.uint8)
+    stored = np.ascontiguousarray(STORED[number](upright))
+    files = []
+    for pixels in (stored, stored * np.uint16(257)):
+        chunks = [(b"eXIf", orientation(number).tobytes().removeprefix(b"Exif\0\0"))]
+        if profiles[name]:
+            body = b"icc\0\0" + zlib.compress(profiles[name])
+            chunks.append((b"iCCP", body))
+        rows = b"".join(b"\0" + row.astype(f">u{pixels.itemsize}").tobytes() for row in pixels)
+        header = (
+            *stored.shape[1::-1],
+            8 * pixels.itemsize,
+            {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]],
+        )
+        files.append(io.BytesIO(png(header, *chunks, (b"IDAT", zlib.compress(rows)))))
+    narrow, wide = (read_rgba(file).astype(int) for file in files)
+    assert np.abs(narrow - wide).max() <= 1
+    assert (wide[..., 3] == (upright[..., -1] if transparent else 255)).all()
+
+
+def test_inks_with_a_profile_have_its_colours():
+    """Also those of a JPEG by Adobe, which stores them inverted."""
+    inks = np.stack(np.meshgrid(*[[0, 255]] * 4, indexing="ij"), -1).reshape(1, 16, 4)
+    image = Image.frombytes("CMYK", (16, 1), inks.astype(np.uint8).tobytes()).resize((256, 16), 0)
+    expected = 255 * ink_colours().reshape(16, 3)
+    naive = np.asarray(image.convert("RGB"))[8, 8::16]
+    assert np.abs(naive - expected).max() > 60
+    for kind, options in (("TIFF", {}), ("JPEG", {"quality": 100, "subsampling": 0})):
+        stream = io.BytesIO()
+        image.save(stream, kind, icc_profile=cmyk_profile(), **options)
+        if kind == "JPEG":
+            assert b"Adobe" in stream.getvalue()
+        read = read_image(stream)[8, 8::16]
+        assert np.abs(read - expected).max() <= 8  # black point, and 8 bits of L*a*b*
+        assert (read[0] == 255).all()
+        np.testing.assert_array_equal(read_image(stream, "ignore")[8, 8::16], naive)
 
 
 @settings(max_examples=60, deadline=None)
