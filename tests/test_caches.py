@@ -1,5 +1,6 @@
 """Caches that cannot be written are replaced, and programs wait for one another."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from matting_jax.caches import cache_path, one_at_a_time, writable_folder
 from matting_jax.config import split_variant
 from matting_jax.prediction.jobs import Job, SkippedPhoto, process
 from matting_jax.prediction.predict import quantise
-from tests.helpers import ROOT, noise, save_image
+from tests.helpers import ROOT, noise, save_image, soft_disc
 from tests.plates import write_builder
 
 # A read-only installation with a read-only home, for which root needs a patch.
@@ -188,6 +189,62 @@ def test_two_programs_prepare_one_data_set(tmp_path):
     for program in programs:
         output, errors = program.communicate(timeout=600)
         assert output.splitlines()[-1:] == ["6 3"], errors
+
+
+ESTIMATE = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+import matting_jax as mj
+from matting_jax.data.estimated import colours, denoise
+from matting_jax.data.files.folders import find_pairs
+from matting_jax.image import foreground
+
+if __name__ == "__main__":
+    root, number = Path(sys.argv[1]), sys.argv[2]
+    written, write = [], colours.write_cutout
+    colours.write_cutout = lambda *given: (time.sleep(0.1), written.append(given[2]), write(*given))
+    (root / number).touch()
+    while not all((root / other).exists() for other in "01"):
+        time.sleep(0.01)
+    pairs = find_pairs(root / "set", "set", root / "cache", 1).items
+    targets = colours.cut_out(pairs, root / "cache", 1)
+    copies = denoise.denoise_folder(root / "set" / "image", root / "copies", 1)
+    x = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    scores = [mj.metrics.conn(x, x * 0), mj.metrics.grad(x, x * 0)]
+    print(json.dumps([[x.name for x in targets], len(written), len(copies), scores]))
+"""
+
+
+@pytest.mark.slow
+def test_two_programs_estimate_and_compile_at_once(tmp_path):
+    """Each file is written once, the loser waits, and both end with the same results."""
+    pytest.importorskip("skimage")
+    for name in "abcd":
+        save_image(noise(1, 16, 16, 3), tmp_path, "set", "image", f"{name}.png")
+        save_image(soft_disc(16, 16), tmp_path, "set", "alpha", f"{name}.png")
+    (tmp_path / "program.py").write_text(ESTIMATE)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTHONPATH": str(ROOT)}
+    programs = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "program.py"), str(tmp_path), number],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in "01"
+    ]
+    results = []
+    for program in programs:
+        output, errors = program.communicate(timeout=600)
+        assert program.returncode == 0, errors
+        results.append(json.loads(output.splitlines()[-1]))
+    first, second = results
+    assert first[0] == second[0] and len(set(first[0])) == 4 and first[3] == second[3]
+    assert first[1] + second[1] == 4 and first[2] + second[2] == 4
+    assert len(list((tmp_path / "copies").glob("*.png"))) == 4
+    assert list((tmp_path / "numba").rglob("*.nbi"))
 
 
 def test_photo_whose_alpha_is_not_finite_is_reported(tmp_path):

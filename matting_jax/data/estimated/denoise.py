@@ -28,7 +28,7 @@ from matting_jax.caches import one_at_a_time
 from matting_jax.data.estimated.denoised import copies_folder, copy_of
 from matting_jax.data.files.images import read_header, read_rgba, read_visible
 from matting_jax.data.files.profiles import PROFILES
-from matting_jax.data.files.walk import images_below
+from matting_jax.data.files.walk import images_below, real
 from matting_jax.files import write_atomically
 
 
@@ -80,7 +80,8 @@ def denoise_folder(folder: Path, output: Path, workers: int, profile: str = "srg
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
     paths = sorted(images_below(folder))
-    paths = [path for path in paths if output.resolve() not in path.resolve().parents]
+    place = real(output)
+    paths = [path for path in paths if place not in real(path).parents]
     if not paths:
         raise ValueError(f"{folder} has no image file")
     targets: dict[Path, Path] = {}
