@@ -60,9 +60,8 @@ def test_weights_that_are_not_finite_are_refused_before_anything_is_written(
 ):
     more = [f"--input={run[0] / 'backgrounds'}"] if mode == "predict" else []
     assert program(mode, run, broken(some_nan), tmp_path / "out", *more) == 2
-    assert (
-        f"are NaN or infinite: {NAME} (5 of {run[2][NAME].size} values)" in capsys.readouterr().err
-    )
+    size = run[2][f"module.{NAME}"].size
+    assert f"are NaN or infinite: {NAME} (5 of {size} values)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
