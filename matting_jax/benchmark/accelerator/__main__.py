@@ -80,11 +80,11 @@ def main(arguments: list[str]) -> None:
 
     with ThreadPoolExecutor(flags.threads) as pool:
         for part in flags.parts:
-            measure_part(list(PARTS[part](flags.small)), pool, limit, flags.seconds, add)
+            measure_part(PARTS[part](flags.small), pool, limit, flags.seconds, add)
 
 
 def measure_part(
-    cases: list[Case],
+    cases: Iterable[Case],
     pool: ThreadPoolExecutor,
     limit: float,
     seconds: float,
@@ -99,11 +99,12 @@ def measure_part(
         seconds: for timing one program.
         add: takes each case with its figures, or with `error`.
     """
-    compiled = [pool.submit(start, case, limit) for case in cases]
+    # The first cases are compiled while the last ones are made.
+    compiled = [(case, pool.submit(start, case, limit)) for case in cases]
     # Timing begins when nothing is compiled any more, as that would disturb it, but a slow
     # compilation must not cost the others their time.
-    wait(compiled, timeout=max(limit - time.monotonic(), 0) / 2)
-    for case, future in zip(cases, compiled, strict=True):
+    wait([future for _, future in compiled], timeout=max(limit - time.monotonic(), 0) / 2)
+    for case, future in compiled:
         add(case, measured(case, future, limit, seconds))
 
 

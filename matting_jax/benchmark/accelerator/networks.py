@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.benchmark.accelerator.case import Case, Row, measure_calls, median_seconds
-from matting_jax.models import NETWORKS, create_model, example_inputs, network_of
+from matting_jax.models import NETWORKS, create_model, example_inputs, name_of, network_of
 
 # dtype and matmul precision by the name in the table. On recent GPUs the default precision of
 # float32 rounds the factors of a product to TF32.
@@ -101,6 +101,13 @@ def forwards(small: bool, height: int, width: int) -> Iterator[Case]:
 
 def variables_and_inputs(model: Any, height: int, width: int, dtype: Any) -> tuple[Any, Any]:
     """Returns the shapes of the variables of a network and of its inputs for one photo."""
-    variables = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
     inputs = jax.eval_shape(lambda: example_inputs(model, height, width))
-    return variables, {name: jax.ShapeDtypeStruct(x.shape, dtype) for name, x in inputs.items()}
+    inputs = {name: jax.ShapeDtypeStruct(x.shape, dtype) for name, x in inputs.items()}
+    return variables_of(name_of(model)), inputs
+
+
+@cache
+def variables_of(name: str) -> Any:
+    """Returns the shapes of the variables of a network, which the keywords here do not change."""
+    model = create_model(name)
+    return jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
