@@ -147,6 +147,7 @@ def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, 
     """Returns the images to write for one photo, by kind; raises SkippedPhoto if it has none."""
     check_names(job)
     try:
+        check_values(job.photo, "photo")
         photo, frames = read_photo(job.photo, profile), count_frames(job.photo)
         inputs = read_inputs(job, photo, profile, align)
     except ValueError as error:

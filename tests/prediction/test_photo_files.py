@@ -108,6 +108,16 @@ def test_trimap_without_unknown_pixels_is_reported_and_used(run, tmp_path, caplo
     assert (saved(tmp_path, "a_alpha") == trimap).all()
 
 
+def test_photo_of_which_nothing_is_visible_is_reported(run, tmp_path, capsys):
+    rgba = np.random.default_rng(0).integers(0, 256, (8, 9, 4), np.uint8)
+    save_image(rgba[..., :3], tmp_path, "photos", "seen.png")
+    rgba[..., 3] = 0  # as some programs write it for all pixels
+    save_image(rgba, tmp_path, "photos", "erased.png")
+    code, stub = run(tmp_path / "photos")
+    assert code == 1 and len(stub.photos) == 1
+    assert "erased.png: its transparency is at most 0 of 255" in capsys.readouterr().err
+
+
 def test_photo_whose_results_have_too_long_names_is_reported_and_others_go_on(
     run, tmp_path, capsys
 ):

@@ -104,7 +104,7 @@ def find_pairs(
             (image,), (alpha,) = parts
             sizes = [str(headers[path]) for path in (image, alpha)]
             if sizes[0] == sizes[1]:
-                pair_faults += value_faults([headers[alpha]])
+                pair_faults += value_faults([headers[image], headers[alpha]])
             else:
                 pair_faults.append(f"{image}: {sizes[0]} pixels, but its {truth} has {sizes[1]}")
             if not pair_faults:
@@ -216,8 +216,9 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
     if not paths:
         raise ValueError(f"{field}: {folder} has no image file")
     headers = check_files(dict.fromkeys(paths, "photo"), cache, workers)
-    faults = [header for header in headers.values() if isinstance(header, str)]
-    return Found(field, folder, [p for p in paths if isinstance(headers[p], Header)], faults)
+    faults = {path: x for path, x in headers.items() if isinstance(x, str)}
+    faults |= {path: x.fault for path, x in headers.items() if getattr(x, "fault", "")}
+    return Found(field, folder, [p for p in paths if p not in faults], list(faults.values()))
 
 
 def find_compared(

@@ -1,4 +1,4 @@
-"""Checks the values of alphas and trimaps: those that cannot be meant raise errors.
+"""Checks the values of alphas, trimaps and photos: those that cannot be meant raise errors.
 
 Values are those of the file, [H, W] in 0 to `full`, which is 255 or 65535.
 """
@@ -20,11 +20,14 @@ from matting_jax.data.files.trimaps import grey_of_trimap
 
 # What a file is used as.
 ROLES = ("photo", "foreground", "alpha", "prediction", "trimap", "label")
-CHECKED = ("foreground", "alpha", "prediction", "trimap")
+CHECKED = ("photo", "foreground", "alpha", "prediction", "trimap")
 # Largest value of an alpha that can only be the number of a class.
 LARGEST_CODE = 2
 # Most classes of common data sets are below; alphas as faint as this have all values in between.
 LARGEST_CLASS = 20
+VOID = 255  # of pixels without a class
+MOST_LABELLED = 0.01  # share of pixels from which numbers beside VOID are those of classes
+PERCENT = 100
 FEW = 0.005  # share of pixels above 0 below which a prediction has no subject
 BITS = {1023: 10, 4095: 12, 16383: 14}  # by the largest value in a file of 16 bits
 
@@ -47,7 +50,7 @@ def check_values(file: File, role: str, *, predicting: bool = False) -> str:
     if role not in CHECKED:
         return ""
     values, full, of_colours = open_with(file, lambda image: stored_values(image, role))
-    check = check_trimap if role == "trimap" else check_alpha
+    check = {"trimap": check_trimap, "photo": check_photo}.get(role, check_alpha)
     fault, warning = check(values, full)
     if role == "prediction" and is_faint(values, full):
         fault, warning = "", f"its alpha is at most {values.max()} of {full}"
@@ -59,7 +62,13 @@ def check_values(file: File, role: str, *, predicting: bool = False) -> str:
 
 
 def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
-    """Returns the values of an image, their largest possible one, and a warning."""
+    """Returns the values of an image, their largest possible one, and a warning.
+
+    Those of a photo are its transparency or its grey values of 16 bits; of others one white pixel,
+    because all colours of 8 bits may be meant.
+    """
+    if role == "photo" and not image.mode.startswith("I") and not image.has_transparency_data:
+        return np.full((1, 1), 255), 255, ""
     if role == "foreground" and not image.has_transparency_data:
         return np.full((1, 1), 255), 255, ""  # reported as a file without alpha
     if is_wide_grey(image):
@@ -67,7 +76,7 @@ def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
     if role == "trimap":
         return grey_of_trimap(image), 255, ""
     values, hint = alpha_of(to_eight_bits(image)), ""
-    if role != "foreground" and image.has_transparency_data and values.min() == 255:
+    if role in ("alpha", "prediction") and image.has_transparency_data and values.min() == 255:
         grey = np.asarray(image.convert("RGBA").convert("L"))
         if grey.min() < grey.max():
             hint = (
@@ -86,12 +95,36 @@ def check_alpha(values: np.ndarray, full: int) -> tuple[str, str]:
         return class_fault(values, full, largest), ""
     if full == 65535:
         return check_wide(values, largest)
+    if holds_void(values):
+        return class_fault(values, full, "N"), ""
+    if largest == PERCENT:
+        return "", "its alpha is at most 100 of 255, as in percent: multiply it by 2.55 if it is"
     if largest <= LARGEST_CLASS:
         levels = np.unique(values)
         if len(levels) < largest + 1 - int(levels[0]):
             return class_fault(values, full, "N"), ""
         return "", f"its alpha is at most {largest} of 255"
     return "", ""
+
+
+def check_photo(values: np.ndarray, full: int) -> tuple[str, str]:
+    """Returns the fault of the transparency of a photo, or of its grey values of 16 bits."""
+    largest = int(values.max())
+    if full == 65535:
+        return check_wide(values, largest) if largest > 0 else ("", "")
+    if largest <= LARGEST_CODE:
+        return (
+            f"its transparency is at most {largest} of 255, so that nothing of it is visible: save "
+            "it without transparency, image.convert('RGB')"
+        ), ""
+    return "", ""
+
+
+def holds_void(values: np.ndarray) -> bool:
+    """Returns whether values are class numbers and VOID alone, as in labels."""
+    numbers = (values > 0) & (values <= LARGEST_CLASS)
+    others = (values > LARGEST_CLASS) & (values < VOID)
+    return bool(numbers.mean() > MOST_LABELLED and values.max() == VOID and not others.any())
 
 
 def is_faint(values: np.ndarray, full: int) -> bool:
@@ -147,11 +180,17 @@ def check_trimap(values: np.ndarray, full: int) -> tuple[str, str]:
         if fault:
             return fault, ""
     unit = full / 255
-    if largest < 85 * unit:
+    percent = full == 255 and np.isin(values, (0, PERCENT // 2, PERCENT)).all()
+    if largest < 85 * unit or percent or (full == 255 and holds_void(values)):
+        codes = (0, 50, 100) if percent else (0, 1, 2)
+        kind = "in percent" if percent else "of class numbers"
+        way = "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image)])"
+        if percent:
+            way = "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image) // 50])"
         return (
-            f"{describe(values)} of {full}, as of class numbers, but a trimap is 0 for background, "
-            "128 for unknown and 255 for foreground: convert it, for codes 0, 1 and 2 by "
-            "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image)])"
+            f"{describe(values)} of {full}, as {kind}, but a trimap is 0 for background, "
+            f"128 for unknown and 255 for foreground: convert it, for codes {codes[0]}, {codes[1]} "
+            f"and {codes[2]} by {way}"
         ), ""
     known = (values < 85 * unit) | (values >= 170 * unit)
     if not known.any():

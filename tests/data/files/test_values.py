@@ -8,6 +8,7 @@ from PIL import Image
 
 from matting_jax.data.files.folders import (
     accept,
+    find_backgrounds,
     find_compared,
     find_foregrounds,
     find_pairs,
@@ -37,6 +38,8 @@ def save(tmp_path, array):
         (blocks(1), "its only value is 1 of 255"),
         (blocks(0, 1, 2), "its values are 0, 1 and 2 of 255"),
         (blocks(0, 15), "its values are 0 and 15 of 255"),
+        (blocks(0, 1, 255), "0, 1 and 255 of 255, as in a mask of class numbers"),
+        (blocks(0, 7, 15, 255), "0, 7, 15 and 255 of 255, as in a mask of class numbers"),
         (blocks(0, 2, 7, 20), "its values are 0, 2, 7 and 20 of 255"),
         (blocks(0, 1, dtype=np.uint16), "its values are 0 and 1 of 65535"),
         (blocks(0, 255, dtype=np.uint16), "0 and 255 of 65535.* values of 8 bits"),
@@ -64,6 +67,7 @@ def test_values_of_a_palette_of_classes_raise():
     [
         (blocks(0), "alpha is 0 everywhere"),
         (blocks(0, 1, 2, 3, 4, 5), "alpha is at most 5 of 255"),
+        (blocks(0, 50, 100), "as in percent"),
         (np.dstack([blocks(0, 90, 255)] * 3 + [blocks(255)]), "opaque everywhere"),
         (blocks(255), ""),
         (blocks(0, 255), ""),
@@ -74,6 +78,48 @@ def test_values_of_a_palette_of_classes_raise():
 def test_values_that_may_be_an_alpha_give_a_warning_or_none(tmp_path, array, words):
     warning = check_values(save(tmp_path, array), "alpha")
     assert words in warning and bool(words) == bool(warning)
+
+
+def test_hard_edges_and_lossy_compression_are_no_class_numbers(tmp_path):
+    hard = np.zeros((40, 40), np.uint8)
+    hard[10:30, 10:30] = 255
+    Image.fromarray(hard).save(tmp_path / "a.jpg", quality=60)
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "a.jpg")))) > 3
+    for role in ("alpha", "trimap"):
+        assert "class" not in check_values(tmp_path / "a.jpg", role)
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (np.dstack([blocks(9, 200)] * 3 + [blocks(0)]), "at most 0 of 255.* nothing of it"),
+        (np.dstack([blocks(9, 200)] * 3 + [blocks(0, 1)]), "at most 1 of 255.* nothing of it"),
+        (blocks(0, 255, dtype=np.uint16), "0 and 255 of 65535.* values of 8 bits"),
+        (blocks(0, 4095, dtype=np.uint16), "values of 12 bits"),
+    ],
+)
+def test_photos_of_which_nothing_can_be_seen_raise(tmp_path, array, words):
+    path = save(tmp_path, array)
+    with pytest.raises(ValueError, match=words):
+        check_values(path, "photo")
+    with pytest.raises(ValueError, match="1 faults in set") as error:
+        accept([find_backgrounds(tmp_path, "set", tmp_path / "cache", 1)], skip_bad=False)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        blocks(0),
+        blocks(0, 1),
+        blocks(0, dtype=np.uint16),
+        blocks(0, 30000, dtype=np.uint16),
+        np.dstack([blocks(9, 200)] * 3 + [blocks(0, 3)]),
+        np.dstack([blocks(9, 1)] * 3),
+    ],
+)
+def test_other_photos_may_be_meant(tmp_path, array):
+    assert check_values(save(tmp_path, array), "photo") == ""
 
 
 def test_faint_predictions_may_be_of_images_without_a_subject(tmp_path):
@@ -96,6 +142,9 @@ def test_faint_predictions_may_be_of_images_without_a_subject(tmp_path):
         (blocks(0, 128, 255, dtype=np.uint16), "0, 128 and 255 of 65535.* values of 8 bits"),
         (blocks(0, 84), "0 and 84 of 255"),
         (blocks(0), "0 everywhere"),
+        (blocks(1, 2, 3), "1, 2 and 3 of 255, as of class numbers"),
+        (blocks(0, 1, 255), "0, 1 and 255 of 255, as of class numbers"),
+        (blocks(0, 50, 100), r"0, 50 and 100 of 255, as in percent.*asarray\(image\) // 50"),
         (np.dstack([blocks(0, 128), blocks(255, 0), blocks(0, 0)]), "it has colours"),
     ],
 )
