@@ -18,6 +18,8 @@ from matting_jax.data.files.values import CHECKED, check_values
 from matting_jax.data.files.walk import real
 from matting_jax.files import write_atomically
 
+RULES = 2  # changes with the rules, so that files are checked again
+
 logger = logging.getLogger("matting_jax")
 
 
@@ -61,7 +63,7 @@ def check_files(
     def check(path: Path) -> tuple[str, Header | str]:
         role = roles[path]
         try:
-            key = f"{identity(path)} {role}" if role in CHECKED else identity(path)
+            key = f"{identity(path)} {role if role in CHECKED else ''} {RULES}"
             if key in known:
                 return key, Checked(*known[key])
             header = Checked(*read_header(path))

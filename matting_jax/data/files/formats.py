@@ -28,11 +28,12 @@ class Extra(NamedTuple):
 
 HEIF = Extra("a HEIC file, as phones write them", "heif", "pillow_heif", "register_heif_opener")
 JPEG_XL = Extra("a JPEG XL file", "jxl", "pillow_jxl")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+STARTS = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP", b"BM": "BMP"}
 POSTSCRIPT = (b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-@cache
 def readable() -> tuple[str, ...]:
     """Returns Pillow's names of the formats that can be read here."""
     register_extras()
@@ -63,6 +64,14 @@ def unreadable_reason(start: bytes) -> str:
         return missing_reason(HEIF)
     if start[:2] == b"\xff\x0a" or start[4:12] == b"JXL \r\n\x87\n":
         return missing_reason(JPEG_XL)
+    if start[:4] in TIFF:
+        return (
+            "it is a TIFF file that is damaged, or whose pixels Pillow does not read, such as "
+            "floating-point colours: save it with 8 or 16 bits a channel"
+        )
+    for known, name in STARTS.items():
+        if start.startswith(known):
+            return f"it is a {name} file, but damaged"
     if start[:4] in POSTSCRIPT:
         return "it is a PostScript or PDF file, which is never run: save it as PNG"
     return f"it is not an image of a format that is read ({', '.join(READ)})"

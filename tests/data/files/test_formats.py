@@ -72,3 +72,20 @@ def test_format_keeps_size_and_colours(tmp_path, suffix):
     assert is_image(path) and read_header(path)[:2] == (40, 24)
     inside = np.abs(read_image(path).astype(int) - expected).max(-1) < 20
     assert inside.mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    "start, words",
+    [
+        (b"\x89PNG\r\n\x1a\n", "a PNG file, but damaged"),
+        (b"\xff\xd8\xff\xe0", "a JPEG file, but damaged"),
+        (b"GIF89", "a GIF file, but damaged"),
+        (b"II*\0\x08\0\0\0", "a TIFF file that is damaged, or whose pixels"),
+        (b"MM\0*\0\0\0\x08", "a TIFF file that is damaged, or whose pixels"),
+        (b"hello", "not an image of a format that is read"),
+    ],
+)
+def test_error_for_a_damaged_file_names_its_format(tmp_path, start, words):
+    (tmp_path / "a.png").write_bytes(start + bytes(8))
+    with pytest.raises(ValueError, match=words):
+        read_image(tmp_path / "a.png")
