@@ -11,8 +11,9 @@ import pytest
 
 from matting_jax.caches import cache_path, one_at_a_time, writable_folder
 from matting_jax.config import split_variant
-from matting_jax.prediction.jobs import Job, SkippedPhoto, process
+from matting_jax.prediction.jobs import Job
 from matting_jax.prediction.predict import quantise
+from matting_jax.prediction.run import SkippedPhoto, Work, draw_job, predict_job, read_job
 from tests.helpers import ROOT, noise, save_image, soft_disc
 from tests.plates import write_builder
 
@@ -252,9 +253,7 @@ def test_photo_whose_alpha_is_not_finite_is_reported(tmp_path):
     alpha = np.full((8, 8), 0.5, np.float32)
     alpha[0, :3] = np.nan
 
-    def compute(photo):
-        return {"alpha": quantise(alpha, 8)}
-
+    work = Work(lambda photo: alpha, lambda photo, alpha: {"alpha": quantise(alpha, 8)})
     job = Job(tmp_path / "photo.png", {}, {})
     with pytest.raises(SkippedPhoto, match=r"photo.png: .* NaN or infinity in 3 of 64 values"):
-        process(job, compute, "srgb", False)
+        draw_job(work, job, predict_job(work, job, read_job(job, "srgb", False)))

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from matting_jax.data.files.folders import find_compared
-from matting_jax.evaluation.measure import cores, measure_files
+from matting_jax.evaluation.measure import measure_files
+from matting_jax.overlap import cores
 
 HEIGHT, WIDTH = 1080, 1920
 DRAWN, PAIRS = 10, 100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +32,7 @@ from matting_jax.evaluation.scores import (
     write_csv,
 )
 from matting_jax.files import write_atomically, write_folder_atomically
+from matting_jax.overlap import cores
 from matting_jax.prediction.inputs import as_float_trimap
 
 T = TypeVar("T")
@@ -154,13 +154,6 @@ def on_all_cores(function: Callable[[T], Row], items: Iterable[T], count: int) -
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def summarize(rows: Sequence[Row]) -> list[str]:

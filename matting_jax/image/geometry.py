@@ -263,3 +263,8 @@ def pad_to_multiple(x: Array, multiple: int) -> Array:
         # A single row or column has no reflection; it is repeated.
         x = xp.pad(x, padding, mode="reflect" if side > 1 else "edge")
     return x
+
+
+def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
+    """Returns the size of images of height x width after `pad_to_multiple`."""
+    return height + -height % multiple, width + -width % multiple

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax import lax
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, resize
+from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, padded_size, resize
 from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet
@@ -32,7 +32,7 @@ from matting_jax.models.layers.initialisers import (
     uniform_of_fan_in,
 )
 from matting_jax.models.layers.norms import batch_norm
-from matting_jax.models.network import Network
+from matting_jax.models.network import Network, Sizes
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -62,16 +62,10 @@ class ASPP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None) -> Array:
+        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=fan_in_uniform)
+
         def block(x, name, size=1, rate=1, index=0):
-            x = Conv(
-                256,
-                size,
-                use_bias=False,
-                dtype=self.dtype,
-                kernel_init=fan_in_uniform,
-                dilation=rate,
-                name=f"{name}_{index}",
-            )(x)
+            x = conv(256, size, dilation=rate, name=f"{name}_{index}")(x)
             return nn.relu(self.norm(name=f"{name}_{index + 1}")(x))
 
         scales = [block(x, "convs_0")]
@@ -394,4 +388,11 @@ def predict(
     return apply("alpha", image=image, background=background)[:, :height, :width]
 
 
-NETWORK = Network(BGMv2, predict, foreground="foreground", pooled_norm=lambda model: True)
+def passes(height: int, width: int, *, model: BGMv2) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    return {"alpha": padded_size(height, width, 4 if model.refine else 1)}
+
+
+NETWORK = Network(
+    BGMv2, predict, passes=passes, foreground="foreground", pooled_norm=lambda _: True
+)

@@ -29,7 +29,7 @@ from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import he_normal_fan_out
 from matting_jax.models.layers.norms import batch_norm
-from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -254,9 +254,15 @@ def predict(
     return weights / xp.sum(weights, axis=-1, keepdims=True)
 
 
+def passes(height: int, width: int, *, model: BiSeNetV2, short_side: int = 0) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    return {"logits": network_size(height, width, short_side)}
+
+
 NETWORK = Network(
     BiSeNetV2,
     predict,
+    passes=passes,
     output="logits",
     trimap=TrimapRule(head="logits", sure=0.5, margin=0.0, heads={"logits": (2, 0)}),
     optional_modules=("bga", *BOOSTERS),

@@ -15,14 +15,14 @@ from flax import linen as nn
 
 from matting_jax.choices import one_of
 from matting_jax.image.colour import normalise
-from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.image.geometry import pad_to_multiple, padded_size
 from matting_jax.models.backbones.vgg16 import VGG16
 from matting_jax.models.layers.activations import clip_unit, probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import at_least_float32
 from matting_jax.models.layers.initialisers import xavier_normal
 from matting_jax.models.layers.pooling import max_unpool
-from matting_jax.models.network import Network
+from matting_jax.models.network import Network, Sizes
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -149,4 +149,9 @@ def predict(
     return alpha[:, :height, :width]
 
 
-NETWORK = Network(DIM, predict, batch_norm=False)
+def passes(height: int, width: int, *, model: DIM) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    return {"alpha": padded_size(height, width, 32)}
+
+
+NETWORK = Network(DIM, predict, passes=passes, batch_norm=False)

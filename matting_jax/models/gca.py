@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from matting_jax.image.colour import normalise
-from matting_jax.image.geometry import pad_to_multiple
+from matting_jax.image.geometry import pad_to_multiple, padded_size
 from matting_jax.models.layers.attention import GuidedContextualAttention
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import xavier_uniform, zeros
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.spectral import SpectralConv, SpectralConvTranspose
-from matting_jax.models.network import Network
+from matting_jax.models.network import Network, Sizes
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -280,4 +280,9 @@ def predict(
     return alpha[:, :height, :width]
 
 
-NETWORK = Network(GCA, predict)
+def passes(height: int, width: int, *, model: GCA) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    return {"alpha": padded_size(height, width, 32)}
+
+
+NETWORK = Network(GCA, predict, passes=passes)

@@ -29,7 +29,7 @@ from matting_jax.models.layers.initialisers import uniform_of_fan_in
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.pooling import max_pool_2x2
 from matting_jax.models.modnet import SEBlock
-from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -284,15 +284,8 @@ class GFM(nn.Module):
         suffix = {rosta: f"_{rosta}" if self.rosta == "rim" else "" for rosta in rostas}
         glance_heads = {f"g{suffix[rosta]}": CLASSES[rosta] for rosta in rostas}
         focus_heads = {f"f{suffix[rosta]}": 1 for rosta in rostas}
-        glance = Glance(
-            self.backbone,
-            glance_heads,
-            block,
-            self.pyramid_pooling,
-            self.pyramid,
-            self.dtype,
-            name="glance",
-        )(taps[-1])
+        glance = partial(Glance, self.backbone, glance_heads, block, dtype=self.dtype)
+        glance = glance(self.pyramid_pooling, self.pyramid, name="glance")(taps[-1])
         focus = Focus(self.backbone, focus_heads, block, self.bridge_block, name="focus")(taps)
 
         outputs = {}
@@ -335,6 +328,14 @@ def network_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return tuple(min(max(side, 32), 1600) for side in sides)
 
 
+def passes(height: int, width: int, *, model: GFM, strategy="hybrid", scales=SCALES, **_) -> Sizes:
+    """Returns the network's sizes for a photo of height x width by `predict`."""
+    glance, focus = (network_size(height, width, scale) for scale in scales)
+    if model.rosta == "rim":
+        return {"alpha": glance}
+    return {"alpha": focus} if strategy == "resize" else {"glance": glance, "focus": focus}
+
+
 DEFAULT = GFM()
 
 
@@ -368,18 +369,17 @@ def predict(
     """
     one_of(strategy, STRATEGIES, "strategy of gfm")
     height, width = image.shape[1:3]
-    glance_size, focus_size = (network_size(height, width, scale) for scale in scales)
-    if model.rosta == "rim" or strategy == "resize":
-        size = glance_size if model.rosta == "rim" else focus_size
-        small = resize_smooth(image, *size).astype(np.float32)
+    sizes = passes(height, width, model=model, strategy=strategy, scales=scales)
+    if "alpha" in sizes:
+        small = resize_smooth(image, *sizes["alpha"]).astype(np.float32)
         return resize_smooth(apply("alpha", image=small), height, width).astype(np.float32)
 
-    small = resize_smooth(image, *glance_size).astype(np.float32)
+    small = resize_smooth(image, *sizes["glance"]).astype(np.float32)
     label = apply("glance", image=small).argmax(-1)[..., None]
     levels = np.array([0, 128, 255] if model.rosta == "tt" else [0, 255]) / 255
     xp = image.__array_namespace__()
     glance = 255 * resize_smooth(xp.asarray(levels)[label], height, width)
-    small = resize_smooth(image, *focus_size).astype(np.float32)
+    small = resize_smooth(image, *sizes["focus"]).astype(np.float32)
     focus = resize_smooth(apply("focus", image=small), height, width)
     if model.rosta == "ft":
         alpha = xp.minimum(glance / 255 + focus, 1)
@@ -395,5 +395,6 @@ def predict(
 NETWORK = Network(
     GFM,
     predict,
+    passes=passes,
     trimap=TrimapRule(head="glance", sure=0.8, margin=0.0, heads={"glance": (2, 0), "alpha": (0,)}),
 )

@@ -24,7 +24,7 @@ from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.ibnorm import ConvIBNormRelu, IBNorm
 from matting_jax.models.layers.initialisers import fan_in_uniform
 from matting_jax.models.layers.norms import batch_norm
-from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -240,9 +240,17 @@ def predict(
     return resize_area(apply("alpha", image=small), height, width)
 
 
+def passes(height: int, width: int, *, model: MODNet, reference_size: int = 512) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    if model.flavour == "paddle":
+        return {"alpha": paddle_sizes(height, width, reference_size)[-1]}
+    return {"alpha": network_size(height, width, reference_size)}
+
+
 NETWORK = Network(
     MODNet,
     predict,
+    passes=passes,
     trimap=TrimapRule(head="alpha", sure=0.8, margin=0.01, heads={"alpha": (0,), "semantic": (0,)}),
     pooled_norm=lambda model: model.context == "aspp",
 )

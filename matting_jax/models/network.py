@@ -9,6 +9,7 @@ import jax
 from flax import linen as nn
 
 Array = jax.Array
+Sizes = dict[str, tuple[int, int]]  # of a network, by the output that is read
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Network:
         trimap: how the network makes a trimap for another one, if it can.
         optional_modules: modules that only some variants have, for learning rates by module.
         batch_norm: whether the module has `axis_name` and `frozen_statistics`.
+        passes: returns the network's size (h, w) in each pass of the rule by the output that is
+            read, for `height` and `width` of a photo, `model` and the options of the rule. Programs
+            are then compiled ahead; None: when they are called.
         pooled_norm: whether a model batch-normalises the mean of the whole photo, one value per
             channel. Training then needs several photos in a micro-batch.
     """
@@ -60,4 +64,5 @@ class Network:
     trimap: TrimapRule | None = None
     optional_modules: tuple[str, ...] = ()
     batch_norm: bool = True
+    passes: Callable[..., Sizes] | None = None
     pooled_norm: Callable[[nn.Module], bool] = lambda model: False

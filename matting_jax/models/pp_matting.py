@@ -25,7 +25,7 @@ from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.forms import rematerialise
 from matting_jax.models.layers.initialisers import he_normal
 from matting_jax.models.layers.norms import batch_norm
-from matting_jax.models.network import Network, TrimapRule
+from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
@@ -300,9 +300,15 @@ def predict(
     return resize_bilinear(alpha, height, width)
 
 
+def passes(height: int, width: int, *, model: PPMatting, max_short: int = 0) -> Sizes:
+    """Returns the network's size for a photo of height x width by `predict`."""
+    return {"alpha": resizes(model, height, width, max_short)[-1]}
+
+
 NETWORK = Network(
     PPMatting,
     predict,
+    passes=passes,
     trimap=TrimapRule(
         head="alpha", sure=0.8, margin=0.0, heads={"semantic": (0, 2), "alpha": (0,)}
     ),

@@ -1,34 +1,21 @@
-"""Reads photos one after another and writes the results of each."""
+"""The photos to predict: their files, and the order that compiles least."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import jax
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from matting_jax.data.files.images import Photo, count_frames, read_photo, read_visible
-from matting_jax.data.files.trimaps import read_trimap
-from matting_jax.data.files.values import check_values
+from matting_jax.data.files.sizes import read_size
 from matting_jax.data.files.walk import real
-from matting_jax.files import write_atomically
-from matting_jax.image.align import align as align_background
-from matting_jax.prediction.inputs import size_of
+from matting_jax.prediction.programs import Needed, expect
 
-# compute(photo, **inputs), with a Photo, returns the images to write for a photo, by kind.
-Compute = Callable[..., dict[str, np.ndarray]]
-
-LONGEST_NAME = 255  # bytes of a file name, on all usual file systems
-
-logger = logging.getLogger("matting_jax")
+# list_programs(height, width) returns the programs that a photo needs.
+ListPrograms = Callable[[int, int], Sequence[Needed]]
+AHEAD = 2  # groups of photos whose programs are compiled ahead
 
 
 @dataclass(frozen=True)
@@ -38,10 +25,6 @@ class Job:
     photo: Path
     inputs: Mapping[str, Path]
     results: Mapping[str, Path]
-
-
-class SkippedPhoto(Exception):
-    """A photo that cannot be predicted; the message says why."""
 
 
 def plan_jobs(
@@ -105,119 +88,42 @@ def check_existing(jobs: Sequence[Job], overwrite: bool) -> None:
         )
 
 
-def run_jobs(
-    jobs: Sequence[Job], output: Path, compute: Compute, profile: str, align: bool = False
-) -> int:
-    """Writes the results of all photos into the folder `output`.
+def group_jobs(
+    jobs: Sequence[Job], list_programs: ListPrograms
+) -> list[tuple[tuple[Needed, ...], list[Job]]]:
+    """Returns the jobs that need the same programs, with these, ordered by their first photo.
 
-    Photos that cannot be read or do not fit in memory are reported and skipped.
-
-    Args:
-        jobs: what to do for each photo.
-        output: folder, which is made.
-        compute: returns the images of a photo.
-        profile: config.data.colour_profile.
-        align: align each background with its photo first.
-
-    Returns:
-        1 if photos were skipped, else 0.
-
-    Raises:
-        OSError: at the first result that cannot be written.
+    Photos whose header cannot be read need none.
     """
-    make_folder(output)
-    written, reports = 0, []
-    try:
-        for job in tqdm(jobs, desc="predict", unit="photo", disable=None):
-            try:
-                images = process(job, compute, profile, align)
-            except SkippedPhoto as error:
-                reports.append(str(error))
-                continue
-            write_images({job.results[kind]: image for kind, image in images.items()})
-            written += 1
-    finally:
-        print(f"{written} of {len(jobs)} photos: {output}")
-        for line in reports:
-            print(line, file=sys.stderr)
-    return int(bool(reports))
-
-
-def process(job: Job, compute: Compute, profile: str, align: bool) -> dict[str, np.ndarray]:
-    """Returns the images to write for one photo, by kind; raises SkippedPhoto if it has none."""
-    check_names(job)
-    try:
-        check_values(job.photo, "photo")
-        photo, frames = read_photo(job.photo, profile), count_frames(job.photo)
-        inputs = read_inputs(job, photo, profile, align)
-    except ValueError as error:
-        raise SkippedPhoto(str(error)) from error
-    try:
-        images = compute(photo, **inputs)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        reason = str(error).partition("\n")[0] or "not enough memory"
-        raise SkippedPhoto(f"cannot process {job.photo}: {reason}") from error
-    except FloatingPointError as error:
-        raise SkippedPhoto(f"{job.photo}: {error}") from error
-    if frames > 1:
-        logger.info("%s: only the first of %d frames is used", job.photo, frames)
-    return images
-
-
-def check_names(job: Job) -> None:
-    """Raises SkippedPhoto if the name of a result is longer than file systems allow."""
-    for path in job.results.values():
-        if (length := len(os.fsencode(path.name))) > LONGEST_NAME:
-            raise SkippedPhoto(
-                f"cannot write the results of {job.photo}: the name of one would have {length} "
-                f"bytes, and at most {LONGEST_NAME} are possible: rename the photo"
-            )
-
-
-def read_inputs(job: Job, photo: Photo, profile: str, align: bool) -> dict[str, np.ndarray]:
-    """Reads the other inputs of a photo; raises ValueError for a file that does not fit it."""
-    inputs = {}
-    if "trimap" in job.inputs:
-        inputs["trimap"] = read_trimap(job.inputs["trimap"])
-    if "background" in job.inputs:
-        inputs["background"] = read_visible(job.inputs["background"], profile)
-    if align:
+    list_once, groups = cache(lambda *size: tuple(list_programs(*size))), {}
+    for job in jobs:
         try:
-            inputs["background"] = align_background(inputs["background"], photo.image)
-        except ValueError as error:
-            raise ValueError(
-                f"{job.inputs['background']} cannot be aligned with {job.photo}: {error}; pass "
-                "another background, or omit --align if the camera stood still"
-            ) from error
-    for kind, image in inputs.items():
-        if image.shape[:2] != photo.image.shape[:2]:
-            raise ValueError(
-                f"{job.inputs[kind]}: {size_of(image)} pixels, but {job.photo} has "
-                f"{size_of(photo.image)}"
-            )
-    if "trimap" in job.inputs:
-        warning = check_values(job.inputs["trimap"], "trimap", predicting=True)
-        if warning:
-            logger.warning("%s: %s", job.inputs["trimap"], warning)
-    return inputs
+            programs = list_once(*read_size(job.photo))
+        except ValueError:
+            programs = ()
+        groups.setdefault(programs, []).append(job)
+    return list(groups.items())
 
 
-def make_folder(path: Path) -> None:
-    """Creates a folder unless it exists; raises OSError with the reason if it cannot."""
+def compile_ahead(groups: Sequence[tuple[Sequence[Needed], Sequence[Job]]]) -> Iterator[Job]:
+    """Yields the jobs of all groups, and compiles the programs of the next ones in a thread.
+
+    The caller reads one job ahead of the one that it computes. A program is freed when the second
+    group after the last that needs it begins.
+    """
+    expect(program for programs, _ in groups for program in programs)
+    last = {x: number for number, (programs, _) in enumerate(groups) for x in programs}
+    begun, pool = set(), ThreadPoolExecutor(1)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"--output {path} cannot be a folder: {error.strerror}") from error
-
-
-def write_images(images: Mapping[Path, np.ndarray]) -> None:
-    """Writes uint8 or grey uint16 images as PNG files, all of them atomically."""
-    try:
-        with ExitStack() as stack:
-            for path, image in images.items():
-                file = stack.enter_context(write_atomically(path))
-                # Level 1 takes a fifth of the time of Pillow's default 6, for files 20 % larger.
-                Image.fromarray(image).save(file, compress_level=1)
-    except OSError as error:
-        names = " and ".join(map(str, images))
-        raise OSError(f"cannot write {names}: {error.strerror or error}") from error
+        for number, (_, jobs) in enumerate(groups):
+            for programs, _ in groups[number : number + 1 + AHEAD]:
+                for program in programs:
+                    if program not in begun:
+                        begun.add(program)
+                        pool.submit(program.compile)
+            for program in [x for x in last if last[x] < number - 1]:
+                program.drop()
+                del last[program]
+            yield from jobs
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 from matting_jax.data.files.images import Photo
 from matting_jax.data.labelled import class_ids
 from matting_jax.prediction.inputs import as_float_image
-from matting_jax.prediction.jobs import check_existing, plan_jobs, run_jobs
+from matting_jax.prediction.jobs import check_existing, plan_jobs
 from matting_jax.prediction.load import load_matter
 from matting_jax.prediction.photos import find_photos
+from matting_jax.prediction.run import Work, run_jobs
 from matting_jax.tasks import find_task
 
 
@@ -48,10 +49,13 @@ def predict_labels(
     check_existing(jobs, overwrite)
     matter, task = load_matter(config, checkpoint), find_task(config.task.name)
 
-    def compute(photo: Photo) -> dict[str, np.ndarray]:
-        return {"label": numbers[task.classify(matter, as_float_image(photo.image), config)]}
+    def classify(photo: Photo) -> np.ndarray:
+        return task.classify(matter, as_float_image(photo.image), config)
 
-    return run_jobs(jobs, output, compute, config.data.colour_profile)
+    def draw(photo: Photo, classes: np.ndarray) -> dict[str, np.ndarray]:
+        return {"label": numbers[classes]}
+
+    return run_jobs(jobs, output, Work(classify, draw), config.data.colour_profile)
 
 
 def class_numbers(config: ConfigDict) -> np.ndarray:

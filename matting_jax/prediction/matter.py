@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,22 +9,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from matting_jax.choices import one_of, refuse_input, require_input
-from matting_jax.models import create_model, input_names, network_of
+from matting_jax.models import CHANNELS, create_model, input_names, network_of
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
+from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 
 Images = dict[str, np.ndarray]
-
-logger = logging.getLogger("matting_jax")
 
 
 class Matter:
     """Predicts the alpha of photos with the network's published test-time rule.
 
-    The rule runs on the host around the compiled network, which is compiled, and logged, once per
-    network size, and once more for `heads`.
+    The rule runs on the host around the network, which is compiled, and logged, once per network
+    size, and once more for `heads`.
 
     Attributes:
         name: name of the network.
@@ -67,26 +66,24 @@ class Matter:
         if trimap_from is not None:
             refuse_input("trimap", self.takes, name, "trimap_from")
             rule_of(trimap_from.name, trimap_rule)
-        self.rule = partial(self.network.predict, model=model, **(test_time or {}))
-        self.sizes: set[tuple[int, ...]] = set()
+        self.options = dict(test_time or {})
+        self.rule = partial(self.network.predict, model=model, **self.options)
+        self.programs = Programs(name, partial(select_heads, model, name))
         self.set_variables(variables)
 
-        def one_head(variables: Any, inputs: Images, head: str) -> jax.Array:
-            outputs = model.apply(variables, **inputs)
-            return outputs[one_of(head, outputs, f"output of this {name}")]
+    @property
+    def variables(self) -> Any:
+        """The variables, on the device."""
+        return self.programs.variables
 
-        def with_foreground(variables: Any, inputs: Images, head: str) -> jax.Array:
-            outputs = model.apply(variables, **inputs)
-            return jnp.concatenate([outputs[head], outputs[self.network.foreground]], -1)
-
-        # XLA drops what only the other heads need.
-        self.one_head = jax.jit(one_head, static_argnames="head")
-        self.with_foreground = jax.jit(with_foreground, static_argnames="head")
-        self.all_heads = jax.jit(lambda variables, inputs: model.apply(variables, **inputs))
+    @property
+    def sizes(self) -> set[tuple[int, int]]:
+        """The sizes that the network was compiled for."""
+        return self.programs.sizes
 
     def set_variables(self, variables: Mapping[str, Any]) -> None:
         """Replaces the variables; nothing is compiled again."""
-        self.variables = jax.device_put(dict(variables))
+        self.programs.variables = jax.device_put(dict(variables))
 
     def __call__(
         self,
@@ -130,8 +127,7 @@ class Matter:
             raise ValueError(f"{self.name} predicts no foreground colours: estimate them")
 
         def apply(head: str, **inputs: np.ndarray) -> np.ndarray:
-            self.log_size(inputs)
-            return np.asarray(self.with_foreground(self.variables, inputs, head))
+            return np.asarray(self.programs.run((head, self.network.foreground), inputs))
 
         images = self.checked(photo, trimap, background)
         output = np.clip(self.rule(apply, **images)[0], 0, 1)
@@ -142,8 +138,7 @@ class Matter:
 
         Raises ValueError for an unknown output, with the closest valid one.
         """
-        self.log_size(inputs)
-        return np.asarray(self.one_head(self.variables, inputs, head))
+        return np.asarray(self.programs.run((head,), inputs))
 
     def heads(
         self,
@@ -157,8 +152,7 @@ class Matter:
         A rule that runs the network several times yields those of its last pass.
         """
         *_, inputs = self.passes(self.checked(photo, trimap, background)).values()
-        self.log_size(inputs)
-        outputs = self.all_heads(self.variables, inputs)
+        outputs = self.programs.run((), inputs)
         return {name: np.asarray(x)[0] for name, x in outputs.items()}
 
     def output(self, photo: np.ndarray, head: str) -> np.ndarray:
@@ -189,7 +183,7 @@ class Matter:
 
         def record(head: str, **inputs: np.ndarray) -> np.ndarray:
             passes[head] = inputs
-            output = self.one_head.eval_shape(self.variables, inputs, head)
+            output = self.programs.output((head,), inputs)
             return np.zeros(output.shape, output.dtype)
 
         self.rule(record, **images)
@@ -221,12 +215,52 @@ class Matter:
             require_input(name, images, self.name, f"pass {name}={other}")
         return {name: image[None] for name, image in images.items()}
 
-    def log_size(self, inputs: Images) -> None:
-        """Logs each network size once, when the network is compiled for it."""
-        size = inputs["image"].shape[1:3]
-        if size not in self.sizes:
-            self.sizes.add(size)
-            logger.info("compiling %s for %d x %d", self.name, *size)
+    def list_programs(self, height: int, width: int, *, cut_out: bool = False) -> list[Needed]:
+        """Returns the programs that a photo of height x width needs, in the order of their calls.
+
+        `cut_out` is for a call of that method. Networks that don't tell their sizes need none.
+        """
+        programs = []
+        if self.trimap_from is not None:
+            rule = rule_of(self.trimap_from.name, self.trimap_rule)
+            programs += self.trimap_from.list_programs_of(rule.head, height, width)
+        more = (self.network.foreground,) if cut_out else ()
+        for head, size in self.list_passes(height, width).items():
+            programs.append(self.needed((head, *more), size))
+        return programs
+
+    def list_programs_of(self, head: str, height: int, width: int) -> list[Needed]:
+        """Returns the programs that `output` needs for a photo of height x width."""
+        if head in ("alpha", self.network.output):
+            return self.list_programs(height, width)
+        passes = self.list_passes(height, width)
+        return [self.needed((head,), passes.get(head, size)) for size in [*passes.values()][-1:]]
+
+    def list_passes(self, height: int, width: int) -> dict[str, tuple[int, int]]:
+        """Returns the network's size in each pass of its rule, by the output that is read."""
+        if self.network.passes is None:
+            return {}
+        return self.network.passes(height, width, model=self.model, **self.options)
+
+    def needed(self, heads: tuple[str, ...], size: tuple[int, int]) -> Needed:
+        """Returns the program of the outputs `heads` for inputs of a size."""
+        shapes = ((name, (1, *size, CHANNELS[name])) for name in sorted(input_names(self.model)))
+        return Needed(self.programs, Program(heads, tuple(shapes)))
+
+
+def select_heads(
+    model: nn.Module, name: str, variables: Any, inputs: Images, heads: tuple[str, ...]
+) -> Any:
+    """Returns the outputs `heads` of the network side by side, [N, h, w, C], or all by name.
+
+    XLA drops what only the other heads need. Raises ValueError for an unknown one.
+    """
+    outputs = model.apply(variables, **inputs)
+    if not heads:
+        return outputs
+    return jnp.concatenate(
+        [outputs[one_of(x, outputs, f"output of this {name}")] for x in heads], -1
+    )
 
 
 def set_known(alpha: np.ndarray, images: Images) -> np.ndarray:

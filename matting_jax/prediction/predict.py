@@ -17,11 +17,12 @@ from matting_jax.image.foreground import METHODS
 from matting_jax.models import find_network
 from matting_jax.prediction.companions import WAYS, find_companions
 from matting_jax.prediction.inputs import multiply_opacity
-from matting_jax.prediction.jobs import Job, check_existing, plan_jobs, run_jobs
+from matting_jax.prediction.jobs import Job, check_existing, plan_jobs
 from matting_jax.prediction.labels import learns_classes, predict_labels
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.photos import find_photos
+from matting_jax.prediction.run import Work, run_jobs
 
 FOREGROUNDS = ("network", *METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -93,8 +94,13 @@ def predict(
     matter = load_matter(
         config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
     )
-    compute = partial(alpha_and_cutout, matter, options)
-    return run_jobs(jobs, Path(output), compute, config.data.colour_profile, options.align)
+    cut_out = options.foreground == "network"
+    work = Work(
+        partial(run_network, matter, options),
+        partial(draw, options),
+        partial(matter.list_programs, cut_out=cut_out),
+    )
+    return run_jobs(jobs, Path(output), work, config.data.colour_profile, options.align)
 
 
 def check_label_options(config: ConfigDict, options: Options) -> None:
@@ -151,24 +157,29 @@ def choose_foreground(foreground: str | None, name: str) -> str:
     return foreground
 
 
-def alpha_and_cutout(
+def run_network(
     matter: Matter, options: Options, photo: Photo, **inputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the alpha [H, W] of a photo, and its foreground colours if the network makes them."""
+    if options.foreground == "network":
+        return matter.cut_out(photo.image, **inputs)
+    return matter(photo.image, **inputs), None
+
+
+def draw(
+    options: Options, photo: Photo, predicted: tuple[np.ndarray, np.ndarray | None]
 ) -> dict[str, np.ndarray]:
     """Returns the images to write for a photo.
 
     Args:
-        matter: the network.
         options: `foreground` and `bits`.
         photo: the photo.
-        **inputs: what the network takes in addition to the photo.
+        predicted: what `run_network` returns.
 
     Returns:
         `alpha`, uint8 or uint16 [H, W], and `cutout`, uint8 [H, W, 4].
     """
-    if options.foreground == "network":
-        alpha, colours = matter.cut_out(photo.image, **inputs)
-    else:
-        alpha = matter(photo.image, **inputs)
+    alpha, colours = predicted
     written = multiply_opacity(alpha, photo.opacity)
     images = {"alpha": quantise(written, options.bits)}
     if options.foreground == "none":

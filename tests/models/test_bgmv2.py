@@ -323,7 +323,8 @@ def test_cut_out_has_the_foreground_of_the_network_at_the_size_of_the_photo():
         photo, empty = image[0, :158, :189], background[0, :158, :189]
         alpha, foreground = matter.cut_out(photo, background=empty)
         heads = matter.heads(photo, background=empty)
-    assert matter.with_foreground._cache_size() == 1 and matter.one_head._cache_size() == 0
+    # Both cut-outs are of one program.
+    assert [x.heads for x in matter.programs.compiled] == [("alpha", "foreground"), ()]
     assert alpha.shape == (158, 189) and foreground.shape == (158, 189, 3)
     np.testing.assert_allclose(alpha, heads["alpha"][:158, :189, 0], atol=1e-5)
     np.testing.assert_allclose(foreground, heads["foreground"][:158, :189], atol=1e-5)

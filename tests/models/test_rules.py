@@ -69,3 +69,20 @@ def test_compiled_rule_equals_that_of_the_host(rule):
 def test_rules_of_all_networks_are_compiled():
     tiny = {name for name in NETWORKS if name.startswith("tiny")}
     assert {name for name, _, _ in RULES.values()} == NETWORKS.keys() - tiny
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("height, width", [(70, 110), (33, 200), (5, 5), (301, 97)])
+def test_passes_are_those_of_the_rule(rule, height, width):
+    name, keywords, options = RULES[rule]
+    model = mj.create_model(name, **keywords)
+    sizes = {}
+
+    def apply(head, **inputs):
+        sizes[head] = inputs["image"].shape[1:3]
+        return np.zeros((*inputs["image"].shape[:3], 3), np.float32)
+
+    channels = {"image": 3, "trimap": 1, "background": 3}
+    images = {x: np.zeros((1, height, width, channels[x]), np.float32) for x in input_names(model)}
+    network_of(model).predict(apply, **images, model=model, **options)
+    assert network_of(model).passes(height, width, model=model, **options) == sizes

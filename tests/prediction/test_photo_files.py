@@ -27,6 +27,9 @@ class Stub:
         full = np.full(photo.shape[:2], 255, np.uint8) if trimap is None else trimap
         return np.divide(full, 255, dtype=np.float32)
 
+    def list_programs(self, height, width, cut_out):
+        return []
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):

@@ -1,0 +1,138 @@
+"""The compiled programs of a network: one for each size of its inputs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Inputs = Mapping[str, Any]
+Function = Callable[[Any, Inputs, tuple[str, ...]], Any]
+
+logger = logging.getLogger("matting_jax")
+
+
+class Program(NamedTuple):
+    """What one program computes.
+
+    Attributes:
+        heads: the outputs that it returns; () for all.
+        shapes: the shape [N, H, W, C] of each input by name, sorted.
+    """
+
+    heads: tuple[str, ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of the inputs."""
+        return self.shapes[0][1][1:3]
+
+    @property
+    def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The inputs, float32, as shapes."""
+        return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in self.shapes}
+
+
+class Programs:
+    """Compiles `function(variables, inputs, heads)` once for each program that is needed.
+
+    Threads may share it: if one compiles a program, the others wait for it.
+
+    Attributes:
+        name: name of the network, for messages.
+        variables: the variables that all programs are called with.
+        sizes: all sizes, height and width, that were compiled.
+        expected: number of programs that will be compiled, for messages; 0 if unknown.
+    """
+
+    def __init__(self, name: str, function: Function):
+        self.name, self.function, self.variables = name, function, None
+        self.sizes: set[tuple[int, int]] = set()
+        self.begun = self.expected = 0
+        self.compiled: dict[Program, Future] = {}
+        self.outputs: dict[Program, Any] = {}
+        self.lock = threading.Lock()
+
+    def run(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
+        """Returns the outputs `heads` for inputs, float32 [N, H, W, C] by name."""
+        return self.compile(program_of(heads, inputs))(self.variables, inputs)
+
+    def compile(self, program: Program) -> Callable[..., Any]:
+        """Compiles a program unless it is, and returns it as a function(variables, inputs)."""
+        with self.lock:
+            future = self.compiled.get(program)
+            is_new = future is None
+            if is_new:
+                future = self.compiled[program] = Future()
+                self.sizes.add(program.size)
+                self.begun += 1
+                number = f" ({self.begun} of {self.expected})" if self.expected > 1 else ""
+        if is_new:
+            try:
+                future.set_result(self.compile_and_log(program, number))
+            except BaseException as error:
+                self.drop(program)
+                future.set_exception(error)
+        return future.result()
+
+    def compile_and_log(self, program: Program, number: str) -> Callable[..., Any]:
+        """Compiles a program, or loads it from JAX's cache, and logs the time."""
+        what = f"{self.name} for {program.size[0]} x {program.size[1]}"
+        logger.info("compiling %s%s", what, number)
+        start = time.perf_counter()
+        compiled = self.jit(program).lower(self.variables, program.inputs).compile()
+        logger.info("compiled %s in %.1f s", what, time.perf_counter() - start)
+        return compiled
+
+    def jit(self, program: Program) -> Any:
+        """Returns the jitted function of a program, a new one: JAX frees what it keeps with it."""
+        return jax.jit(lambda variables, inputs: self.function(variables, inputs, program.heads))
+
+    def drop(self, program: Program) -> None:
+        """Frees a program."""
+        with self.lock:
+            self.compiled.pop(program, None)
+
+    def output(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
+        """Returns the shapes and dtypes of the outputs for inputs, and runs nothing."""
+        program = program_of(heads, inputs)
+        if program not in self.outputs:
+            self.outputs[program] = self.jit(program).eval_shape(self.variables, program.inputs)
+        return self.outputs[program]
+
+
+def program_of(heads: tuple[str, ...], inputs: Inputs) -> Program:
+    """Returns the program of the outputs `heads` for inputs, arrays by name."""
+    return Program(heads, tuple((name, tuple(inputs[name].shape)) for name in sorted(inputs)))
+
+
+class Needed(NamedTuple):
+    """A program that will be called, and where it is kept; equal for equal programs."""
+
+    programs: Programs
+    program: Program
+
+    def compile(self) -> None:
+        """Compiles the program unless it is."""
+        self.programs.compile(self.program)
+
+    def drop(self) -> None:
+        """Frees the program."""
+        self.programs.drop(self.program)
+
+
+def expect(programs: Iterable[Needed]) -> None:
+    """Logs how many programs of each network will be compiled."""
+    counts = Counter(needed.programs for needed in set(programs))
+    for programs, count in counts.items():
+        programs.begun, programs.expected = 0, count
+        if count > 1:
+            logger.info("the photos need %d programs of %s", count, programs.name)
