@@ -25,7 +25,7 @@ ZIP = b"PK\x03\x04"
 LARGEST_HEADER = 10**8  # bytes, of safetensors
 
 
-def check_content(path: Path) -> None:
+def check_content(path: Path, suffix: str) -> None:
     """Raises ValueError for a file that is not a checkpoint, or one of another format.
 
     These are empty files, Git LFS pointers, web pages, images, archives, and checkpoints whose
@@ -48,7 +48,6 @@ def check_content(path: Path) -> None:
     for known, kind in OTHERS.items():
         if start.startswith(known):
             raise ValueError(f"{path} is not a checkpoint, but {kind}")
-    suffix = path.suffix.lower()
     if start.startswith(ZIP):
         check_archive(path, suffix)
     elif suffix != ".safetensors" and is_safetensors(start):

@@ -59,9 +59,14 @@ PLAIN_TYPES = {
 }
 
 
+def suffix_of(path: Path) -> str:
+    """Returns the extension in lower case; that of x.pth.tar, a usual name, is .pth."""
+    return Path(path.name.lower().removesuffix(".tar")).suffix
+
+
 def check_suffix(path: Path) -> None:
     """Raises ValueError for a file whose extension is not supported."""
-    if path.suffix.lower() not in SUFFIXES:
+    if suffix_of(path) not in SUFFIXES:
         raise ValueError(f"{path}: the extension must be one of {', '.join(SUFFIXES)}")
 
 
@@ -94,8 +99,8 @@ def read_content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
     check_suffix(path)
-    check_content(path)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
+    check_content(path, suffix)
     if suffix == ".safetensors":
         return read_safetensors(path)
     return read_paddle(path) if suffix == ".pdparams" else read_torch(path)
@@ -253,11 +258,11 @@ def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Writes {name: array} atomically."""
     check_suffix(path)
     with write_atomically(path) as file:
-        if path.suffix.lower() == ".safetensors":
+        if suffix_of(path) == ".safetensors":
             from safetensors.numpy import save_file
 
             save_file(dict(state_dict), file)
-        elif path.suffix.lower() == ".pdparams":
+        elif suffix_of(path) == ".pdparams":
             table = {name: name for name in state_dict}
             content = {**state_dict, NAME_TABLE: table}
             file.write_bytes(pickle.dumps(content, protocol=4))

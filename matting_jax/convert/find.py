@@ -19,6 +19,8 @@ from matting_jax.convert.names import StateDict
 
 # Counters of batch normalisation and of PyTorch's AveragedModel, which nothing reads.
 COUNTERS = ("num_batches_tracked", "n_averaged")
+# Names that PyTorch puts before those of a compiled, sharded or recomputed module, also inside.
+WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Words in the name of a moving average of the weights.
 AVERAGES = {"ema", "average", "averaged", "avg", "swa"}
 # Where the weights are if no names fit, for the error message.
@@ -75,7 +77,9 @@ def find_tensors(content: Content, shapes: Shapes) -> StateDict:
 
 def walk(content: Content, prefix: str = "") -> Iterator[tuple[str, StateDict]]:
     """Yields the arrays of each dict in `content`, with the joined names of the dicts above it."""
-    arrays = {str(name): x for name, x in content.items() if not isinstance(x, Mapping)}
+    arrays = {
+        WRAPPERS.sub("", str(name)): x for name, x in content.items() if not isinstance(x, Mapping)
+    }
     if arrays:
         yield prefix, arrays
     for name, x in content.items():

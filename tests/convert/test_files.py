@@ -362,9 +362,11 @@ def test_pointer_or_web_page_in_place_of_a_file_is_called_that(tmp_path, extensi
     assert words in rejection(tmp_path / f"x{extension}")
 
 
-@pytest.mark.parametrize("extension", [".PTH", ".Ckpt", ".bin", ".SafeTensors", ".PDPARAMS"])
+@pytest.mark.parametrize(
+    "extension", [".PTH", ".Ckpt", ".bin", ".SafeTensors", ".PDPARAMS", ".pth.tar", ".PT.TAR"]
+)
 def test_case_of_an_extension_does_not_matter(tmp_path, extension):
-    if extension.lower() in TORCH_SUFFIXES:
+    if extension.lower().removesuffix(".tar") in TORCH_SUFFIXES:
         pytest.importorskip("torch")
     path = tmp_path / f"x{extension}"
     write_state_dict(path, TENSORS)

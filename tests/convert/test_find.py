@@ -41,6 +41,14 @@ FORMS = {
     "DataParallel": lambda x: prefixed("module.", x),
     "compiled": lambda x: prefixed("_orig_mod.", x),
     "compiled in parallel": lambda x: prefixed("module._orig_mod.", x),
+    "compiled parts": lambda x: {n.replace(".", "._orig_mod.", 1): y for n, y in x.items()},
+    "sharded": lambda x: {
+        f"_fsdp_wrapped_module.{n.replace('.', '._fsdp_wrapped_module._orig_mod.', 1)}": y
+        for n, y in x.items()
+    },
+    "recomputed": lambda x: {
+        n.replace(".conv.", ".conv._checkpoint_wrapped_module."): y for n, y in x.items()
+    },
     "parallel in compiled": lambda x: prefixed("_orig_mod.module.", x),
     "Lightning": lambda x: {
         "state_dict": prefixed("model.", x),
