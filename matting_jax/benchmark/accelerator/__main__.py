@@ -1,12 +1,13 @@
 """Measures networks, training steps and the forms of layers on an accelerator.
 
     python -m matting_jax.benchmark.accelerator [--minutes 8] [--output FILE.json]
-        [--parts frames training ...] [--seconds 0.5] [--threads 12] [--small]
+        [--parts frames training ...] [--seconds 0.5] [--threads 4] [--small]
 
 Frames of the real-time networks first, then training steps, the forward passes of all networks,
 the forms of layers, and large photos. What --minutes leaves no time for is skipped. Weights are
-random. The programs of a part are compiled together in threads, before any of them is timed. Each
-is printed as it is measured, and FILE holds all figures. A program that fails costs its line.
+random. As many programs as there are threads are compiled together and then timed, with nothing
+compiled beside them: they share the device's autotuning, so more threads delay the first figures.
+Each is printed as it is measured, and FILE holds all figures. A program that fails costs its line.
 
 Columns: `compile` seconds from tracing to machine code; `peak` memory of weights, inputs, results
 and temporary arrays, by XLA's plan; `ms` a call with everything on the device, calls queued one
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, help="JSON file of all figures")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seconds", type=float, default=0.5, help="timing of a program")
-    parser.add_argument("--threads", type=int, default=12, help="programs compiled at once")
+    parser.add_argument("--threads", type=int, default=4, help="programs compiled at once")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program")
     flags = parser.parse_args(arguments)
     limit = time.monotonic() + 60 * flags.minutes
@@ -80,17 +82,19 @@ def main(arguments: list[str]) -> None:
 
     with ThreadPoolExecutor(flags.threads) as pool:
         for part in flags.parts:
-            measure_part(PARTS[part](flags.small), pool, limit, flags.seconds, add)
+            cases = iter(PARTS[part](flags.small))
+            while group := list(islice(cases, flags.threads)):
+                measure(group, pool, limit, flags.seconds, add)
 
 
-def measure_part(
-    cases: Iterable[Case],
+def measure(
+    cases: list[Case],
     pool: ThreadPoolExecutor,
     limit: float,
     seconds: float,
     add: Callable[[Case, Row], None],
 ) -> None:
-    """Compiles all cases of a part, then times them one after the other.
+    """Compiles some cases together, then times them one after the other.
 
     Args:
         cases: the programs.
@@ -99,11 +103,8 @@ def measure_part(
         seconds: for timing one program.
         add: takes each case with its figures, or with `error`.
     """
-    # The first cases are compiled while the last ones are made.
     compiled = [(case, pool.submit(start, case, limit)) for case in cases]
-    # Timing begins when nothing is compiled any more, as that would disturb it, but a slow
-    # compilation must not cost the others their time.
-    wait([future for _, future in compiled], timeout=max(limit - time.monotonic(), 0) / 2)
+    wait([future for _, future in compiled], timeout=max(limit - time.monotonic(), 0))
     for case, future in compiled:
         add(case, measured(case, future, limit, seconds))
 
