@@ -45,11 +45,14 @@ def is_image(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Returns whether a path is a file, or cannot be found, which reading it then reports."""
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
             logger.warning("%s is skipped: its links form a loop", path)
         return error.errno != errno.ELOOP
+    mode = getattr(status, "st_mode", None)
+    if mode is None:  # etils.epath, whose files may be in the cloud
+        return not path.is_dir()
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         logger.warning("%s is skipped: it is not a regular file", path)
     return stat.S_ISREG(mode)
