@@ -37,7 +37,8 @@ def defaults() -> ConfigDict:
     config.save_every = 1000  # steps between two checkpoints; 0: only at the end
     config.preview_images = 6  # test images in a preview
     config.allocator = True  # on CPU: keep freed memory, steps are up to a third faster
-    # folder of compiled programs, of at most 1 GiB; "": none; ~/.cache is XDG_CACHE_HOME if set
+    # folder of compiled programs, at most 1 GiB, and of their traces; "": none; ~/.cache is
+    # XDG_CACHE_HOME if set
     config.compilation_cache = "~/.cache/matting_jax/xla"
 
     # Keywords of the network.

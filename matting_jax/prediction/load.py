@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from matting_jax.caches import cache_path, writable_folder
 from matting_jax.choices import refuse_input
 from matting_jax.config import read_config
 from matting_jax.convert import load_checkpoint
@@ -42,7 +43,7 @@ def load_matter(
         refuse_input("trimap", list_inputs(config), config.name, "--trimap_from")
         first = load_trimap_matter(trimap_from, trimap_rule)
     variables = load_checkpoint(config.name, checkpoint, **config.model)
-    return Matter(
+    matter = Matter(
         config.name,
         variables,
         test_time=config.test_time,
@@ -50,6 +51,10 @@ def load_matter(
         trimap_rule=trimap_rule,
         **config.model,
     )
+    if config.compilation_cache:
+        folder = writable_folder(cache_path(config.compilation_cache))
+        matter.keep_traces(folder / "traces")
+    return matter
 
 
 def list_inputs(config: ConfigDict) -> list[str]:

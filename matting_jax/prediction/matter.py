@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.models import CHANNELS, create_model, input_names, network_of
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
 from matting_jax.prediction.programs import Needed, Program, Programs
+from matting_jax.prediction.traces import trace_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 
 Images = dict[str, np.ndarray]
@@ -84,6 +86,10 @@ class Matter:
     def set_variables(self, variables: Mapping[str, Any]) -> None:
         """Replaces the variables; nothing is compiled again."""
         self.programs.variables = jax.device_put(dict(variables))
+
+    def keep_traces(self, folder: Path) -> None:
+        """Keeps traced programs in `folder`, and uses those that are there."""
+        self.programs.trace_file = partial(trace_file, folder, self.model)
 
     def __call__(
         self,

@@ -8,10 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from matting_jax.prediction.traces import traced
 
 Inputs = Mapping[str, Any]
 Function = Callable[[Any, Inputs, tuple[str, ...]], Any]
@@ -50,12 +53,14 @@ class Programs:
         name: name of the network, for messages.
         variables: the variables that all programs are called with.
         sizes: all sizes, height and width, that were compiled.
+        trace_file: returns the file of the trace of a program, or None; None: traces are not kept.
         expected: number of programs that will be compiled, for messages; 0 if unknown.
     """
 
     def __init__(self, name: str, function: Function):
         self.name, self.function, self.variables = name, function, None
         self.sizes: set[tuple[int, int]] = set()
+        self.trace_file: Callable[[Any, Program], Path | None] | None = None
         self.begun = self.expected = 0
         self.compiled: dict[Program, Future] = {}
         self.outputs: dict[Program, Any] = {}
@@ -88,13 +93,24 @@ class Programs:
         what = f"{self.name} for {program.size[0]} x {program.size[1]}"
         logger.info("compiling %s%s", what, number)
         start = time.perf_counter()
-        compiled = self.jit(program).lower(self.variables, program.inputs).compile()
+        compiled = self.traced(program).lower(self.variables, program.inputs).compile()
         logger.info("compiled %s in %.1f s", what, time.perf_counter() - start)
         return compiled
 
     def jit(self, program: Program) -> Any:
-        """Returns the jitted function of a program, a new one: JAX frees what it keeps with it."""
-        return jax.jit(lambda variables, inputs: self.function(variables, inputs, program.heads))
+        """Returns the jitted function of a program."""
+        return jax.jit(self.function_of(program))
+
+    def traced(self, program: Program) -> Any:
+        """Returns the jitted function of a program, from its kept trace if there is one."""
+        file = self.trace_file and self.trace_file(self.variables, program)
+        if not file:
+            return self.jit(program)
+        return traced(self.function_of(program), self.variables, program.inputs, file)
+
+    def function_of(self, program: Program) -> Callable[[Any, Inputs], Any]:
+        """Returns a function of a program, a new one: JAX frees what it keeps with it."""
+        return lambda variables, inputs: self.function(variables, inputs, program.heads)
 
     def drop(self, program: Program) -> None:
         """Frees a program."""
