@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +16,9 @@ Array = jax.Array
 def upsample(x: Array, factor: int = 2) -> Array:
     """Enlarges x [B, H, W, C] bilinearly to [B, factor * H, factor * W, C].
 
-    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`. Weighted sums of
-    neighbours are several times faster on CPU than `jax.image.resize`.
+    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
     """
-    for axis in (1, 2):
-        x = enlarge(x, factor, axis)
-    return x
-
-
-def enlarge(x: Array, factor: int, axis: int) -> Array:
-    """Enlarges x bilinearly along one axis."""
-    size = x.shape[axis]
-    first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
-    last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
-    before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
-    after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
-    phases = []
-    for phase in range(factor):
-        offset = (phase + 0.5) / factor - 0.5
-        neighbour = before if offset < 0 else after
-        phases.append((1 - abs(offset)) * x + abs(offset) * neighbour)
-    shape = (*x.shape[:axis], factor * size, *x.shape[axis + 1 :])
-    return jnp.stack(phases, axis + 1).reshape(shape)
+    return resize(x, factor * x.shape[1], factor * x.shape[2])
 
 
 def downsample(x: Array, factor: int) -> Array:
@@ -51,38 +32,80 @@ def downsample(x: Array, factor: int) -> Array:
             f"cannot reduce {x.shape[1]}x{x.shape[2]} by {factor}: "
             "the factor must be even and divide both sides"
         )
-    for axis in (1, 2):
-        x = reduce(x, factor, axis)
-    return x
-
-
-def reduce(x: Array, factor: int, axis: int) -> Array:
-    """Reduces x bilinearly along one axis."""
-    middle, size = factor // 2, x.shape[axis]
-    before = jax.lax.slice_in_dim(x, middle - 1, size, factor, axis)
-    return (before + jax.lax.slice_in_dim(x, middle, size, factor, axis)) / 2
+    return resize(x, x.shape[1] // factor, x.shape[2] // factor)
 
 
 def resize(x: Array, height: int, width: int) -> Array:
     """Resizes x [B, H, W, C] bilinearly to [B, height, width, C], inside of a network.
 
-    PyTorch's `interpolate(size=(height, width), mode="bilinear")`. Sizes that divide each other are
-    cheapest.
+    PyTorch's `interpolate(size=(height, width), mode="bilinear")`. Sums of weighted neighbours are
+    several times faster on CPU than `jax.image.resize`.
     """
     for axis, new in ((1, height), (2, width)):
         old = x.shape[axis]
-        if new % old == 0:
-            x = x if new == old else enlarge(x, new // old, axis)
-        elif old % (2 * new) == 0:
-            x = reduce(x, old // new, axis)
-        else:
-            position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-            before = np.floor(position).astype(int)
-            after = np.minimum(before + 1, old - 1)
-            weight = np.expand_dims(position - before, tuple(range(1, x.ndim - axis)))
-            low, high = jnp.take(x, before, axis), jnp.take(x, after, axis)
-            x = low + (high - low) * jnp.asarray(weight, x.dtype)
+        x = x if new == old else interpolate(x, axis, old, new)
     return x
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def interpolate(x: Array, axis: int, old: int, new: int) -> Array:
+    """Resizes x bilinearly along one axis, from the size `old` to `new`."""
+    return sum_taps(x, axis, *linear_taps(old, new))
+
+
+def interpolate_forward(x: Array, axis: int, old: int, new: int):
+    return interpolate(x, axis, old, new), None
+
+
+def interpolate_backward(axis: int, old: int, new: int, _, g: Array):
+    # The automatic gradient would add to each sample in turn.
+    return (sum_taps(g, axis, *transposed_taps(old, new)),)
+
+
+interpolate.defvjp(interpolate_forward, interpolate_backward)
+
+
+def sum_taps(x: Array, axis: int, indices: np.ndarray, weights: np.ndarray) -> Array:
+    """Sums weighted samples of x along an axis: sample i of the result has the taps [i] of each.
+
+    indices, weights: [taps, size of the result]. Gathers, because XLA compiles them several times
+    faster than slices and concatenations of x, and no slower code.
+    """
+    sizes = tuple(1 if a == axis else size for a, size in enumerate(x.shape))
+    dimensions = jax.lax.GatherDimensionNumbers(
+        offset_dims=tuple(a for a in range(x.ndim) if a != axis),
+        collapsed_slice_dims=(axis,),
+        start_index_map=(axis,),
+    )
+    total = None
+    for index, weight in zip(indices, weights, strict=True):
+        mode = jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+        tap = jax.lax.gather(x, index[:, None], dimensions, sizes, mode=mode)
+        tap = tap * weight.astype(x.dtype).reshape(-1, *[1] * (x.ndim - axis - 1))
+        total = tap if total is None else total + tap
+    return total
+
+
+@cache
+def linear_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns indices and weights [2, new] of bilinear resizing with half-pixel centres."""
+    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = np.floor(position).astype(np.int32)
+    weight = position - before
+    indices = np.stack([before, np.minimum(before + 1, old - 1)])
+    return indices, np.stack([1 - weight, weight])
+
+
+@cache
+def transposed_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the transpose of `linear_taps`: indices and weights [taps, old] of its gradient."""
+    indices, weights = linear_taps(old, new)
+    matrix = np.zeros((old, new))
+    np.add.at(matrix, (indices, np.arange(new)), weights)
+    taps = np.count_nonzero(matrix, axis=1).max()
+    # The samples with a weight first; their order is kept.
+    order = np.argsort(matrix == 0, axis=1, kind="stable")[:, :taps].astype(np.int32)
+    return order.T, np.take_along_axis(matrix, order, axis=1).T
 
 
 def crop_middle(x: Array, height: int, width: int) -> Array:

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import compute_once, rematerialise
+from matting_jax.models.layers.forms import relu_once, rematerialise
 
 Array = jax.Array
 
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
         y = self.layer(256, 1, relu=False, name="conv3")(y)
         if self.first:
             x = self.layer(256, 1, relu=False, name="conv_down")(x)
-        return compute_once(nn.relu(x + y), self.form)
+        return relu_once(x + y, self.form)
 
 
 class FirstLayer(nn.Module):
@@ -84,7 +84,7 @@ class BasicBlock(nn.Module):
     def __call__(self, x: Array) -> Array:
         y = self.layer(x.shape[-1], 3, name="conv1")(x)
         y = self.layer(x.shape[-1], 3, relu=False, name="conv2")(y)
-        return compute_once(nn.relu(x + y), self.form)
+        return relu_once(x + y, self.form)
 
 
 class Branches(nn.Module):
@@ -124,7 +124,7 @@ class Exchange(nn.Module):
                     total += upsample(x, 2 ** (source - to))
                 elif source < to:
                     total += self.reduce(x, own.shape[-1], to - source, name)
-            results.append(compute_once(nn.relu(total), self.form))
+            results.append(relu_once(total, self.form))
         return results
 
     def reduce(self, x: Array, features: int, times: int, name: str) -> Array:

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import compute_once
+from matting_jax.models.layers.forms import relu_once
 from matting_jax.models.layers.initialisers import Init, he_normal_fan_out
 from matting_jax.models.layers.pooling import max_pool_3x3
 
@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
         y = conv(self, self.features, 3, self.stride, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
         y = self.norm(name="bn2")(conv(self, self.features, 3, name="conv2")(y))
-        return nn.relu(y + shortcut(self, x, self.features))
+        return relu_once(y + shortcut(self, x, self.features), self.form)
 
 
 class Bottleneck(nn.Module):
@@ -54,7 +54,7 @@ class Bottleneck(nn.Module):
         y = conv(self, self.features, 3, self.stride, self.dilation, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.norm(name="bn3")(conv(self, 4 * self.features, 1, name="conv3")(y))
-        return nn.relu(y + shortcut(self, x, 4 * self.features))
+        return relu_once(y + shortcut(self, x, 4 * self.features), self.form)
 
 
 def conv(
@@ -82,7 +82,6 @@ def conv(
 
 def shortcut(block: Any, x: Array, features: int) -> Array:
     """Returns the input x of `block` with the size and number of features of its output."""
-    x = compute_once(x, block.form)
     if block.stride == 1 and x.shape[-1] == features:
         return x
     x = conv(block, features, 1, block.stride, name="downsample_0")(x)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
 from matting_jax.choices import one_of
 
@@ -37,28 +37,10 @@ def rematerialise(module: type[nn.Module], enabled: bool) -> type[nn.Module]:
     return nn.remat(module) if enabled else module
 
 
-def compute_once(x: Array, form: str = "auto") -> Array:
-    """Prevents XLA from recomputing x for each use.
+def relu_once(x: Array, form: str = "auto") -> Array:
+    """Computes max(x, 0) for the end of a residual block, so that XLA does not recompute x.
 
-    On CPU it would recompute it along a chain of residual blocks: each block would add up all
-    blocks before it, and in the backward pass all blocks after it.
+    XLA for CPU recomputes a maximum for each of its uses: along a chain of residual blocks each
+    block would add up all blocks before it. A selection, the CPU form, it computes once.
     """
-    return pass_conditional(x) if is_cpu_form(form) else x
-
-
-@jax.custom_vjp
-def pass_conditional(x: Array) -> Array:
-    """Returns x from a conditional, across which XLA does not fuse; all NaN if its first is NaN."""
-    first = x[(0,) * x.ndim]
-    return lax.cond(first == first, lambda x: x, lambda x: first * x, x)
-
-
-def pass_conditional_forward(x: Array):
-    return pass_conditional(x), None
-
-
-def pass_conditional_backward(_, g: Array):
-    return (pass_conditional(g),)
-
-
-pass_conditional.defvjp(pass_conditional_forward, pass_conditional_backward)
+    return jnp.where(x <= 0, 0, x) if is_cpu_form(form) else nn.relu(x)
