@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import dm_pix
 import jax
@@ -34,12 +35,43 @@ def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
     if brightness:
         image = dm_pix.random_brightness(keys[0], image, brightness)
     if contrast:
-        image = dm_pix.random_contrast(keys[1], image, 1 - contrast, 1 + contrast)
-    if saturation:
-        image = dm_pix.random_saturation(keys[2], image, 1 - saturation, 1 + saturation)
-    if hue:
-        image = dm_pix.random_hue(keys[3], image, hue)
+        factor = jax.random.uniform(keys[1], (), minval=1 - contrast, maxval=1 + contrast)
+        middle = mean_pixel(image)
+        image = factor * (image - middle) + middle
+    if saturation or hue:
+        # Both in one conversion, whose hue neither saturation nor value changes.
+        turned, saturated, value = split_hsv(image)
+        if saturation:
+            factor = jax.random.uniform(keys[2], (), minval=1 - saturation, maxval=1 + saturation)
+            saturated = jnp.clip(factor * saturated, 0, 1)
+        if hue:
+            turned += jax.random.uniform(keys[3], (), minval=-hue, maxval=hue)
+        image = join_hsv(turned, saturated, value)
     return jnp.clip(image, 0, 1)
+
+
+def mean_pixel(image: Array) -> Array:
+    """Computes the mean of `image` [H, W, C] over all pixels, [1, 1, C]."""
+    # Rows first: a sum over rows and columns at once is several times slower on CPU.
+    return jnp.mean(jnp.mean(image, 0, keepdims=True), 1, keepdims=True)
+
+
+def split_hsv(image: Array) -> tuple[Array, Array, Array]:
+    """Computes hue, saturation and value of `image` [H, W, 3] in [0, 1], each [H, W, 1]."""
+    return tuple(jnp.split(dm_pix.rgb_to_hsv(image), 3, axis=-1))
+
+
+def join_hsv(hue: Array, saturation: Array, value: Array) -> Array:
+    """Computes the image [H, W, 3] of hue, saturation and value, each [H, W, 1].
+
+    The hue is a fraction of the colour circle, and may lie outside [0, 1].
+    """
+    # Not dm_pix: from its stacked channels XLA for CPU computes each value three times.
+    sixths = 6 * (hue - jnp.floor(hue))
+    red = jnp.arange(3) == 0
+    distance = jnp.abs(sixths - jnp.array([3, 2, 4], hue.dtype))
+    share = jnp.clip(jnp.where(red, distance - 1, 2 - distance), 0, 1)
+    return value * (1 - saturation + saturation * share)
 
 
 def jitter_bytes(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
@@ -76,7 +108,7 @@ def scale_brightness(image: Array, factor: Array | float) -> Array:
 
 def scale_contrast(image: Array, factor: Array | float) -> Array:
     """Scales the distance of `image` [H, W, 3] in [0, 1] from its mean grey by `factor`."""
-    middle = jnp.mean(to_grey(image))
+    middle = mean_pixel(to_grey(image))
     return jnp.clip(middle + factor * (image - middle), 0, 1)
 
 
@@ -88,7 +120,8 @@ def scale_saturation(image: Array, factor: Array | float) -> Array:
 
 def rotate_hue(image: Array, turn: Array | float) -> Array:
     """Rotates the hue of `image` [H, W, 3] in [0, 1] by a fraction of the colour circle."""
-    return dm_pix.adjust_hue(image, turn)
+    hue, saturation, value = split_hsv(image)
+    return join_hsv(hue + turn, saturation, value)
 
 
 def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array) -> Array:
@@ -132,12 +165,9 @@ def shift_hsv(
         saturation: offset; the result is reflected at 0 and 1.
         value: offset; the result is reflected at 0 and 1.
     """
-    x = dm_pix.rgb_to_hsv(image)
-    turned = (x[..., 0] + hue / 360) % 1
-    offsets = jnp.stack([jnp.asarray(saturation), jnp.asarray(value)]).astype(x.dtype)
-    moved = jnp.abs(x[..., 1:] + offsets)
-    moved = jnp.where(moved > 1, 2 - moved, moved)
-    return dm_pix.hsv_to_rgb(jnp.concatenate([turned[..., None], moved], axis=-1))
+    turned, *others = split_hsv(image)
+    moved = [jnp.abs(x + y) for x, y in zip(others, (saturation, value), strict=True)]
+    return join_hsv(turned + hue / 360, *(jnp.where(x > 1, 2 - x, x) for x in moved))
 
 
 def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, float]) -> Array:
@@ -156,11 +186,13 @@ def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, floa
     hue = jax.random.randint(keys[0], (), -ranges["hue"], ranges["hue"])
     visible = alpha > 0
     pixels = jnp.sum(visible)
-    means = jnp.sum(dm_pix.rgb_to_hsv(image)[..., 1:], (0, 1), where=visible)
-    reach = 1.1 - means / jnp.maximum(pixels, 1)
+    _, *others = split_hsv(image)
+    sums = [jnp.sum(jnp.sum(x, 0, where=visible)) for x in others]
+    reach = 1.1 - jnp.stack(sums) / jnp.maximum(pixels, 1)
     reach *= jnp.array([ranges["saturation"], ranges["value"]], image.dtype)
     saturation, value = reach * jax.random.uniform(keys[1], (2,), image.dtype, -1, 1)
-    return jnp.where(pixels > 0, shift_hsv(image, hue, saturation, value), image)
+    shift = partial(shift_hsv, hue=hue, saturation=saturation, value=value)
+    return lax.cond(pixels > 0, shift, lambda image: image, image)
 
 
 def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
@@ -171,17 +203,15 @@ def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
     are applied. Source: kornia 0.4.1, augmentation.ColorJitter.
     """
 
-    def scale(hsv, factor):
-        return hsv.at[..., 1].set(jnp.clip(hsv[..., 1] * factor, 0, 1))
-
-    def turn(hsv, amount):
-        return hsv.at[..., 0].set((hsv[..., 0] + amount) % 1)
+    def saturate(image: Array) -> Array:
+        hue, saturation, value = split_hsv(image)
+        return join_hsv(hue, jnp.clip(saturation * (1 + amounts[2]), 0, 1), value)
 
     operations = [
         lambda image: jnp.clip(image + amounts[0], 0, 1),
         lambda image: jnp.clip(image * (1 + amounts[1]), 0, 1),
-        lambda image: dm_pix.hsv_to_rgb(scale(dm_pix.rgb_to_hsv(image), 1 + amounts[2])),
-        lambda image: dm_pix.hsv_to_rgb(turn(dm_pix.rgb_to_hsv(image), amounts[3])),
+        saturate,
+        lambda image: rotate_hue(image, amounts[3]),
     ]
     return lax.fori_loop(0, 4, lambda i, image: lax.switch(order[i], operations, image), image)
 

@@ -93,13 +93,24 @@ def disc(radius: int) -> np.ndarray:
     return offset[:, None] ** 2 + offset**2 <= radius**2
 
 
+def square(size: int, mirrored: bool = False) -> np.ndarray:
+    """Returns a square as an element of `dilate_mask`, bool [size, size].
+
+    An even square reaches size / 2 back and size / 2 - 1 forward; if `mirrored`, the other way
+    round, as `dilate`, and is bool [size + 1, size + 1].
+    """
+    element = np.ones((size, size), bool)
+    return np.pad(element, (1, 0)) if mirrored and size % 2 == 0 else element
+
+
 def dilate_mask(
     x: Array, elements: Sequence[np.ndarray], which: Array | int, times: Array | int = 1
 ) -> Array:
     """Dilates a mask as OpenCV's `dilate`; pixels outside the image are not set.
 
     A pixel is set if the element, its [k // 2, k // 2] on that pixel, overlaps the mask. The cost
-    is that of the highest element's rows, whichever element is used.
+    is that of the highest element's rows, whichever element is used. 32 rows are computed at once,
+    as the bits of an integer.
 
     Args:
         x: mask, bool [H, W, C].
@@ -109,21 +120,81 @@ def dilate_mask(
         times: number of iterations; may be traced.
     """
     before, after = row_reaches(elements)
-    reach, height = before.shape[1] // 2, x.shape[0]
-    before, after = jnp.asarray(before)[which], jnp.asarray(after)[which]
+    reach = before.shape[1] // 2
+    before, after = (jnp.asarray(reaches, jnp.int32)[which] for reaches in (before, after))
+    inside = pack_rows(np.ones((x.shape[0], 1, 1), bool))
 
-    def dilate_once(_, x: Array) -> Array:
-        last, following = (
-            jnp.pad(gap, ((reach, reach), (0, 0), (0, 0)), constant_values=reach + 1)
-            for gap in (gap_before(x, reach), gap_before(x[:, ::-1], reach)[:, ::-1])
-        )
-        met = jnp.zeros_like(x)
-        for row in range(2 * reach + 1):
-            rows = slice(row, row + height)
-            met |= (last[rows] <= before[row]) | (following[rows] <= after[row])
-        return met
+    def dilate_once(_, words: Array) -> Array:
+        runs = row_runs(words, reach)
 
-    return lax.fori_loop(0, times, dilate_once, x)
+        # A loop, because XLA would compute the runs again for each row of the element.
+        def add_row(row: Array, met: Array) -> Array:
+            run = cut_run(runs, reach, before[row], after[row])
+            return met | shift_rows(run, row - reach, reach)
+
+        return lax.fori_loop(0, 2 * reach + 1, add_row, jnp.zeros_like(words)) & inside
+
+    return unpack_rows(lax.fori_loop(0, times, dilate_once, pack_rows(x)), x.shape[0])
+
+
+def pack_rows(x: Array) -> Array:
+    """Packs a mask, bool [H, W, C]: row 32 n + i becomes bit i of row n, uint32 [n, W, C]."""
+    x = jnp.pad(x, ((0, -x.shape[0] % 32), (0, 0), (0, 0)))
+    bits = x.reshape(-1, 32, *x.shape[1:]).astype(jnp.uint32)
+    return jnp.sum(bits << jnp.arange(32, dtype=jnp.uint32)[:, None, None], 1, jnp.uint32)
+
+
+def unpack_rows(words: Array, height: int) -> Array:
+    """Unpacks the mask, bool [height, W, C], of `pack_rows`."""
+    bits = words[:, None] >> jnp.arange(32, dtype=jnp.uint32)[:, None, None] & 1
+    return (bits > 0).reshape(-1, *words.shape[1:])[:height]
+
+
+def shift_rows(words: Array, offset: Array, reach: int) -> Array:
+    """Moves a packed mask up by `offset` rows, from -reach to reach; rows outside are 0."""
+    margin = -(-reach // 32)
+    words = jnp.pad(words, ((margin, margin + 1), (0, 0), (0, 0)))
+    count = len(words) - 2 * margin - 1
+    skipped, bits = margin + (offset >> 5), (offset & 31).astype(jnp.uint32)
+    near, far = (lax.dynamic_slice_in_dim(words, skipped + i, count) for i in (0, 1))
+    # A shift by 32 bits is undefined.
+    return near >> bits | far << 1 << 31 - bits
+
+
+def row_runs(words: Array, reach: int) -> Array:
+    """Computes for each pixel of a packed mask whether a run to its right meets the mask.
+
+    Returns uint32 [levels, n, W + 2 reach, C], padded by `reach`: level 0 is empty, level k has
+    runs of 2^(k - 1) pixels, as far as 2 reach + 1.
+    """
+    run = jnp.pad(words, ((0, 0), (reach, reach), (0, 0)))
+    runs, length = [jnp.zeros_like(run), run], 1
+    while 2 * length <= 2 * reach + 1:
+        run |= jnp.pad(run[:, length:], ((0, 0), (0, length), (0, 0)))
+        runs.append(run)
+        length *= 2
+    return jnp.stack(runs)
+
+
+def cut_run(runs: Array, reach: int, before: Array, after: Array) -> Array:
+    """Returns a packed mask dilated along its rows, as the union of two runs of `row_runs`.
+
+    Args:
+        runs: result of `row_runs`.
+        reach: its padding.
+        before: how many pixels the run reaches back, -1 for an empty run; may be traced.
+        after: how many pixels the run reaches forward, -1 for an empty run; may be traced.
+    """
+    length = jnp.maximum(before + after + 1, 0)
+    level = 32 - lax.clz(length)
+    _, count, width, channels = runs.shape
+    shape = (1, count, width - 2 * reach, channels)
+    starts = reach - before, reach + after + 1 - (1 << level) // 2
+    zero = jnp.int32(0)
+    first, second = (
+        lax.dynamic_slice(runs, (level, zero, start, zero), shape)[0] for start in starts
+    )
+    return first | second
 
 
 def dilate_host_mask(x: np.ndarray, element: np.ndarray) -> np.ndarray:
@@ -143,7 +214,10 @@ def dilate_host_mask(x: np.ndarray, element: np.ndarray) -> np.ndarray:
 
 
 def host_gap_before(x: np.ndarray, reach: int) -> np.ndarray:
-    """Computes the distances of `gap_before` for a mask, bool [H, W], on the host."""
+    """Computes the distance in columns back to a mask, bool [H, W], on the host.
+
+    0 inside the mask; reach + 1 if none of the last `reach` columns is set.
+    """
     columns = np.arange(x.shape[1], dtype=np.int32)
     latest = np.maximum.accumulate(np.where(x, columns, -reach - 1), axis=1)
     return np.minimum(columns - latest, reach + 1).astype(np.min_scalar_type(reach + 1))
@@ -162,22 +236,6 @@ def row_reaches(elements: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]
         before[i, rows] = element[:, : middle + 1].sum(1) - 1
         after[i, rows] = element[:, middle:].sum(1) - 1
     return before, after
-
-
-def gap_before(x: Array, reach: int) -> Array:
-    """Computes the distance in columns back to the mask x, bool [H, W, C], as int16.
-
-    0 inside the mask; more than `reach` if none of the last `reach` columns is set. Window sizes
-    double as in `running_maximum`.
-    """
-    far = reach + 1
-    gap = jnp.where(x, 0, far).astype(jnp.int16)
-    step = 1
-    while step <= reach:
-        earlier = jnp.pad(gap, ((0, 0), (step, 0), (0, 0)), constant_values=far)
-        gap = jnp.minimum(gap, earlier[:, : gap.shape[1]] + step)
-        step *= 2
-    return gap
 
 
 def erode_by_distance(mask: np.ndarray, distance: float) -> np.ndarray:

@@ -72,9 +72,14 @@ def compose(
     if not options.noise:
         return images
     noisy = jax.random.bernoulli(keys[2], options.noise)
-    field = jax.random.normal(keys[3], foreground.shape, foreground.dtype)
-    field = jnp.where(noisy, options.noise_deviation / 255 * field, 0)
-    return tuple(jnp.where(noisy, jnp.clip(x + field, 0, 1), x) for x in images)
+    add = partial(add_noise, keys[3], deviation=options.noise_deviation / 255)
+    return lax.cond(noisy, add, lambda images: images, images)
+
+
+def add_noise(key: Array, images: tuple[Array, ...], deviation: float) -> tuple[Array, ...]:
+    """Adds the same Gaussian noise to images [H, W, 3] in [0, 1], which are clipped."""
+    field = deviation * jax.random.normal(key, images[0].shape, images[0].dtype)
+    return tuple(jnp.clip(x + field, 0, 1) for x in images)
 
 
 def check_options(options: Any) -> None:

@@ -12,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.image.morphology import (
-    dilate,
     dilate_mask,
     disc,
     ellipse,
-    erode,
     erode_by_distance,
+    square,
 )
 
 Array = jax.Array
@@ -37,10 +36,11 @@ def modnet(alpha: Array, dilation: Array | int, erosion: Array | int, largest: i
     """
     check_size(dilation, largest, "size")
     check_size(erosion, largest, "size")
-    foreground = (alpha >= 0.9).astype(alpha.dtype)
-    subject = (alpha > 0).astype(alpha.dtype)
-    unknown = dilate(subject, dilation, largest) != erode(foreground, erosion, largest)
-    return jnp.where(unknown, 0.5, foreground)
+    foreground, sizes = alpha >= 0.9, range(1, largest + 1)
+    # The two squares of an even size are off-centre on opposite sides, as SciPy's.
+    subject = dilate_mask(alpha > 0, [square(k, mirrored=True) for k in sizes], dilation - 1)
+    hole = dilate_mask(~foreground, [square(k) for k in sizes], erosion - 1)
+    return jnp.where(subject & hole, 0.5, foreground).astype(alpha.dtype)
 
 
 def paddleseg(alpha: Array, size: Array | int, times: Array | int = 1, largest: int = 4) -> Array:

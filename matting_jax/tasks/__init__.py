@@ -48,8 +48,12 @@ def each_sample(function: Callable[..., Any], keys: Array, batch: dict[str, Arra
 
 def random_flip(key: Array, probability: float, arrays: Any) -> Any:
     """Flips all arrays [H, W, ...] of a tree left to right, with `probability`, or none of them."""
-    flipped = jax.random.bernoulli(key, probability)
-    return jax.tree.map(lambda x: jnp.where(flipped, x[:, ::-1], x), arrays)
+
+    def flip(arrays: Any) -> Any:
+        return jax.tree.map(lambda x: x[:, ::-1], arrays)
+
+    # A condition, unlike a choice of pixels, lets XLA compute the arrays once and in order.
+    return jax.lax.cond(jax.random.bernoulli(key, probability), flip, lambda x: x, arrays)
 
 
 def apply_randomly(

@@ -56,20 +56,23 @@ def synthesize(keys: Array, batch: Arrays, config: Any) -> tuple[Arrays, Arrays]
 
     def sample(key: Array, arrays: Arrays) -> tuple[Array, ...]:
         keys = jax.random.split(key, 5)
-        alpha, layers = arrays["alpha"], []
         if "image" in arrays:
             image = jitter(keys[0], arrays["image"], options.jitter)
+            image, alpha = random_flip(keys[2], options.flip, (image, arrays["alpha"]))
+            layers = []
         else:
             denoising, composition = jax.random.split(keys[4])
             arrays = rssn.denoise(denoising, arrays, options.rssn)
             foreground = jitter(keys[0], arrays["foreground"], options.jitter)
             background = jitter(keys[1], arrays["background"], options.jitter)
+            # Before they are composed: XLA would jitter them again for the image.
+            foreground, alpha, background = random_flip(
+                keys[2], options.flip, (foreground, arrays["alpha"], background)
+            )
             image, *layers = rssn.compose(composition, foreground, alpha, background, options.rssn)
-        image, alpha, layers = random_flip(
-            keys[2], options.flip, (image, alpha, layers if paper else [])
-        )
         dilation, erosion = scale * jax.random.randint(keys[3], (2,), smallest, largest + 1)
-        return image, alpha, layers, trimap.modnet(alpha, dilation, erosion, scale * largest)
+        unknown = trimap.modnet(alpha, dilation, erosion, scale * largest)
+        return image, alpha, layers if paper else [], unknown
 
     image, alpha, layers, unknown = each_sample(sample, keys, batch)
     truth = {"alpha": alpha, "trimap": unknown}

@@ -2,6 +2,7 @@
 
 import colorsys
 
+import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +59,20 @@ def test_saturation_of_a_colour_changes():
     image = np.broadcast_to(np.array([0.7, 0.4, 0.2], np.float32), (2, 2, 3))
     results = [jitter(jax.random.key(s), image, NONE | {"saturation": 0.5}) for s in range(4)]
     assert all(np.abs(result - image).max() > 1e-3 for result in results)
+
+
+def test_jitter_equals_its_four_steps():
+    """Saturation and hue change in one conversion, as in one after the other by dm_pix."""
+    ranges = {"brightness": 0.1, "contrast": 0.15, "saturation": 0.2, "hue": 0.02}
+    image = np.random.default_rng(0).random((40, 50, 3)).astype(np.float32)
+    for seed in range(3):
+        keys = jax.random.split(jax.random.key(seed), 4)
+        expected = dm_pix.random_brightness(keys[0], image, 0.1)
+        expected = dm_pix.random_contrast(keys[1], expected, 0.85, 1.15)
+        expected = dm_pix.random_saturation(keys[2], expected, 0.8, 1.2)
+        expected = dm_pix.random_hue(keys[3], expected, 0.02)
+        ours = jitter(jax.random.key(seed), image, ranges)
+        np.testing.assert_allclose(ours, np.clip(expected, 0, 1), atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [3, 5, 7, 9])

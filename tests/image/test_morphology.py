@@ -74,6 +74,28 @@ def test_dilation_by_a_disc_equals_the_exact_distance(radius, share, seed):
     np.testing.assert_array_equal(ours, ndimage.distance_transform_edt(~x) <= radius)
 
 
+@pytest.mark.parametrize("height", [31, 32, 70, 101])
+def test_dilation_crosses_the_rows_of_a_word(height):
+    """32 rows are the bits of one integer; an element may reach over several of them."""
+    x = np.random.default_rng(height).random((height, 40)) < 0.002
+    x[[0, -1], [5, 30]] = True
+    elements = [morphology.ellipse(k) for k in (1, 33, 70)]
+    dilate = jax.jit(partial(morphology.dilate_mask, elements=elements))
+    for which, element in enumerate(elements):
+        ours = dilate(x[..., None], which=which)[..., 0]
+        np.testing.assert_array_equal(ours, dilated(x, element))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_squares_equal_scipys_windows(size):
+    x = np.random.default_rng(size).random((17, 23)) < 0.1
+    window = {"size": (size, size), "mode": "constant"}
+    mirrored = morphology.dilate_mask(x[..., None], [morphology.square(size, mirrored=True)], 0)
+    np.testing.assert_array_equal(mirrored[..., 0], ndimage.grey_dilation(x, cval=0, **window))
+    eroded = ~morphology.dilate_mask(~x[..., None], [morphology.square(size)], 0)
+    np.testing.assert_array_equal(eroded[..., 0], ndimage.grey_erosion(x, cval=1, **window))
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from([1, 2, 3, 6, 11, 12, 25, 50]), st.floats(0, 0.1), st.integers(0, 2**16))
 def test_dilation_on_the_host_equals_the_definition(size, share, seed):
