@@ -96,6 +96,8 @@ def defaults() -> ConfigDict:
     # colours of foregrounds that come as photo and alpha: "estimate", or "as_is" in the photo
     config.data.foreground_colours = "estimate"
     config.data.keep_decoded = False  # keep decoded images in memory, if they fit
+    # GB of decoded training images kept in a file below data.cache while the run lasts; 0: none
+    config.data.keep_on_disk = 0.0
 
     # Training data: a data set, folders, or a list file.
     config.data.train = ConfigDict()

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.data.crops import Crops, find_rule
+from matting_jax.data.decoded import DiskDict, DiskImages
 from matting_jax.image.planes import AlphaPlanes
 
 
@@ -20,7 +21,7 @@ class Lazy(Sequence):
 
     items: Sequence
     read: Callable[[Any], Any]
-    kept: dict[int, Any] | None = None
+    kept: dict[int, Any] | DiskDict | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -30,14 +31,15 @@ class Lazy(Sequence):
         number = range(len(self.items))[index]
         if self.kept is None:
             return self.read(self.items[number])
-        if number not in self.kept:
-            self.kept[number] = self.read(self.items[number])
-        return self.kept[number]
+        element = self.kept.get(number)
+        if element is None:
+            element = self.kept[number] = self.read(self.items[number])
+        return element
 
 
-def keep(images: Sequence) -> Lazy:
-    """Returns the sequence with each element kept in memory after its first access."""
-    return Lazy(images, lambda image: image, kept={})
+def keep(images: Sequence, disk: DiskImages | None = None) -> Lazy:
+    """Returns the sequence with each element kept after its first access: in memory or on disk."""
+    return Lazy(images, lambda image: image, kept={} if disk is None else DiskDict(disk))
 
 
 def make_planes(pairs: Sequence, planes: AlphaPlanes) -> Lazy:
@@ -132,13 +134,13 @@ class Composites:
             return int(rng.integers(len(self.backgrounds)))
         return int(rng.choice(self.fixed[record]))
 
-    def keep_decoded(self) -> Composites:
-        """Returns the same source with decoded images kept in memory."""
+    def keep_decoded(self, disk: DiskImages | None = None) -> Composites:
+        """Returns the same source with decoded images kept in memory, or on disk."""
         return replace(
             self,
-            foregrounds=keep(self.foregrounds),
-            backgrounds=keep(self.backgrounds),
-            denoised=self.denoised and self.denoised.keep_decoded(),
+            foregrounds=keep(self.foregrounds, disk),
+            backgrounds=keep(self.backgrounds, disk),
+            denoised=self.denoised and self.denoised.keep_decoded(disk),
         )
 
 
@@ -171,9 +173,9 @@ class Photos:
         """Returns the same source with planes made from the alpha of each photo."""
         return replace(self, pairs=make_planes(self.pairs, planes), planes=planes)
 
-    def keep_decoded(self) -> Photos:
-        """Returns the same source with decoded images kept in memory."""
-        return replace(self, pairs=keep(self.pairs))
+    def keep_decoded(self, disk: DiskImages | None = None) -> Photos:
+        """Returns the same source with decoded images kept in memory, or on disk."""
+        return replace(self, pairs=keep(self.pairs, disk))
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,9 @@ class Labelled:
         """Crops the photo `record` and its label: uint8 [height, width, channels]."""
         return find_rule(crop).labelled(rng, *self.pairs[record], crop)
 
-    def keep_decoded(self) -> Labelled:
-        """Returns the same source with decoded images kept in memory."""
-        return replace(self, pairs=keep(self.pairs))
+    def keep_decoded(self, disk: DiskImages | None = None) -> Labelled:
+        """Returns the same source with decoded images kept in memory, or on disk."""
+        return replace(self, pairs=keep(self.pairs, disk))
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,9 @@ class Unlabelled:
         """Crops the photo `record`: uint8 [size, size, 3]."""
         return find_rule(crop).photo(rng, self.photos[record], None, crop)
 
-    def keep_decoded(self) -> Unlabelled:
-        """Returns the same source with decoded images kept in memory."""
-        return replace(self, photos=keep(self.photos))
+    def keep_decoded(self, disk: DiskImages | None = None) -> Unlabelled:
+        """Returns the same source with decoded images kept in memory, or on disk."""
+        return replace(self, photos=keep(self.photos, disk))
 
     def unscored(self, count: int) -> Sequence[EvaluationImage]:
         """Returns the first `count` photos, uncropped, to be shown without a score."""

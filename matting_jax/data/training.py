@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.choices import at_least, is_probability, one_of
 from matting_jax.data.crops import check_crop, check_fits, find_rule
+from matting_jax.data.decoded import DiskImages
 from matting_jax.data.estimated import colours
 from matting_jax.data.estimated.denoised import ALTERNATIVE, background_copies, foreground_copies
 from matting_jax.data.files import folders, lists
@@ -52,7 +53,8 @@ def train_source(
 ) -> Source:
     """Returns the images that config.data.train names, checked and prepared.
 
-    Decoded images stay in memory if config.data.keep_decoded.
+    Decoded images stay in memory if config.data.keep_decoded, or on disk up to
+    config.data.keep_on_disk.
 
     Args:
         config: the whole config.
@@ -76,7 +78,23 @@ def train_source(
     source = fix_backgrounds(source, config)
     if planes is not None:
         source = source.with_planes(planes)
-    return source.keep_decoded() if config.data.keep_decoded else source
+    return keep_decoded(source, config)
+
+
+def keep_decoded(source: Source, config: ConfigDict) -> Source:
+    """Returns `source` with decoded images kept in memory or on disk, as the config says."""
+    gigabytes = config.data.keep_on_disk
+    at_least(gigabytes, 0, "config.data.keep_on_disk")
+    if config.data.keep_decoded and gigabytes:
+        raise ValueError(
+            f"config.data.keep_decoded keeps images in memory, but config.data.keep_on_disk is "
+            f"{gigabytes}: set one of them"
+        )
+    if config.data.keep_decoded:
+        return source.keep_decoded()
+    if not gigabytes:
+        return source
+    return source.keep_decoded(DiskImages(cache_folder(config), 1e9 * gigabytes))
 
 
 def find_source(

@@ -29,6 +29,7 @@ FREE = (
     "data.cache",
     "data.workers",
     "data.keep_decoded",
+    "data.keep_on_disk",
 )
 LOCK = ".lock"
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from matting_jax import data
+from matting_jax.data.decoded import DiskImages
 from matting_jax.data.files.trimaps import from_alpha
 from matting_jax.data.prepared import builders
 from matting_jax.data.sources import Composites, Labelled, Lazy, Photos, Unlabelled
@@ -237,10 +238,11 @@ def test_images_of_a_test_folder_are_read_unchanged(config, photos):
         np.testing.assert_array_equal(pairs[2][2], np.asarray(alpha))
 
 
-def test_kept_images_are_decoded_once_and_equal(config, photos, backgrounds, monkeypatch):
+@pytest.mark.parametrize("where", [{"keep_decoded": True}, {"keep_on_disk": 0.001}])
+def test_kept_images_are_decoded_once_and_equal(config, photos, backgrounds, where):
     config.data.train.update(foregrounds=str(photos), backgrounds=str(backgrounds))
     plain = data.train_source(config)
-    config.data.keep_decoded = True
+    config.data.update(where)
     kept = data.train_source(config)
     for i in range(len(plain)):
         for ours, theirs in zip(kept.foregrounds[i], plain.foregrounds[i], strict=True):
@@ -252,8 +254,16 @@ def test_kept_images_are_decoded_once_and_equal(config, photos, backgrounds, mon
         plain.foregrounds[2]
 
 
+def test_images_are_kept_in_one_place(config, photos, backgrounds):
+    config.data.train.update(foregrounds=str(photos), backgrounds=str(backgrounds))
+    config.data.keep_decoded, config.data.keep_on_disk = True, 1.0
+    with pytest.raises(ValueError, match=r"keep_on_disk is 1\.0: set one of them"):
+        data.train_source(config)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("kind", [Composites, Photos, Labelled, Unlabelled])
-def test_every_source_keeps_decoded_images(kind):
+def test_every_source_keeps_decoded_images(kind, on_disk, tmp_path):
     seen = []
 
     def read(number):
@@ -263,7 +273,8 @@ def test_every_source_keeps_decoded_images(kind):
 
     images = Lazy(range(3), read)
     layers = [images, [np.zeros((6, 7, 3), np.uint8)]] if kind is Composites else [images]
-    source = kind(*layers, "numbers").keep_decoded()
+    disk = DiskImages(tmp_path, 10_000) if on_disk else None
+    source = kind(*layers, "numbers").keep_decoded(disk)
     crop = (
         crop_group(size=4, width=4, scales=(1.0, 1.0))
         if kind is Labelled

@@ -202,7 +202,11 @@ def find_readings(transformed: Transformed, rows: np.ndarray, columns: np.ndarra
 def read(layer: np.ndarray, readings: Readings) -> np.ndarray:
     """Reads a layer, which is stretched to the size of the foreground; 0 outside."""
     row, column, inside, (height, width) = readings
-    pixels = layer[row * layer.shape[0] // height, column * layer.shape[1] // width]
+    rows, columns = layer.shape[:2]
+    if (rows, columns) != (height, width):
+        row, column = row * rows // height, column * columns // width
+    # A single index is read three times as fast as two.
+    pixels = layer.reshape(rows * columns, *layer.shape[2:]).take(row * columns + column, axis=0)
     pixels[~inside] = 0
     return pixels
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from matting_jax.data.crops.read_part import read_part
+
+BICUBIC = Image.Resampling.BICUBIC
 Box = tuple[int, int, int, int]
 
 
@@ -26,13 +29,13 @@ def resized_window(
     top, left, bottom, right = box
     down, across = image.shape[0] / size[0], image.shape[1] / size[1]
     rows, columns = shape
+    part, (left, top, right, bottom) = read_part(
+        image.shape[:2],
+        (columns, rows),
+        (left * across, top * down, right * across, bottom * down),
+        BICUBIC,
+    )
+    image = Image.fromarray(np.ascontiguousarray(image[part]))
     # The width first, as Pillow does when it enlarges a whole image; with a box it may not.
-    wide = Image.fromarray(image).resize(
-        (columns, image.shape[0]),
-        Image.Resampling.BICUBIC,
-        box=(left * across, 0, right * across, image.shape[0]),
-    )
-    window = wide.resize(
-        (columns, rows), Image.Resampling.BICUBIC, box=(0, top * down, columns, bottom * down)
-    )
-    return np.asarray(window)
+    wide = image.resize((columns, image.height), BICUBIC, box=(left, 0, right, image.height))
+    return np.asarray(wide.resize((columns, rows), BICUBIC, box=(0, top, columns, bottom)))

@@ -13,7 +13,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.data.crops.around import candidate_pixels
+from matting_jax.data.crops.read_part import read_part
 from matting_jax.data.crops.rule import CropRule, Crops
+
+BILINEAR = Image.Resampling.BILINEAR
 
 
 class Window(NamedTuple):
@@ -99,8 +102,12 @@ def crop_foreground(
     box = (columns.start, rows.start, columns.stop, rows.stop)
     size = (columns.pixels, rows.pixels)
     margin = (rows.margin, columns.margin)
+    has_hidden = not cover and (alpha == 0).any()
+    part, box = read_part(alpha.shape, size, box, BILINEAR)
+    colours, alpha = colours[part], alpha[part]
+    planes = None if planes is None else planes[part]
     resized = resize(colours, size, box)
-    if not cover and (alpha == 0).any():
+    if has_hidden:
         resized = resize_visible(colours, alpha, resized, size, box)
     layers = [alpha[..., None]] if planes is None else [alpha[..., None], planes]
     # Pillow would weight two planes by one another.
@@ -161,7 +168,7 @@ def resize_visible(
 
     Where all are hidden, the result is that of `resized`.
     """
-    weight = alpha.astype(np.float32) / 255
+    weight = np.divide(alpha, 255, dtype=np.float32)
     total = resize(weight, size, box)
     visible = [resize(colours[..., i] * weight, size, box) for i in range(3)]
     visible = np.stack(visible, -1) / np.maximum(total, 1e-6)[..., None]
@@ -173,7 +180,9 @@ def resize(array: np.ndarray, size: tuple[int, int], box: tuple) -> np.ndarray:
 
     Antialiased where it reduces; a bicubic rule would make alpha ring.
     """
-    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR, box=box))
+    part, box = read_part(array.shape[:2], size, box, BILINEAR)
+    image = Image.fromarray(np.ascontiguousarray(array[part]))
+    return np.asarray(image.resize(size, BILINEAR, box=box))
 
 
 RULE = CropRule(check, composite, photo, planes=True)

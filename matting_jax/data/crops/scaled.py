@@ -44,7 +44,10 @@ def labelled(
         weights.append(bilinear_weights(old, new)[inside])
         nearest.append(inside * old // new)
         margins.append((inside[0] - start, start + length - 1 - inside[-1]))
-    window = np.rint(resize_with(*weights, image)).astype(np.uint8)
+    used = [slice(matrix.indices.min(), matrix.indices.max() + 1) for matrix in weights]
+    weights = [matrix[:, part] for matrix, part in zip(weights, used, strict=True)]
+    window = resize_with(*weights, image[tuple(used)])
+    window = np.rint(window, out=window).astype(np.uint8)
     return {
         "image": np.pad(window, (*margins, (0, 0))),
         "label": np.pad(label[np.ix_(*nearest)], margins, constant_values=IGNORED)[..., None],

@@ -185,7 +185,7 @@ def resize_cutout(
         return colours, alpha
     result = resize(colours, height, width)
     if (alpha == 0).any():
-        weight = alpha[..., None].astype(np.float32) / 255
+        weight = np.divide(alpha[..., None], 255, dtype=np.float32)
         total = resize_bilinear(weight, height, width)
         visible = resize_bilinear(colours * weight, height, width) / np.maximum(total, 1e-6)
         result = np.where(total > 0, to_bytes(visible), result)
@@ -203,7 +203,9 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Rounds to uint8; halves, which are frequent, are rounded up as in OpenCV."""
-    return np.floor(image + 0.5).clip(0, 255).astype(np.uint8)
+    rounded = np.add(image, 0.5)
+    np.floor(rounded, out=rounded)
+    return rounded.clip(0, 255, out=rounded).astype(np.uint8)
 
 
 RULE = CropRule(check, composite, photo)

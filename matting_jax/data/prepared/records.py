@@ -115,7 +115,7 @@ def read_foreground(pair: folders.Pair, profile: str) -> tuple[np.ndarray, np.nd
     """
     if pair.alpha is None:
         rgba = read_rgba(pair.image, profile)
-        return rgba[..., :3], rgba[..., 3]
+        return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
     return same_size(pair, read_image(pair.image, profile), read_alpha(pair.alpha))
 
 
