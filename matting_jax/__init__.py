@@ -5,14 +5,17 @@ The public names are imported when they are first used, so that `import matting_
 
 import importlib
 
+__version__ = "0.1.0"
+
 PUBLIC = {
     "create_model": "models",
     "from_state_dict": "convert",
     "to_state_dict": "convert",
     "load_checkpoint": "convert",
     "Matter": "prediction.matter",
+    "load": "prediction.load",
 }
-__all__ = [*PUBLIC, "metrics"]
+__all__ = [*PUBLIC, "metrics", "__version__"]
 
 
 def __getattr__(name: str):

@@ -13,7 +13,9 @@ from typing import Any
 
 import absl.logging
 from absl import flags
+from ml_collections import ConfigDict
 
+import matting_jax
 from matting_jax import allocator
 from matting_jax.caches import keep_compiled
 from matting_jax.choices import one_of
@@ -43,9 +45,16 @@ class Flag:
 EVALUATE, PREDICT, BOTH = ("evaluate",), ("predict",), ("evaluate", "predict")
 FLAGS = (
     Flag("mode", ", ".join(MODES), default="train"),
+    Flag("version", "show the version", default=False, type=bool),
     Flag("config", "recipe FILE or FILE:VARIANT; its fields: --config.FIELD=VALUE"),
     Flag("workdir", "folder of the run; default: runs/NAME or runs/NAME_VARIANT", type=Path),
-    Flag("checkpoint", "official checkpoint instead of the workdir's", MODES[1:], type=Path),
+    Flag(
+        "checkpoint",
+        "file, workdir, NETWORK:NAME of a published file, hf://OWNER/REPOSITORY/FILE or web "
+        "address, instead of the workdir's checkpoint; without --config its own is used",
+        MODES[1:],
+        type=Path,
+    ),
     Flag("input", "a photo, a folder, or a glob pattern of photos", PREDICT, type=Path),
     Flag("output", "folder of the results; convert: file to write", MODES[1:], type=Path),
     Flag(
@@ -60,7 +69,7 @@ FLAGS = (
         PREDICT,
     ),
     Flag("bits", "bits of alpha: 8 or 16; cut-outs always have 8", PREDICT, 8, int),
-    Flag("trimap_from", "workdir of a network that makes the trimaps", BOTH, type=Path),
+    Flag("trimap_from", "what makes the trimaps; as --checkpoint", BOTH, type=Path),
     Flag("trimap_head", "output of --trimap_from to make trimaps of", BOTH),
     Flag("trimap_sure", "minimum confidence of known pixels, in [0.5, 1]", BOTH, type=float),
     Flag("trimap_margin", "unknown margin, fraction of the longer side", BOTH, type=float),
@@ -96,13 +105,14 @@ def define_flags() -> flags.FlagValues:
 def parse(argv: Sequence[str]) -> flags.FlagValues:
     """Returns the flags of a command line, `config` as a ConfigDict with its overrides.
 
-    Without --config the config is that of --workdir; with --predictions there is none. Raises
-    ValueError or FileNotFoundError for what does not fit together.
+    Without --config the config is that of --workdir, without both that of --checkpoint; with
+    --predictions there is none. Raises ValueError or FileNotFoundError for what does not fit
+    together.
     """
     values = define_flags()
     arguments, overrides = split_overrides(argv[1:])
     parse_flags(values, [argv[0], *arguments])
-    if values.help:
+    if values.help or values.version:
         return values
     one_of(values.mode, MODES, "mode")
     for flag in FLAGS:
@@ -119,10 +129,26 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
         values.workdir = values.workdir or str(Path("runs") / name)
     elif values.workdir:
         config = read_config(Path(values.workdir))
+    elif values.checkpoint:
+        config = config_of_checkpoint(values.checkpoint)
+        is_run = Path(values.checkpoint).is_dir()
+        values.workdir = values.checkpoint if is_run else str(Path("runs") / config.name)
     else:
-        raise ValueError("give --config FILE, or --workdir of an earlier run")
+        raise ValueError(
+            "give --config FILE, --workdir of an earlier run, or a --checkpoint to use"
+        )
     values["config"].value = override(config, overrides)
     return values
+
+
+def config_of_checkpoint(source: str) -> ConfigDict:
+    """Returns the config that belongs to a workdir or a file of weights."""
+    if Path(source).is_dir():
+        return read_config(Path(source))
+    from matting_jax.convert.identify import find_identity  # JAX is slow to import
+    from matting_jax.convert.identity import config_of
+
+    return config_of(find_identity(source))
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -193,8 +219,12 @@ def main(argv: Sequence[str], usage: str) -> int:
 
     It is 0, 2 for wrong arguments, 1 for other errors, and 128 + N for a run stopped by signal N.
     """
+    configure_logging()
     try:
         values = parse(argv)
+        if values.version:
+            print(f"matting_jax {matting_jax.__version__}")
+            return 0
         if values.help:
             print(usage, values.get_help(), sep="\n")
             return 0
@@ -214,7 +244,6 @@ def main(argv: Sequence[str], usage: str) -> int:
 
 def run(values: flags.FlagValues) -> int | None:
     """Runs the program of `--mode`, imported only after the allocator is configured."""
-    configure_logging()
     if values.predictions:
         from matting_jax.evaluation.compare import compare
 

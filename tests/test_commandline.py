@@ -3,11 +3,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import matting_jax
 from matting_jax import commandline
 from matting_jax.commandline import FLAGS, main, parse
 from matting_jax.config import flatten, load_config
+from matting_jax.convert.identity import Identity, write_weights
 from matting_jax.evaluation import evaluate
 from matting_jax.prediction import predict
 from matting_jax.workdir.claim import claim
@@ -229,6 +232,43 @@ def test_config_comes_from_the_workdir_with_overrides(tmp_path):
     values = parsed("--mode=evaluate", f"--workdir={tmp_path}", "--config.data.workers=1")
     config.data.workers = 1
     assert flatten(values.config) == flatten(config)
+
+
+def test_version_is_shown(capsys):
+    assert main(["launch.py", "--version"], "") == 0
+    assert capsys.readouterr().out == f"matting_jax {matting_jax.__version__}\n"
+
+
+def test_config_comes_from_the_checkpoint_alone(tmp_path):
+    run, config = tmp_path / "run", tiny_config()
+    claim(run, config)
+    values = parsed("--mode=evaluate", f"--checkpoint={run}", "--config.data.workers=1")
+    config.data.workers = 1
+    assert flatten(values.config) == flatten(config) and values.workdir == str(run)
+    file = tmp_path / "weights.safetensors"
+    identity = Identity("modnet", {"context": "aspp"}, {"reference_size": 96})
+    write_weights(file, {"a": np.zeros(1, np.float32)}, identity)
+    arguments = ["--mode=predict", f"--checkpoint={file}", "--input=a", "--output=b"]
+    values = parsed(*arguments, "--config.model.flavour=paddle")
+    assert values.config.model.to_dict() == {"context": "aspp", "flavour": "paddle"}
+    assert values.config.test_time.to_dict() == {"reference_size": 96}
+    assert values.config.task.name == "modnet"
+    assert values.workdir == os.path.join("runs", "modnet")
+    values = parsed(*arguments, f"--config={MODNET}:official")
+    assert values.config.test_time.reference_size == 512
+
+
+def test_published_file_of_classes_predicts_as_its_recipe(monkeypatch, tmp_path):
+    monkeypatch.setattr("matting_jax.convert.identify.locate", lambda _: tmp_path / "city.pth")
+    start = ["--mode=predict", "--input=a", "--output=b"]
+    found = flatten(parsed(*start, "--checkpoint=bisenet_v2:cityscapes").config)
+    recipe = flatten(load_config(ROOT / "configs" / "bisenet_v2.py", "cityscapes"))
+    read = ("name", "task.name", "task.labels", "task.evaluation", "task.window")
+    read += ("data.train.dataset", "data.test.dataset", "data.test.split", "test_time.short_side")
+    read += tuple(name for name in recipe if name.startswith("model."))
+    assert {name: found[name] for name in read} == {name: recipe[name] for name in read}
+    coco = parsed(*start, "--checkpoint=bisenet_v2:coco").config.model
+    assert (coco.num_classes, coco.statistics) == (171, "coco")
 
 
 def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matting_jax.commandline import main
-from matting_jax.config import flatten, load_config, override, read_config, split_variant
+from matting_jax.commandline import config_of_checkpoint, main
+from matting_jax.config import flatten, load_config, override, split_variant
 from matting_jax.convert.files import write_state_dict
 from matting_jax.models import create_model
 from tests.datasets.layouts.by_name import draw
@@ -68,7 +68,8 @@ def applicable(words: list[str], flags: list[str]) -> list[str]:
     if "--config" in words:
         config = load_config(*split_variant(words[words.index("--config") + 1]))
     else:
-        config = read_config(Path(words[words.index("--workdir") + 1]))
+        source = "--workdir" if "--workdir" in words else "--checkpoint"
+        config = config_of_checkpoint(words[words.index(source) + 1])
     fields = flatten(config)
     if "data.crop.scales" in fields:  # the only crops that need not be square
         flags = [*flags, "--config.data.crop.width=64"]

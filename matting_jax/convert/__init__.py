@@ -5,6 +5,7 @@ A network's file here has its name and ends with `names_of(model)`, which return
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from matting_jax.choices import LINES, check_finite, shorten
 from matting_jax.convert.files import read_content
 from matting_jax.convert.find import Content, drop_counters, find_tensors, without_prefixes
 from matting_jax.convert.guesses import guess
+from matting_jax.convert.identify import recorded_identity
+from matting_jax.convert.identity import identity_of_run, remember
+from matting_jax.convert.known import locate
 from matting_jax.convert.names import LeafPath, StateDict
 from matting_jax.convert.tables import (
     OFFICIAL_AXES,
@@ -28,6 +32,8 @@ from matting_jax.convert.tables import (
     official_shapes,
 )
 from matting_jax.models import create_model, name_of
+
+logger = logging.getLogger("matting_jax")
 
 Variables = dict[str, Any]
 
@@ -60,19 +66,32 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
 
     Files: .ckpt, .pth, .pt and .bin (need torch, read with `weights_only=True`), .safetensors and
     Paddle's .pdparams. Of what else training code saves in a file the part whose names fit is
-    read, the moving average if there is one. From a workdir the best checkpoint is loaded. Raises
-    FileNotFoundError or ValueError.
+    read, the moving average if there is one. From a workdir the best checkpoint is loaded. `path`
+    may also be the name of a published file (docs/weights.md), hf://OWNER/REPOSITORY/FILE or a web
+    address, which are fetched once. Raises FileNotFoundError or ValueError.
     """
     return load_model_variables(create_model(name, **keywords), path)
 
 
 def load_model_variables(model: nn.Module, path: str | Path) -> Variables:
-    """Returns Flax variables of `model` from a file or a workdir; see `load_checkpoint`."""
-    if Path(path).is_dir():
-        from matting_jax.workdir.checkpoint import load_variables  # Orbax is slow to import
+    """Returns Flax variables of `model` from a file or a workdir; see `load_checkpoint`.
 
-        return load_variables(Path(path), model)
-    return to_variables(model, read_content(Path(path)))
+    Their identity, if it is recorded, can be recalled from them.
+    """
+    place = locate(path)
+    if place.is_dir():
+        from matting_jax.workdir.checkpoint import load_step  # Orbax is slow to import
+
+        step, variables = load_step(place, model)
+        identity = identity_of_run(place).with_origin(step=step)
+    else:
+        variables = to_variables(model, read_content(place))
+        identity = recorded_identity(path, place)
+        if identity and "step" in identity.origin:
+            logger.info(f"{path}: step {identity.origin['step']} of {identity.origin['run']}")
+    if identity and identity.network == name_of(model):
+        remember(variables, identity)
+    return variables
 
 
 def load_backbone(model: nn.Module, path: str | Path, variables: Variables) -> Variables:
@@ -88,7 +107,7 @@ def load_backbone(model: nn.Module, path: str | Path, variables: Variables) -> V
         )
     shapes = {leaf: x for leaf, x in flat_shapes(model).items() if backbone.is_held(leaf)}
     faults = []
-    for state_dict in without_prefixes(read_content(Path(path))):
+    for state_dict in without_prefixes(read_content(locate(path))):
         try:
             flat = assign_backbone(model, shapes, state_dict)
         except ValueError as error:

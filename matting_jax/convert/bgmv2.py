@@ -12,6 +12,7 @@ from matting_jax.convert.names import (
     Backbone,
     LeafPath,
     Names,
+    OfficialFile,
     StateDict,
     dotted,
     torchvision_mobilenet,
@@ -28,6 +29,20 @@ DEEPLAB = {
     "classifier.classifier.0.": "aspp.",
 }
 
+PAGE = "https://github.com/PeterL1n/BackgroundMattingV2/releases/tag/v1.0.0"
+
+
+def official_file(file: str, backbone: str) -> OfficialFile:
+    """Returns a file of the release, which holds both networks."""
+    address = f"{PAGE.replace('/tag/', '/download/')}/{file}"
+    return OfficialFile(file, PAGE, "MIT", address, keywords={"backbone": backbone})
+
+
+FILES = {
+    "resnet50": official_file("pytorch_resnet50.pth", "resnet50"),
+    "resnet101": official_file("pytorch_resnet101.pth", "resnet101"),
+    "mobilenet_v2": official_file("pytorch_mobilenetv2.pth", "mobilenet_v2"),
+}
 VARIANTS = tuple(
     {"backbone": backbone, "refine": refine}
     for backbone in ("resnet50", "resnet101", "mobilenet_v2")
@@ -74,4 +89,5 @@ def names_of(model: nn.Module) -> Names:
         official_names,
         backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
         variants=VARIANTS,
+        files=FILES,
     )

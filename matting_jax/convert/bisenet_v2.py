@@ -5,11 +5,53 @@ Source: CoinCheung/BiSeNet, lib/models/bisenetv2.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 from flax import linen as nn
 
-from matting_jax.convert.names import Backbone, LeafPath, Names, StateDict, dotted
+from matting_jax.convert.names import (
+    Backbone,
+    LeafPath,
+    Names,
+    OfficialFile,
+    StateDict,
+    dotted,
+)
 
 BRANCHES = ("detail", "segment", "bga")
+
+PAGE = "https://github.com/CoinCheung/BiSeNet/releases/tag/0.0.0"
+NONCOMMERCIAL = "MIT is the repository's; that of the data is for noncommercial purposes"
+
+
+def release_file(file: str, licence: str, **fields: Any) -> OfficialFile:
+    """Returns a file of the release."""
+    address = f"{PAGE.replace('/tag/', '/download/')}/{file}"
+    return OfficialFile(file, PAGE, licence, address, **fields)
+
+
+COCO = {"num_classes": 171, "statistics": "coco"}
+ADE20K = {"num_classes": 150, "statistics": "ade20k"}
+FILES = {
+    "cityscapes": release_file(
+        "model_final_v2_city.pth",
+        NONCOMMERCIAL,
+        config={
+            "data.train.dataset": "cityscapes",
+            "data.test.dataset": "cityscapes",
+            "data.test.split": "validation",
+        },
+    ),
+    "coco": release_file(
+        "model_final_v2_coco.pth", "MIT; that of the photos is their owners'", keywords=COCO
+    ),
+    "ade20k": release_file("model_final_v2_ade20k.pth", NONCOMMERCIAL, keywords=ADE20K),
+    "imagenet": release_file(
+        "backbone_v2.pth", "MIT; none is named for the weights", backbone=True
+    ),
+}
+# A file without a config holds classes that its owner numbered, scored at their own size.
+CONFIG = {"task.labels": "given", "task.evaluation": "ss", "task.window": 1024}
 
 
 def official_names(path: LeafPath) -> list[str]:
@@ -64,4 +106,7 @@ def names_of(model: nn.Module) -> Names:
         official_names,
         check=check_names,
         backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
+        variants=(COCO, ADE20K),
+        files=FILES,
+        config=CONFIG,
     )

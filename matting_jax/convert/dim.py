@@ -5,10 +5,52 @@ Source: open-mmlab/mmagic, models/editors/dim and models/archs/vgg.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from flax import linen as nn
 
-from matting_jax.convert.names import LEAVES, Backbone, LeafPath, Names, StateDict, dotted
+from matting_jax.convert.names import (
+    LEAVES,
+    Backbone,
+    LeafPath,
+    Names,
+    OfficialFile,
+    StateDict,
+    dotted,
+)
+
+FOLDER = "https://download.openmmlab.com/mmediting/mattors/dim/"
+PAGE = "https://github.com/open-mmlab/mmagic"
+LICENCE = "Apache 2.0; trained on Adobe's data, whose agreement excludes commercial use"
+
+
+def mmagic_file(file: str, **fields: Any) -> OfficialFile:
+    """Returns a file of mmagic, whose name ends with the first digits of its SHA-256."""
+    digits = file.removesuffix(".pth").rpartition("-")[2]
+    return OfficialFile(file, PAGE, LICENCE, FOLDER + file, digits, **fields)
+
+
+FILES = {
+    "stage1": mmagic_file(
+        "dim_stage1_v16_1x1_1000k_comp1k_SAD-53.8_20200605_140257-979a420f.pth",
+        keywords={"refine": False},
+    ),
+    "stage2": mmagic_file(
+        "dim_stage2_v16_pln_1x1_1000k_comp1k_SAD-52.3_20200607_171909-d83c4775.pth"
+    ),
+    "stage3": mmagic_file(
+        "dim_stage3_v16_pln_1x1_1000k_comp1k_SAD-50.6_20200609_111851-647f24b6.pth"
+    ),
+    "vgg": OfficialFile("vgg_state_dict.pth", PAGE, "not named by its owners", backbone=True),
+    "imagenet": OfficialFile(
+        "vgg16-397923af.pth",
+        "torchvision's VGG16_Weights.IMAGENET1K_V1",
+        "BSD 3-clause",
+        sha256="397923af",
+        backbone=True,
+    ),
+}
 
 # Positions of the convolutions in `features` of torchvision's VGG-16, by mmagic's names.
 TORCHVISION = {
@@ -70,4 +112,5 @@ def names_of(model: nn.Module) -> Names:
         official_names,
         backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
         variants=({"refine": False},),
+        files=FILES,
     )

@@ -132,6 +132,17 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a .safetensors file, which are empty if it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        return {}
+
+
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a PyTorch file as arrays."""
     torch = import_torch()
@@ -254,14 +265,16 @@ def is_paddle_tensor(x: Any) -> bool:
     return is_array(x) or (isinstance(x, tuple) and len(x) == 2 and is_array(x[1]))
 
 
-def write_state_dict(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Writes {name: array} atomically."""
+def write_state_dict(
+    path: Path, state_dict: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes {name: array} atomically, for .safetensors with `metadata`."""
     check_suffix(path)
     with write_atomically(path) as file:
         if suffix_of(path) == ".safetensors":
             from safetensors.numpy import save_file
 
-            save_file(dict(state_dict), file)
+            save_file(dict(state_dict), file, dict(metadata) if metadata else None)
         elif suffix_of(path) == ".pdparams":
             table = {name: name for name in state_dict}
             content = {**state_dict, NAME_TABLE: table}

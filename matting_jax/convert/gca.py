@@ -8,9 +8,27 @@ from __future__ import annotations
 import numpy as np
 from flax import linen as nn
 
-from matting_jax.convert.names import LEAVES, Backbone, LeafPath, Names, StateDict, dotted
+from matting_jax.convert.names import (
+    LEAVES,
+    Backbone,
+    LeafPath,
+    Names,
+    OfficialFile,
+    StateDict,
+    dotted,
+)
 
 PREFIX = "module."
+
+PAGE = "https://github.com/Yaoyi-Li/GCA-Matting"
+LICENCE = "for noncommercial purposes only, by the agreement of Adobe's data"
+FILES = {
+    "dist": OfficialFile("gca-dist.pth", PAGE, LICENCE),
+    "all_data": OfficialFile("gca-dist-all-data.pth", PAGE, LICENCE),
+    "imagenet": OfficialFile(
+        "model_best_resnet34_En_nomixup.pth", PAGE, "not named by its owners", backbone=True
+    ),
+}
 
 # A spectrally normalised convolution is a submodule that also has two vectors.
 SPECTRAL = {"kernel": "module.weight_bar", "u": "module.weight_u", "v": "module.weight_v"}
@@ -73,4 +91,5 @@ def names_of(model: nn.Module) -> Names:
         check=check_names,
         backbone=Backbone(backbone_name, backbone_tensors, is_backbone),
         variants=({"attention": False}, {"guidance": False}),
+        files=FILES,
     )

@@ -12,7 +12,15 @@ from functools import partial
 import numpy as np
 from flax import linen as nn
 
-from matting_jax.convert.names import Backbone, LeafPath, Names, StateDict, dotted, is_backbone
+from matting_jax.convert.names import (
+    Backbone,
+    LeafPath,
+    Names,
+    OfficialFile,
+    StateDict,
+    dotted,
+    is_backbone,
+)
 
 # Modules of this library that the official network does not have.
 GROUPS = ("glance", "focus", "encoder")
@@ -46,6 +54,26 @@ UNUSED = CLASSIFIERS | {
 VARIANTS = tuple(
     {"backbone": name, "rosta": rosta} for name in UNUSED for rosta in ("tt", "ft", "rim")
 )
+
+PAGE = "https://github.com/JizhiziLi/GFM"
+
+
+def official_file(name: str, backbone: str, rosta: str) -> OfficialFile:
+    """Returns an official file of a variant."""
+    return OfficialFile(f"{name}.pth", PAGE, "MIT", keywords={"backbone": backbone, "rosta": rosta})
+
+
+FILES = {
+    "r34_tt": official_file("gfm_r34_tt", "resnet34", "tt"),
+    "r34_ft": official_file("gfm_r34_ft", "resnet34", "ft"),
+    "r34_bt": official_file("gfm_r34_bt", "resnet34", "bt"),
+    "r34_2b_tt": official_file("gfm_r34_2b_tt", "resnet34_2b", "tt"),
+    "d121_tt": official_file("gfm_d121_tt", "densenet121", "tt"),
+    "r101_tt": official_file("gfm_r101_tt", "resnet101", "tt"),
+    "d121_rim": official_file("gfm_d121_rim", "densenet121", "rim"),
+}
+# What the tensors of FT and BT do not tell.
+TWO_CLASSES = "whether rosta is 'ft' or 'bt', which have the same tensors"
 
 # A name in old files of DenseNet-121, which write norm.1 for norm1.
 OLD_DENSENET = "features.denseblock1.denselayer1.norm.1.weight"
@@ -121,4 +149,6 @@ def names_of(model: nn.Module) -> Names:
             partial(backbone_name, backbone=backbone), partial(backbone_tensors, backbone=backbone)
         ),
         variants=VARIANTS,
+        untold=TWO_CLASSES if model.rosta in ("ft", "bt") else "",
+        files=FILES,
     )

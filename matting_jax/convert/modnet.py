@@ -6,6 +6,8 @@ loader keeps the second copy, under `lr_branch`. Source: ZHKKKe/MODNet, src/mode
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flax import linen as nn
 
 from matting_jax.convert import modnet_paddle
@@ -13,11 +15,33 @@ from matting_jax.convert.names import (
     Backbone,
     LeafPath,
     Names,
+    OfficialFile,
     StateDict,
     dotted,
     is_backbone,
     torchvision_mobilenet,
 )
+
+PAGE = "https://github.com/ZHKKKe/MODNet"
+LICENCE = "Apache 2.0 (CC BY-NC-SA 4.0 until 2021: see the README of your copy)"
+FILES = {
+    "photographic": OfficialFile("modnet_photographic_portrait_matting.ckpt", PAGE, LICENCE),
+    "webcam": OfficialFile("modnet_webcam_portrait_matting.ckpt", PAGE, LICENCE),
+    "paddle": OfficialFile(
+        "modnet-mobilenetv2.pdparams",
+        "https://github.com/PaddlePaddle/PaddleSeg",
+        "Apache 2.0",
+        keywords={"flavour": "paddle"},
+    ),
+    "human_seg": OfficialFile("mobilenetv2_human_seg.ckpt", PAGE, LICENCE, backbone=True),
+    "imagenet": OfficialFile(
+        "mobilenet_v2-b0353104.pth",
+        "torchvision's MobileNet_V2_Weights.IMAGENET1K_V1",
+        "BSD 3-clause",
+        sha256="b0353104",
+        backbone=True,
+    ),
+}
 
 
 def official_names(path: LeafPath) -> list[str]:
@@ -45,9 +69,10 @@ NAMES = Names(
     prefix="module.",
     backbone=Backbone(backbone_name, backbone_tensors),
     variants=modnet_paddle.VARIANTS,
+    files=FILES,
 )
 
 
 def names_of(model: nn.Module) -> Names:
     """Returns the names of the model's flavour."""
-    return modnet_paddle.NAMES if model.flavour == "paddle" else NAMES
+    return replace(modnet_paddle.NAMES, files=FILES) if model.flavour == "paddle" else NAMES

@@ -51,6 +51,33 @@ class Backbone:
 
 
 @dataclass(frozen=True)
+class OfficialFile:
+    """A published file of weights, which is known by a short name.
+
+    Attributes:
+        file: its name.
+        page: where its owners link it.
+        licence: under which it is published, as far as that is known.
+        address: where it can be fetched; "" if a person must download it.
+        sha256: the published SHA-256 or its first digits; "" if there is none.
+        keywords: keywords of its network.
+        test_time: options of the test-time rule that it was published with.
+        config: further fields of the config, by dotted name.
+        backbone: whether it holds the backbone only.
+    """
+
+    file: str
+    page: str
+    licence: str
+    address: str = ""
+    sha256: str = ""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    test_time: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    backbone: bool = False
+
+
+@dataclass(frozen=True)
 class Names:
     """The names in a network's official checkpoints.
 
@@ -66,6 +93,12 @@ class Names:
     backbone: Backbone | None = None
     # Keywords of variants that have other tensors than the default, to recognise their files.
     variants: tuple[Mapping[str, Any], ...] = ()
+    # What the tensors do not tell of this variant, for the error message; "" if they tell all.
+    untold: str = ""
+    # Published files by short name.
+    files: Mapping[str, OfficialFile] = field(default_factory=dict)
+    # Fields of the config by dotted name that general code needs for a file without a config.
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def dotted(path: LeafPath, leaves: Mapping[str, str] = LEAVES) -> str:

@@ -5,6 +5,8 @@ Source: PaddlePaddle/PaddleSeg, Matting/ppmatting/models/ppmatting.py and backbo
 
 from __future__ import annotations
 
+from typing import Any
+
 from flax import linen as nn
 
 from matting_jax.convert.names import (
@@ -12,6 +14,7 @@ from matting_jax.convert.names import (
     Backbone,
     LeafPath,
     Names,
+    OfficialFile,
     StateDict,
     dotted,
     is_backbone,
@@ -19,6 +22,31 @@ from matting_jax.convert.names import (
 
 # Prefixes of HRNet's layers; a file of HRNet also holds a classifier.
 LAYERS = ("conv_layer1_", "la1.", "tr1.", "tr2.", "tr3.", "st2.", "st3.", "st4.")
+
+FOLDER = "https://paddleseg.bj.bcebos.com/matting/models/"
+PAGE = "https://github.com/PaddlePaddle/PaddleSeg"
+
+
+def paddleseg_file(file: str, licence: str = "Apache 2.0", **fields: Any) -> OfficialFile:
+    """Returns a file of PaddleSeg."""
+    return OfficialFile(file, PAGE, licence, FOLDER + file, **fields)
+
+
+W18 = {"backbone": "hrnet_w18"}
+FILES = {
+    "composition": paddleseg_file(
+        "ppmatting-hrnet_w48-composition.pdparams",
+        "Apache 2.0; Adobe's agreement excludes commercial use of its data",
+    ),
+    "distinctions": paddleseg_file(
+        "ppmatting-hrnet_w48-distinctions.pdparams",
+        "Apache 2.0; the data have terms of their own",
+    ),
+    "human_512": paddleseg_file("ppmatting-hrnet_w18-human_512.pdparams", keywords=W18),
+    "human_1024": paddleseg_file(
+        "ppmatting-hrnet_w18-human_1024.pdparams", keywords=W18, test_time={"max_short": 1024}
+    ),
+}
 
 
 def official_names(path: LeafPath) -> list[str]:
@@ -60,5 +88,6 @@ def names_of(model: nn.Module) -> Names:
         official_names,
         check=check_names,
         backbone=Backbone(backbone_name, backbone_tensors),
-        variants=({"backbone": "hrnet_w18"},),
+        variants=(W18,),
+        files=FILES,
     )

@@ -140,7 +140,10 @@ def make_case(image: EvaluationImage, alpha: np.ndarray) -> Case:
 
 def default_output(workdir: Path, checkpoint: str | None) -> Path:
     """Returns the folder of the results in a workdir, named after the checkpoint."""
-    return workdir / "evaluation" / (Path(checkpoint).stem if checkpoint else "best")
+    is_own = not checkpoint or Path(checkpoint) == workdir
+    # The name of a published file has a colon, which not all file systems take.
+    name = "best" if is_own else Path(checkpoint).stem.replace(":", "_")
+    return workdir / "evaluation" / name
 
 
 def check_folders(config: ConfigDict, folders: Mapping[str, str], trimap_from: str | None) -> None:

@@ -55,6 +55,13 @@ def network_of(model: nn.Module) -> Network:
     return NETWORKS[name_of(model)]
 
 
+def rule_options(name: str) -> dict[str, Any]:
+    """Returns the options of the test-time rule of network `name`, with their defaults."""
+    parameters = inspect.signature(find_network(name).predict).parameters.values()
+    options = [x for x in parameters if x.kind is x.KEYWORD_ONLY and x.name != "model"]
+    return {x.name: x.default for x in options}
+
+
 def input_names(model: nn.Module) -> list[str]:
     """Returns the inputs of `model`: "image" and, if it takes them, "trimap" or "background"."""
     return [name for name in inspect.signature(type(model).__call__).parameters if name in CHANNELS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from matting_jax.choices import one_of, refuse_input, require_input
+from matting_jax.convert.identity import differences, recall
 from matting_jax.models import CHANNELS, create_model, input_names, network_of
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
 from matting_jax.prediction.programs import Needed, Program, Programs
@@ -48,6 +50,9 @@ class Matter:
     ):
         """Creates the network and checks that it fits `trimap_from`.
 
+        Warns if the variables were loaded from a run or a file that is known to use other keywords
+        or options; `mj.load` uses theirs.
+
         Args:
             name: name of the network.
             variables: its variables, as `load_checkpoint` returns them.
@@ -68,6 +73,13 @@ class Matter:
         if trimap_from is not None:
             refuse_input("trimap", self.takes, name, "trimap_from")
             rule_of(trimap_from.name, trimap_rule)
+        identity = recall(variables)
+        if identity and (found := differences(identity, model, test_time or {})):
+            warnings.warn(
+                f"weights of {identity.label} with other options than their own: "
+                f"{', '.join(found)}; mj.load() takes theirs",
+                stacklevel=2,
+            )
         self.options = dict(test_time or {})
         self.rule = partial(self.network.predict, model=model, **self.options)
         self.programs = Programs(name, partial(select_heads, model, name))

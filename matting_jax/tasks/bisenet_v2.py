@@ -198,6 +198,7 @@ TASK = Task(
     evaluate=evaluate,
     classify=classify,
     score=lambda scores: 1 - scores["miou"],
+    score_name="1 - mean IoU",
     result=lambda config: "trimap" if config.task.labels == "trimap" else "classes",
     labelled=lambda config: config.task.labels == "given",
     added={"test.way": "full"},

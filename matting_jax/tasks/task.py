@@ -83,6 +83,7 @@ class Task:
     state: Memory | None = None
     # The score that the best checkpoint minimises, from the scores by name.
     score: Callable[[Mapping[str, float]], float] = mad
+    score_name: str = "MAD"  # for messages
     # What a run predicts: "alpha", "trimap" or "classes".
     result: Callable[[Any], str] = lambda config: "alpha"
     # Whether composites may have denoised colours, so that the data must provide copies.

@@ -31,6 +31,15 @@ NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 logger = logging.getLogger("matting_jax")
 
 
+def is_heard(record: logging.LogRecord) -> bool:
+    """Returns whether a message of absl is shown: Orbax warns of its own, intended, options."""
+    return record.levelno >= logging.ERROR or "orbax" not in Path(record.pathname).parts
+
+
+# In Python too, where the level of absl's log is the user's.
+logging.getLogger("absl").addFilter(is_heard)
+
+
 def open_checkpoints(
     workdir: Path, score: Score, *, reading: bool = False
 ) -> ocp.CheckpointManager:
@@ -111,9 +120,15 @@ def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
 
 
 def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, Any]:
-    """Returns the Flax variables of the best checkpoint of `workdir`, the moving average if kept.
+    """Returns the Flax variables of the best checkpoint of `workdir`; see `load_step`."""
+    return load_step(workdir, model)[1]
 
-    If it is corrupt, the newest readable checkpoint is used, with a warning. Raises
+
+def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[str, Any]]:
+    """Returns the step and the Flax variables of the best checkpoint of `workdir`.
+
+    They are those of the moving average if it was kept. The step is logged, with the reason why it
+    is used. If the checkpoint is corrupt, the newest readable one is used, with a warning. Raises
     FileNotFoundError if the folder holds no checkpoint, ValueError if none can be read or if the
     run trained another network than `model`.
     """
@@ -122,9 +137,9 @@ def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, A
         check_model(workdir, config, model)
     if not (workdir / "checkpoints").is_dir():
         raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
-    score = find_task(config.task.name).score
-    checkpoints = open_checkpoints(workdir, score, reading=True)
-    found, unscored = read_scores(checkpoints, score)
+    task = find_task(config.task.name)
+    checkpoints = open_checkpoints(workdir, task.score, reading=True)
+    found, unscored = read_scores(checkpoints, task.score)
     step, variables, damaged = first_readable(
         best_first(checkpoints.all_steps(), found),
         lambda step: read_variables(arrays_folder(checkpoints, step)),
@@ -134,10 +149,20 @@ def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, A
         for other, reason in damaged.items():
             if other != step:  # of the step itself only the scores are damaged
                 logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is used")
-        return variables
+        logger.info(f"{workdir}: step {step}, {explain(step, found, task.score_name)}")
+        return step, variables
     if message := all_damaged_message(checkpoints, damaged):
         raise ValueError(message)
     raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
+
+
+def explain(step: int, scores: Mapping[int, float], name: str) -> str:
+    """Returns why the checkpoint of `step` is used, by the scores of those that were evaluated."""
+    if not scores:
+        return "the last one: no checkpoint was evaluated"
+    if step in scores and scores[step] == min(scores.values()):
+        return f"the best one, by its {name} of {scores[step]:.4f}"
+    return "the last one that can be read"
 
 
 def check_model(workdir: Path, config: Any, model: nn.Module) -> None:

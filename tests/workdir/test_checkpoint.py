@@ -1,5 +1,7 @@
+import logging
 import shutil
 
+import absl.logging
 import jax
 import numpy as np
 import pytest
@@ -74,6 +76,32 @@ def test_variables_are_those_of_the_lowest_mad(tmp_path):
 def test_variables_are_the_newest_if_none_was_evaluated(tmp_path):
     write(tmp_path, {1: None, 2: None})
     assert value_of(checkpoint.load_variables(tmp_path)["params"]) == 2
+
+
+@pytest.mark.parametrize(
+    "scores, said",
+    [
+        ({1: 0.5, 2: 0.125, 3: 0.3}, "step 2, the best one, by its MAD of 0.1250"),
+        ({1: None, 2: None}, "step 2, the last one: no checkpoint was evaluated"),
+    ],
+)
+def test_step_is_logged_with_the_reason(tmp_path, caplog, scores, said):
+    caplog.set_level(logging.INFO)
+    write(tmp_path, scores)
+    step, variables = checkpoint.load_step(tmp_path)
+    assert step == value_of(variables["params"]) == 2
+    assert caplog.messages[-1] == f"{tmp_path}: {said}"
+
+
+def test_orbax_warns_of_nothing_and_others_do(tmp_path, caplog):
+    write(tmp_path, {1: 0.5})
+    before = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    caplog.clear()
+    checkpoint.load_variables(tmp_path)
+    absl.logging.warning("mine")
+    absl.logging.set_verbosity(before)
+    assert [x.getMessage() for x in caplog.records if x.name == "absl"] == ["mine"]
 
 
 def test_variables_are_the_moving_average_if_it_was_kept(tmp_path):
@@ -203,7 +231,9 @@ def folders_of(workdir):
 
 
 def said(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "matting_jax"]
+    """Returns the warnings."""
+    records = [x for x in caplog.records if x.name == "matting_jax"]
+    return [x.getMessage() for x in records if x.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "truncated score", "flipped score"])
