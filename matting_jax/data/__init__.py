@@ -3,7 +3,7 @@
 from matting_jax.data.evaluation import evaluation_images, folder_images, shown_images
 from matting_jax.data.files.images import read_alpha, read_exact_alpha, read_image, read_rgba
 from matting_jax.data.pipeline import train_batches
-from matting_jax.data.sources import EvaluationImage, Unlabelled
+from matting_jax.data.sources import EvaluationImage, Unlabelled, photo_files
 from matting_jax.data.training import train_source
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Unlabelled",
     "evaluation_images",
     "folder_images",
+    "photo_files",
     "read_alpha",
     "read_exact_alpha",
     "read_image",

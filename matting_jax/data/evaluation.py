@@ -114,7 +114,7 @@ def listed_images(config: ConfigDict) -> Sequence[EvaluationImage]:
         photo, alpha, background = lists.read_listed(item, config.data.colour_profile)
         return EvaluationImage(name, photo.image, alpha, trimap, background, opacity=photo.opacity)
 
-    return Lazy(named, read)
+    return Lazy(named, read, photo=lambda image: image[1].foreground)
 
 
 def scored_images(config: ConfigDict) -> Sequence[EvaluationImage]:
@@ -132,7 +132,7 @@ def scored_images(config: ConfigDict) -> Sequence[EvaluationImage]:
         files = (pair.image, pair.alpha, scored.trimap, scored.background)
         return read_files(pair.image.stem, *files, config.data.colour_profile)
 
-    return Lazy(found.items, read)
+    return Lazy(found.items, read, photo=lambda scored: scored.pair.image)
 
 
 def recorded_images(config: ConfigDict, builders_folder: str | Path) -> Sequence[EvaluationImage]:
@@ -184,7 +184,8 @@ def folder_images(
         paths = (files.photo, files.truth, files.trimap, files.background)
         return read_files(files.name, *paths, profile)
 
-    return Lazy(folders.find_compared(None, truths, trimaps, photos, backgrounds), read)
+    found = folders.find_compared(None, truths, trimaps, photos, backgrounds)
+    return Lazy(found, read, photo=lambda files: files.photo)
 
 
 def read_files(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,11 +18,15 @@ from matting_jax.image.planes import AlphaPlanes
 
 @dataclass(frozen=True)
 class Lazy(Sequence):
-    """A sequence whose elements are read on access, and kept in `kept` unless it is None."""
+    """A sequence whose elements are read on access, and kept in `kept` unless it is None.
+
+    `photo` returns the file of an item's photo, if it has one.
+    """
 
     items: Sequence
     read: Callable[[Any], Any]
     kept: dict[int, Any] | DiskDict | None = None
+    photo: Callable[[Any], Path] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -35,6 +40,15 @@ class Lazy(Sequence):
         if element is None:
             element = self.kept[number] = self.read(self.items[number])
         return element
+
+
+def photo_files(images: Sequence) -> list[Path]:
+    """Returns the file of each photo of `images`; empty if they do not come from files."""
+    while isinstance(images, Lazy):
+        if images.photo:
+            return [images.photo(item) for item in images.items]
+        images = images.items
+    return []
 
 
 def keep(images: Sequence, disk: DiskImages | None = None) -> Lazy:

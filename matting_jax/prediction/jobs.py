@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from matting_jax.data.files.sizes import read_size
 from matting_jax.data.files.walk import real
 from matting_jax.prediction.programs import Needed, expect
+
+T = TypeVar("T")
 
 # list_programs(height, width) returns the programs that a photo needs.
 ListPrograms = Callable[[int, int], Sequence[Needed]]
@@ -105,25 +108,30 @@ def group_jobs(
     return list(groups.items())
 
 
-def compile_ahead(groups: Sequence[tuple[Sequence[Needed], Sequence[Job]]]) -> Iterator[Job]:
-    """Yields the jobs of all groups, and compiles the programs of the next ones in a thread.
+def compile_ahead(
+    groups: Sequence[tuple[Sequence[Needed], Sequence[T]]], *, keep: bool = False
+) -> Iterator[T]:
+    """Yields the items of all groups, and compiles the programs of the next ones in a thread.
 
-    The caller reads one job ahead of the one that it computes. A program is freed when the second
-    group after the last that needs it begins.
+    Args:
+        groups: programs, and the items that need them. The caller reads one item ahead of the one
+            that it computes.
+        keep: keep all programs; else each is freed when the second group after the last that needs
+            it begins.
     """
     expect(program for programs, _ in groups for program in programs)
     last = {x: number for number, (programs, _) in enumerate(groups) for x in programs}
     begun, pool = set(), ThreadPoolExecutor(1)
     try:
-        for number, (_, jobs) in enumerate(groups):
+        for number, (_, items) in enumerate(groups):
             for programs, _ in groups[number : number + 1 + AHEAD]:
                 for program in programs:
                     if program not in begun:
                         begun.add(program)
                         pool.submit(program.compile)
-            for program in [x for x in last if last[x] < number - 1]:
+            for program in [x for x in last if last[x] < number - 1 and not keep]:
                 program.drop()
                 del last[program]
-            yield from jobs
+            yield from items
     finally:
         pool.shutdown(cancel_futures=True)

@@ -146,8 +146,9 @@ class Needed(NamedTuple):
 
 
 def expect(programs: Iterable[Needed]) -> None:
-    """Logs how many programs of each network will be compiled."""
-    counts = Counter(needed.programs for needed in set(programs))
+    """Logs how many programs of each network will be compiled, without those that are."""
+    new = {needed for needed in programs if needed.program not in needed.programs.compiled}
+    counts = Counter(needed.programs for needed in new)
     for programs, count in counts.items():
         programs.begun, programs.expected = 0, count
         if count > 1:

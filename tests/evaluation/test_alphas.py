@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from matting_jax.data.evaluation import evaluation_images, names_test_data
-from matting_jax.evaluation.alphas import score_alphas, select_inputs
+from matting_jax.evaluation.alphas import predictions, score_alphas, select_inputs
+from matting_jax.prediction.programs import Needed, Program, Programs
 from tests.helpers import Quarter
 
 ALPHAS = (0, 40, 80)  # of the test images of tiny_plates, which have one value each
@@ -57,3 +58,38 @@ def test_missing_input_of_a_test_image_is_reported_with_its_folder(config, field
     matter.name, matter.needs = "quarter", ("background",)
     with pytest.raises(ValueError, match="quarter needs a background for the test image 0: put it"):
         select_inputs(matter, evaluation_images(config)[0])
+
+
+class Mean(Quarter):
+    """A matter that predicts the mean of the photo, by one program for each height."""
+
+    def __init__(self):
+        self.programs = Programs("mean", lambda _, inputs, heads: inputs["image"].mean(-1))
+        self.programs.variables = {}
+
+    def __call__(self, photo):
+        image = np.divide(photo, 255, dtype=np.float32)[None]
+        return np.asarray(self.programs.run((), {"image": image}))[0]
+
+    def list_programs(self, height, width):
+        return [Needed(self.programs, Program((), (("image", (1, height, width, 3)),)))]
+
+
+@pytest.mark.parametrize("field", ["images", "list"])
+def test_programs_of_test_images_are_known_ahead_and_kept(config, fields, tmp_path, field, caplog):
+    caplog.set_level("INFO", "matting_jax")
+    for number, height in enumerate((9, 12, 9)):
+        for folder, mode in (("image", "RGB"), ("fg", "RGB"), ("alpha", "L")):
+            image = np.full((height, 8, 3), 50 * number + 9, np.uint8)
+            Image.fromarray(image).convert(mode).save(tmp_path / folder / f"{number}.png")
+    config.data.test.update({"images": "", "list": "", **fields[field]})
+    matter, images = Mean(), evaluation_images(config)
+    for _ in range(2):
+        found = list(predictions(matter, images))
+        assert [image.name for image, _ in found] == ["0", "1", "2"]
+        for image, alpha in found:
+            np.testing.assert_allclose(alpha, image.image[..., 0] / 255, rtol=1e-6)
+    messages = [x for x in caplog.messages if "mean" in x]
+    assert messages[0] == "the photos need 2 programs of mean"
+    assert sum(x.startswith("compiling mean for ") for x in messages) == 2
+    assert len(messages) == 5

@@ -27,7 +27,7 @@ class Stub:
         full = np.full(photo.shape[:2], 255, np.uint8) if trimap is None else trimap
         return np.divide(full, 255, dtype=np.float32)
 
-    def list_programs(self, height, width, cut_out):
+    def list_programs(self, height, width, cut_out=False):
         return []
 
 
