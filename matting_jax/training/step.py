@@ -49,7 +49,9 @@ def train_step(
 
         def gradients(statistics: Any, part: Arrays) -> tuple[Any, Any]:
             keys = jax.vmap(lambda index: jax.random.fold_in(seed, index))(part["index"])
-            inputs, truth = task.synthesize(keys, part, config, *view)
+            # The barrier keeps XLA from computing a sample again for each layer that reads it.
+            samples = task.synthesize(keys, part, config, *view)
+            inputs, truth = jax.lax.optimization_barrier(samples)
 
             def loss(params: Any) -> tuple[jax.Array, Any]:
                 # stop_gradient lets XLA skip the backward pass of frozen modules and keeps them

@@ -14,11 +14,11 @@ from jax import lax
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import Init, he_uniform, uniform_of_fan_in, zeros
+from matting_jax.models.layers.kernel_gradient import DIMENSIONS, convolve_cpu, convolve_lax
 
 Array = jax.Array
 Dtype = Any
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Images whose products `convolve_products_first` keeps in memory at a time.
 PRODUCTS_BATCH = 256
 
@@ -82,15 +82,14 @@ def convolve(
     size = kernel.shape[0]
     if size == stride == 1:
         return pointwise(x, kernel[0, 0])
-    pad = dilation * (size // 2) if padding is None else padding
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        pad if pad == "SAME" else ((pad, pad), (pad, pad)),
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=DIMENSIONS,
-    )
+    if padding == "SAME":
+        window, strides = (dilation * (size - 1) + 1,) * 2, (stride, stride)
+        sides = tuple(lax.padtype_to_pads(x.shape[1:3], window, strides, padding))
+    else:
+        pad = dilation * (size // 2) if padding is None else padding
+        sides = ((pad, pad), (pad, pad))
+    convolve_dense = convolve_cpu if is_cpu_form("auto") else convolve_lax
+    return convolve_dense(x, kernel, stride, sides, dilation)
 
 
 def convolve_products_first(x: Array, kernel: Array) -> Array:

@@ -17,7 +17,7 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from matting_jax.models.layers.convolutions import DIMENSIONS, convolve
+from matting_jax.models.layers.convolutions import convolve
 from matting_jax.models.layers.initialisers import Init, fan_in_uniform
 
 Array = jax.Array
@@ -116,9 +116,7 @@ def conv_transpose(x: Array, kernel: Array) -> Array:
     # Along each axis, tap 2a + r maps input i to pixel r of cell i + a.
     taps = kernel.reshape(2, 2, 2, 2, features, channels)[::-1, :, ::-1]
     taps = taps.transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, channels, 4 * features)
-    cells = lax.conv_general_dilated(
-        x, taps, (1, 1), ((1, 1), (1, 1)), dimension_numbers=DIMENSIONS
-    )
+    cells = convolve(x, taps, padding=1)
     cells = cells.reshape(batch, height + 1, width + 1, 2, 2, features).transpose(0, 1, 3, 2, 4, 5)
     pixels = cells.reshape(batch, 2 * height + 2, 2 * width + 2, features)
     return pixels[:, 1:-1, 1:-1]

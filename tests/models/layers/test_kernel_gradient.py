@@ -1,0 +1,48 @@
+"""The dense convolution of the CPU form against XLA's own gradients."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from matting_jax.models.layers import kernel_gradient
+from matting_jax.models.layers.kernel_gradient import convolve_cpu, convolve_lax
+from tests.models.layers.helpers import random, relative_error
+
+SAME, LATE = ((1, 1), (1, 1)), ((0, 1), (0, 1))
+
+
+def gradients(function, x, kernel, cotangent, *options):
+    return jax.vjp(lambda x, kernel: function(x, kernel, *options), x, kernel)[1](cotangent)
+
+
+@pytest.mark.parametrize("positions", [16, 1000], ids=["loop", "one product"])
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "dilation"),
+    [
+        (3, 1, SAME, 1),
+        (2, 1, SAME, 1),
+        (3, 1, ((2, 2), (2, 2)), 2),
+        (3, 1, ((0, 0), (0, 0)), 1),
+        (3, 2, LATE, 1),
+        (3, 2, ((0, 0), (0, 0)), 1),
+        (7, 2, ((3, 3), (3, 3)), 1),
+    ],
+)
+def test_gradients_equal_those_of_xla(monkeypatch, positions, size, stride, padding, dilation):
+    monkeypatch.setattr(kernel_gradient, "POSITIONS", positions)
+    x, kernel = random((2, 9, 8, 3), 0), random((size, size, 3, 4), 1)
+    options = stride, padding, dilation
+    y = convolve_lax(x, kernel, *options)
+    inputs = x, kernel, random(y.shape, 2), *options
+    for ours, xla in zip(
+        gradients(convolve_cpu, *inputs), gradients(convolve_lax, *inputs), strict=True
+    ):
+        assert relative_error(ours, xla) < 2e-6
+
+
+def test_sums_of_bfloat16_are_float32():
+    """Summed in bfloat16, 4096 ones would stop at 256."""
+    x, kernel = (jnp.ones(shape, jnp.bfloat16) for shape in ((1, 64, 64, 1), (1, 1, 1, 1)))
+    _, gradient = gradients(convolve_cpu, x, kernel, jnp.ones_like(x), 1, ((0, 0), (0, 0)), 1)
+    assert gradient.dtype == jnp.bfloat16
+    assert gradient[0, 0, 0, 0] == 4096
