@@ -27,6 +27,8 @@ def defaults() -> ConfigDict:
     config.steps = 100_000  # optimizer steps
     config.batch_size = 16  # samples per step, over all devices
     config.accumulate = 1  # gradient accumulation: micro-batches per step, to save memory
+    # True: keep only results of convolutions for the backward pass, and compute the rest again
+    config.rematerialise = False
     config.compute_dtype = "float32"  # "float32", or "bfloat16" on accelerators
     config.synchronise_statistics = True  # compute batch statistics over all devices
     config.freeze_statistics = False  # keep the running statistics of BatchNorm, for fine-tuning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,9 @@ from matting_jax.tasks.task import Task
 from matting_jax.training.state import State, statistics_of
 
 Arrays = dict[str, jax.Array]
+
+# Operations whose results a rematerialised step keeps; all others are cheap to compute again.
+KEPT = ("conv_general_dilated", "dot_general", "reduce_sum", "while", "scan", "top_k", "sort")
 
 
 def train_step(
@@ -40,6 +44,9 @@ def train_step(
     """
     seed = jax.random.key(config.seed)
     frozen = [name for name, rate in config.optimizer.module_rates.items() if rate == 0]
+    forward = partial(task.forward, model)
+    if config.rematerialise:
+        forward = jax.checkpoint(forward, policy=is_kept)
 
     def step(state: State, batch: Arrays) -> tuple[State, Arrays]:
         memory, statistics = state["memory"], statistics_of(state)
@@ -61,7 +68,7 @@ def train_step(
                     for name, x in params.items()
                 }
                 variables = {"params": parallel.to_varying(params), **statistics}
-                outputs, updated = task.forward(model, variables, inputs, memory)
+                outputs, updated = forward(variables, inputs, memory)
                 total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
                 # Equal on all devices already, unless statistics are not synchronised.
                 return total, (terms, jax.lax.pmean(updated, parallel.AXIS))
@@ -87,6 +94,11 @@ def train_step(
         return new_state, {**terms, "gradient_norm": optax.tree.norm(grads)}
 
     return step
+
+
+def is_kept(operation: Any, *_: Any, **__: Any) -> bool:
+    """Returns whether a rematerialised step keeps the results of an operation."""
+    return operation.name in KEPT
 
 
 def check_micro_batches(batch_size: int, devices: int, count: int) -> None:
