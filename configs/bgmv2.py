@@ -109,5 +109,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.update(size=384, rescale=(288, 384), around="foreground")
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

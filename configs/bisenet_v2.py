@@ -17,7 +17,7 @@ Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf); runs va
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults
+from matting_jax.config import defaults, follow
 
 VARIANTS = ("sample", "trimap", "cityscapes", "large")
 
@@ -61,7 +61,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.module_rates[head] = 1.0
 
     config.data.crop.update(size=512, rescale=(384, 1024))
-    config.test_time.short_side = 512  # px; 0: photos keep their size
+    # short side of test photos, px: that of the crops unless it is set; 0: photos keep their size
+    config.test_time.short_side = follow(config.data.crop, "size")
 
     if variant in ("cityscapes", "large"):
         config.model.num_classes, config.task.labels = 19, "given"
@@ -90,6 +91,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.update(size=128, rescale=(112, 160))
-        config.test_time.short_side = 128
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 200, 200
     return config

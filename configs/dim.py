@@ -69,5 +69,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.update(size=64, windows=(64, 96, 128))
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 200, 200
     return config

@@ -64,5 +64,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.size, config.data.crop.affine.square_size = 96, 128
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

@@ -97,5 +97,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         del config.data.crop.corners
         config.data.crop.update(size=96, rescale=(96, 160), around="anywhere")
         config.test_time.scales = (1 / 4, 1 / 3)
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 250, 250
     return config

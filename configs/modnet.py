@@ -15,7 +15,7 @@ photos and start from mobilenetv2_human_seg.ckpt, a backbone trained to segment 
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults
+from matting_jax.config import defaults, follow
 
 VARIANTS = ("sample", "paper", "official", "paddle")
 
@@ -51,7 +51,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.module_rates = dict(backbone=1.0, lr_branch=1.0, hr_branch=1.0, f_branch=1.0)
 
     config.data.crop.update(size=512, rescale=(384, 768))
-    config.test_time.reference_size = 512
+    # short side of test photos, px: that of the crops unless it is set
+    config.test_time.reference_size = follow(config.data.crop, "size")
 
     if variant == "paper":
         config.task.form = "paper"
@@ -85,6 +86,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
         config.data.crop.update(size=96, rescale=(92, 112))
-        config.test_time.reference_size = 96
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 400, 400
     return config

@@ -18,7 +18,7 @@ The authors adapt to all frames of some 400 videos, 10 epochs, one frame a step.
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults
+from matting_jax.config import defaults, follow
 
 VARIANTS = ("sample", "official", "paper")
 
@@ -44,7 +44,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
     config.optimizer.module_rates = dict(backbone=1.0, lr_branch=1.0, hr_branch=1.0, f_branch=1.0)
 
     config.data.crop.update(size=512, rescale=(512, 768))
-    config.test_time.reference_size = 512
+    # short side of test photos, px: that of the crops unless it is set
+    config.test_time.reference_size = follow(config.data.crop, "size")
 
     if variant == "paper":
         config.task.form = "paper"
@@ -55,6 +56,6 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.task.semantic_weight = 5.0  # at 100 alpha follows what the sample teaches poorly
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.crop.update(size=96, rescale=(96, 144))
-        config.test_time.reference_size = 96
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 20, 100, 100
     return config

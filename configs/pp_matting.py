@@ -16,13 +16,13 @@ bj.bcebos.com/paddleseg/dygraph/. 300,000 steps of four crops on one GPU; scores
 end of training, and the best is reported: SAD 46.22 on Composition-1k, 40.69 on Distinctions-646,
 over the entire image. The data of `:human` are private; PaddleSeg's own example uses PPM-100. Its
 larger form: --config.data.crop.size=1024 --config.data.crop.windows=(1024,)
---config.data.crop.max_short=1024 --config.test_time.max_short=1024. PaddleSeg's list files are read
+--config.data.crop.max_short=1024, which photos to predict follow. PaddleSeg's list files are read
 by --config.data.train.list=FILE and --config.data.test.list=FILE in place of any folder.
 """
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults
+from matting_jax.config import defaults, follow
 
 VARIANTS = ("sample", "paper", "official", "composition_1k", "distinctions_646", "human")
 
@@ -76,7 +76,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.synthesis.noise, config.synthesis.jpeg = 0.5, 0.2
         config.data.train.separator = config.data.test.separator = " "
         config.data.crop.windows, config.data.crop.max_short = (512,), 512
-        config.test_time.max_short = 512
+        config.test_time.max_short = follow(config.data.crop, "max_short")  # px, unless it is set
     if variant == "sample":
         config.steps, config.batch_size = 800, 4
         config.model.backbone = "hrnet_w18"
@@ -89,6 +89,7 @@ def get_config(variant: str = "sample") -> ConfigDict:
         for field in ("windows", "small", "max_short"):
             del config.data.crop[field]
         config.data.crop.update(size=96, rescale=(92, 112))
-        config.test_time.max_short = 96
+        config.test_time.max_short = follow(config.data.crop, "size")  # px, unless it is set
+        config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 100, 200
     return config

@@ -20,7 +20,7 @@ may not improve on photos unlike those of the adaptation: --config.data.test.ima
 
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults
+from matting_jax.config import defaults, follow
 
 VARIANTS = ("modnet", "pp_matting", "gfm")
 
@@ -48,7 +48,8 @@ def get_config(variant: str = "modnet") -> ConfigDict:
         config.optimizer.module_rates = dict(
             backbone=1.0, lr_branch=1.0, hr_branch=1.0, f_branch=1.0
         )
-        config.test_time.reference_size = 512
+        # short side of test photos, px: that of the crops unless it is set
+        config.test_time.reference_size = follow(config.data.crop, "size")
     if variant == "pp_matting":
         config.model = dict(backbone="hrnet_w48", guidance=True, pyramid_pooling=True)
         config.model.rematerialise = False  # True: less memory, more time per step

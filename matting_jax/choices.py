@@ -9,12 +9,26 @@ from typing import Any
 LINES, WIDTH = 20, 300  # of an error message, and characters of a line
 
 
-def one_of(value: str, choices: Iterable[str], kind: str) -> str:
-    """Returns `value` if it is among `choices`; otherwise the error suggests the closest one."""
+def one_of(
+    value: str, choices: Iterable[str], kind: str, synonyms: Mapping[str, str] | None = None
+) -> str:
+    """Returns `value` if it is among `choices`; otherwise the error suggests the closest one.
+
+    Args:
+        value: what was given.
+        choices: the valid values.
+        kind: what they are, for the error message.
+        synonyms: what to suggest for words that are known elsewhere; of a dotted value the last
+            word counts.
+
+    Raises:
+        ValueError: if `value` is not valid.
+    """
     choices = list(choices)
     if value in choices:
         return value
-    closest = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]
+    closest = (synonyms or {}).get(value.rpartition(".")[2].lower())
+    closest = closest or difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]
     listed = f" (valid: {', '.join(choices)})" if len(choices) <= 12 else ""
     raise ValueError(f"unknown {kind} {value!r}: did you mean {closest!r}?{listed}")
 

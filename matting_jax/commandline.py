@@ -19,7 +19,15 @@ import matting_jax
 from matting_jax import allocator
 from matting_jax.caches import keep_compiled
 from matting_jax.choices import one_of
-from matting_jax.config import load_config, override, read_config, split_variant
+from matting_jax.config import (
+    SYNONYMS,
+    defaults,
+    flatten,
+    load_config,
+    override,
+    read_config,
+    split_variant,
+)
 from matting_jax.training.stopping import Stopped
 
 MODES = ("train", "evaluate", "predict", "convert")
@@ -174,7 +182,9 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     try:
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
-        one_of(error.flagname, list(values), "flag")
+        fields = {name: f"config.{name}" for name in flatten(defaults()) if "." not in name}
+        fields |= {word: f"config.{field}" for word, field in SYNONYMS.items()}
+        one_of(error.flagname, list(values), "flag", fields)
         raise
     except flags.Error as error:
         raise ValueError(str(error)) from error

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 from matting_jax.choices import one_of
+
+# What other programs call a field, by its last word.
+SYNONYMS = {
+    **dict.fromkeys(("lr", "rate", "base_lr"), "optimizer.learning_rate"),
+    **dict.fromkeys(("bs", "batch", "batchsize"), "batch_size"),
+    **dict.fromkeys(("epochs", "num_epochs", "max_epochs"), "steps"),
+    **dict.fromkeys(("iters", "iterations", "max_steps", "num_steps"), "steps"),
+    **dict.fromkeys(("wd", "l2"), "optimizer.weight_decay"),
+    **dict.fromkeys(("optim", "opt"), "optimizer.name"),
+    **dict.fromkeys(("beta1",), "optimizer.b1"),
+    **dict.fromkeys(("beta2",), "optimizer.b2"),
+    **dict.fromkeys(("clip", "grad_clip", "max_norm"), "optimizer.clip_norm"),
+    **dict.fromkeys(("scheduler", "lr_schedule"), "optimizer.schedule.name"),
+    **dict.fromkeys(("warmup", "warmup_iters"), "optimizer.schedule.warmup_steps"),
+    **dict.fromkeys(("ema",), "ema_decay"),
+    **dict.fromkeys(("amp", "fp16", "bf16", "precision", "dtype"), "compute_dtype"),
+    **dict.fromkeys(("accum", "grad_accum", "accumulation_steps"), "accumulate"),
+    **dict.fromkeys(("crop_size", "image_size", "img_size", "resolution"), "data.crop.size"),
+    **dict.fromkeys(("num_workers", "threads"), "data.workers"),
+    **dict.fromkeys(("pretrained", "weights", "ckpt"), "init.checkpoint"),
+    **dict.fromkeys(("log_interval", "print_every"), "log_every"),
+    **dict.fromkeys(("eval_interval", "eval_every", "val_every"), "evaluate_every"),
+    **dict.fromkeys(("save_interval", "ckpt_every"), "save_every"),
+}
 
 
 def defaults() -> ConfigDict:
@@ -36,6 +61,9 @@ def defaults() -> ConfigDict:
     config.ema_decay = 0.0
     config.log_every = 100  # steps between two log lines; 0: never
     config.evaluate_every = 5000  # steps between two evaluations; 0: never
+    # before the first step: "previews" of test images of one size, which compiles the network once;
+    # "all": score and show the test images; "none"
+    config.evaluate_first = "previews"
     config.save_every = 1000  # steps between two checkpoints; 0: only at the end
     config.preview_images = 6  # test images in a preview
     config.allocator = True  # on CPU: keep freed memory, steps are up to a third faster
@@ -143,6 +171,14 @@ def defaults() -> ConfigDict:
     return config
 
 
+def follow(group: ConfigDict, field: str) -> FieldReference:
+    """Returns a value that follows `field` of `group` until it is set itself.
+
+    A recipe ties by it an option of the test-time rule to the size of the training crops.
+    """
+    return group.get_ref(field) + 0
+
+
 def split_variant(spec: str) -> tuple[Path, str]:
     """Returns FILE and VARIANT of FILE:VARIANT.
 
@@ -169,24 +205,50 @@ def load_config(path: Path, variant: str) -> ConfigDict:
         raise ValueError(f"--config {path} is not a Python file: give a recipe, such as modnet.py")
     spec = importlib.util.spec_from_file_location("matting_jax_config", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not variant:
-        return complete(module.get_config())
-    variants = getattr(module, "VARIANTS", ())
-    if not variants:
-        raise ValueError(f"{path} has no variants: omit :{variant}")
-    return complete(module.get_config(one_of(variant, variants, f"variant of {path}")))
+    with named_errors(path):
+        spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"{path} is no config: it must define get_config(), as configs/*.py do")
+    arguments = ()
+    if variant:
+        variants = getattr(module, "VARIANTS", ())
+        if not variants:
+            raise ValueError(f"{path} has no variants: omit :{variant}")
+        arguments = (one_of(variant, variants, f"variant of {path}"),)
+    with named_errors(path):
+        config = module.get_config(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"get_config() of {path} must return a ConfigDict, got {config!r:.80}")
+    return complete(config)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turns an exception of a config file into a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(
+            f"the config {path} fails: {kind}{' '.join(str(error).split())}"
+        ) from error
 
 
 def read_config(workdir: Path) -> ConfigDict:
     """Returns the config of the run in `workdir`, with defaults for fields that an older run lacks.
 
-    Raises FileNotFoundError if `workdir` holds no run.
+    Raises FileNotFoundError if `workdir` holds no run, and ValueError for a damaged file.
     """
     path = Path(workdir) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} is not a workdir: it has no config.json")
-    return complete(ConfigDict(restore_tuples(json.loads(path.read_text()))))
+    try:
+        fields = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no config of a run: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} is no config of a run: it holds {fields!r:.80}")
+    return complete(ConfigDict(restore_tuples(fields)))
 
 
 def restore_tuples(value: Any) -> Any:
@@ -225,10 +287,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         ValueError: a field does not exist, or its value has the wrong type.
     """
     fields = flatten(config)
+    synonyms = {word: field for word, field in SYNONYMS.items() if field in fields}
     last = {}  # absl would join the values of a tuple that is set twice
     for argument in arguments:
         name = argument.partition("=")[0].removeprefix("--no").removeprefix("--")
-        last[one_of(name.removeprefix("config."), fields, "field of the config")] = argument
+        name = name.removeprefix("config.")
+        last[one_of(name, fields, "field of the config", synonyms)] = argument
     command = ["launch.py", *last.values()]
     parsed = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=command)

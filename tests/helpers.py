@@ -109,7 +109,9 @@ def lines_of(workdir):
 
 
 def scores_of(workdir):
-    return [line for line in lines_of(workdir) if "test_mad" in line]
+    """Returns the lines with scores, without their time."""
+    scored = [line for line in lines_of(workdir) if "test_mad" in line]
+    return [{name: x for name, x in line.items() if name != "time"} for line in scored]
 
 
 def saved(workdir, step, like):

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from ml_collections import ConfigDict
 
-from matting_jax.config import defaults, flatten, load_config, read_config
-from matting_jax.workdir.claim import added_fields, claim
+from matting_jax.config import SYNONYMS, defaults, flatten, load_config, read_config
+from matting_jax.workdir.claim import FREE, added_fields, claim
 from tests.configuration_page import PAGE, comments_of, page
 from tests.helpers import CONFIGS, ROOT
 
@@ -51,7 +51,9 @@ def test_config_of_an_older_run_is_completed(file, tmp_path):
     place(file, tmp_path)
     saved = json.loads(file.read_text())
     config, recipe = read_config(tmp_path), recipe_of(file)
-    assert added_fields(recipe) | flatten(config) == flatten(recipe)
+    fields = added_fields(recipe) | flatten(config)
+    assert fields.keys() == flatten(recipe).keys()
+    assert [x for x in fields if x not in FREE and fields[x] != flatten(recipe)[x]] == []
     assert flatten(ConfigDict(saved)).keys() < flatten(config).keys()
 
 
@@ -83,6 +85,45 @@ def test_recipe_without_some_fields_is_completed(tmp_path):
     expected = defaults()
     expected.name, expected.data.workers = "modnet", 2
     assert flatten(load_config(path, "")) == flatten(expected)
+
+
+def test_every_synonym_suggests_a_field_and_is_none():
+    fields = flatten(defaults())
+    for word, field in SYNONYMS.items():
+        assert field in fields
+        assert word not in fields
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def get_config(:", "fails: SyntaxError: "),
+        ("import no_such_module", "fails: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("steps = 4", "must define get_config()"),
+        ("def get_config():\n    pass", "must return a ConfigDict, got None"),
+        (
+            "def get_config():\n    return {'steps': 4}",
+            "must return a ConfigDict, got {'steps': 4}",
+        ),
+        ("def get_config():\n    raise KeyError('x')", "fails: KeyError: 'x'"),
+        ("def get_config():\n    raise ValueError('two\\nlines')", "fails: two lines"),
+    ],
+)
+def test_config_file_that_gives_no_config_is_one_sentence(tmp_path, text, words):
+    path = tmp_path / "recipe.py"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        load_config(path, "")
+    assert str(path) in str(error.value) and words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", '{"steps": ', "[1, 2]", "null", "\x00"])
+def test_damaged_config_of_a_run_is_one_sentence(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json is no config of a run: ") as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 RECIPES = [

@@ -1,8 +1,10 @@
 """Runs every command of the documentation with few and small samples."""
 
+import configparser
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -274,3 +276,32 @@ def test_page_of_the_data_sets_lists_all():
 def test_links_between_pages_are_valid(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_git_ignores_what_the_documented_commands_write():
+    lines = [line for page in PAGES for line in map(shlex.join, commands(page))]
+    for path in (ROOT / "README.md", ROOT / "launch.py"):
+        lines += re.findall(r"python launch.py [^`\n]+", path.read_text())
+    written = {x for line in lines for x in re.findall(r"--(?:output|workdir)[ =]([\w./]+)", line)}
+    assert {"cutouts/", "labels/", "runs/modnet", "modnet.safetensors"} <= written
+    paths = [x if Path(x).suffix else f"{x.rstrip('/')}/x" for x in sorted(written)]
+    command = ["git", "check-ignore", "--no-index", *paths]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 128:
+        pytest.skip("this is no checkout of git")
+    assert done.stdout.split() == paths
+
+
+def test_each_extra_is_installed_by_the_same_command_everywhere():
+    files = [ROOT / "README.md", *PAGES, *(ROOT / "matting_jax").rglob("*.py")]
+    found = {}
+    for path in files:
+        for command, extra in re.findall(r"(pip install [^\n]*?\[(\w+)\]'?)", path.read_text()):
+            found.setdefault(extra, set()).add(command)
+    assert {"convert", "heif", "denoise", "tensorboard"} <= found.keys()
+    assert {extra: x for extra, x in found.items() if len(x) > 1} == {}
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    declared = extras["options.extras_require"].keys()
+    # Extras of the library, and the variable name of its own message.
+    assert {x for x in found if x != "extra"} <= declared

@@ -181,6 +181,7 @@ def shrink(config):
     config.data.crop.update(dict(size=32, rescale=(40, 60), around="anywhere"))
     config.test_time.reference_size = 32
     config.log_every = config.evaluate_every = 2
+    config.evaluate_first = "all"
     config.save_every = 1
     config.preview_images = 2
     config.allocator = False

@@ -20,7 +20,9 @@ from matting_jax.prediction.jobs import compile_ahead
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.programs import Needed
 
+Heads = dict[str, np.ndarray]
 Pictures = list[dict[str, np.ndarray]]
+Predicted = tuple[EvaluationImage, np.ndarray, Heads | None]
 
 
 def score_alphas(
@@ -41,14 +43,13 @@ def score_alphas(
         The mean scores, and the pictures of the first `shown` images, by name.
     """
     rows, pictures = [], []
-    for image, alpha in predictions(matter, images):
+    for image, alpha, heads in predictions_and_heads(matter, images, shown):
         inputs, truth = select_inputs(matter, image), None
         if image.alpha is not None:
             truth = image.alpha.astype(np.float32) / 255
             trimap = as_float_trimap(inputs["trimap"])[..., 0] if "trimap" in inputs else None
             rows.append(score(image.name, alpha, truth, trimap))
-        if len(pictures) < shown:
-            heads = matter.heads(image.image, **inputs)
+        if heads is not None:
             pictures.append(previews.draw_row(image.image, inputs, heads, alpha, truth))
     return mean_scores(rows) if rows else {}, pictures
 
@@ -58,26 +59,48 @@ def predictions(
 ) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
     """Yields each image with its alpha [H, W], 0 where the photo itself is transparent.
 
-    The next image is read meanwhile, and the programs of the next sizes are compiled. Raises
-    ValueError that names the image and `source`, the checkpoint, if it is not finite.
+    Reads and raises as `predictions_and_heads` does.
+    """
+    for image, alpha, _ in predictions_and_heads(matter, images, 0, source):
+        yield image, alpha
+
+
+def predictions_and_heads(
+    matter: Matter, images: Sequence[EvaluationImage], shown: int, source: str = "the network"
+) -> Iterator[Predicted]:
+    """Yields what `predictions` does, with all outputs of the network for the first images.
+
+    The next image is read meanwhile, and the programs of the next sizes are compiled.
+
+    Args:
+        matter: the network.
+        images: the images.
+        shown: number of images whose outputs are yielded; None is yielded for the others.
+        source: the checkpoint, for the error message.
+
+    Raises:
+        ValueError: names the image and `source` if an alpha is not finite.
     """
 
-    def predict(number: int, image: EvaluationImage) -> tuple[EvaluationImage, np.ndarray]:
-        return image, matter(image.image, **select_inputs(matter, image))
+    def predict(number: int, image: EvaluationImage) -> Predicted:
+        inputs = select_inputs(matter, image)
+        if number < shown:
+            return image, *matter.alpha_and_heads(image.image, **inputs)
+        return image, matter(image.image, **inputs), None
 
-    def finish(
-        number: int, predicted: tuple[EvaluationImage, np.ndarray]
-    ) -> tuple[EvaluationImage, np.ndarray]:
-        image, alpha = predicted
+    def finish(number: int, predicted: Predicted) -> Predicted:
+        image, alpha, heads = predicted
         if bad := np.count_nonzero(~np.isfinite(alpha)):
             raise ValueError(
                 f"the alpha of {image.name}, predicted by {source}, is NaN or infinite in {bad} of "
                 f"{alpha.size} pixels"
             )
-        return image, multiply_opacity(alpha, image.opacity)
+        return image, multiply_opacity(alpha, image.opacity), heads
 
     with ExitStack() as stack:
-        numbers = stack.enter_context(closing(compile_ahead(find_runs(matter, images), keep=True)))
+        numbers = stack.enter_context(
+            closing(compile_ahead(find_runs(matter, images, shown), keep=True))
+        )
         results = stack.enter_context(
             closing(overlap(numbers, images.__getitem__, predict, finish))
         )
@@ -87,13 +110,21 @@ def predictions(
 
 
 def find_runs(
-    matter: Matter, images: Sequence[EvaluationImage]
+    matter: Matter, images: Sequence[EvaluationImage], shown: int
 ) -> list[tuple[tuple[Needed, ...], list[int]]]:
-    """Returns the numbers of the images, in order, in runs that need the same programs."""
+    """Returns the numbers of the images, in order, in runs that need the same programs.
+
+    The last pass of the first `shown` images returns all outputs, and that program then serves the
+    others of its size.
+    """
     files = photo_files(images)
     if not files:
         return [((), list(range(len(images))))]
-    programs = [tuple(matter.list_programs(*read_size(file))) for file in files]
+    programs = [matter.list_programs(*read_size(file)) for file in files]
+    whole = {needed.with_all_heads() for listed in programs[:shown] for needed in listed[-1:]}
+    programs = [
+        tuple(y if (y := x.with_all_heads()) in whole else x for x in listed) for listed in programs
+    ]
     return [(key, list(run)) for key, run in groupby(range(len(images)), programs.__getitem__)]
 
 

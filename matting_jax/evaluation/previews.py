@@ -51,17 +51,28 @@ def draw_row(
 
 
 def draw_grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """Returns rows of pictures below their names as one image [H, W, 3] uint8."""
+    """Returns rows of pictures below their names as one image [H, W, 3] uint8.
+
+    All pictures of a row get the size of its first, the photo, so that they line up: networks
+    round the sides of what they see.
+    """
     names = list(rows[0])
-    sheet = Image.new("RGB", (TILE * len(names), HEADER + TILE * len(rows)), "white")
+    sizes = [tile_size(*pictures[names[0]].shape[:2]) for pictures in rows]
+    height = HEADER + sum(height for _, height in sizes)
+    sheet = Image.new("RGB", (TILE * len(names), height), "white")
     draw = ImageDraw.Draw(sheet)
     for column, name in enumerate(names):
         draw.text((TILE * column + 4, 3), name, fill="black")
-        for line, pictures in enumerate(rows):
+        top = HEADER
+        for pictures, size in zip(rows, sizes, strict=True):
             tile = Image.fromarray(np.rint(255 * np.clip(pictures[name], 0, 1)).astype(np.uint8))
-            scale = TILE / max(tile.size)
-            size = [max(round(side * scale), 1) for side in tile.size]
             tile = tile.resize(size, Image.Resampling.BILINEAR)
-            left, top = TILE * column, HEADER + TILE * line
-            sheet.paste(tile, (left + (TILE - size[0]) // 2, top + (TILE - size[1]) // 2))
+            sheet.paste(tile, (TILE * column + (TILE - size[0]) // 2, top))
+            top += size[1]
     return np.asarray(sheet)
+
+
+def tile_size(height: int, width: int) -> tuple[int, int]:
+    """Returns the width and height of a photo's pictures in the grid."""
+    scale = TILE / max(height, width)
+    return max(round(width * scale), 1), max(round(height * scale), 1)

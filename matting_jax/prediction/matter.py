@@ -28,7 +28,8 @@ class Matter:
     """Predicts the alpha of photos with the network's published test-time rule.
 
     The rule runs on the host around the network, which is compiled, and logged, once per network
-    size, and once more for `heads`.
+    size. Where all outputs were wanted first, by `heads` or `alpha_and_heads`, that program then
+    serves each of them.
 
     Attributes:
         name: name of the network.
@@ -126,8 +127,7 @@ class Matter:
             ValueError: for a wrong shape, dtype or range, and for a missing or unexpected input.
         """
         images = self.checked(photo, trimap, background)
-        output = np.clip(self.rule(self.apply, **images)[0], 0, 1)
-        return set_known(output[..., 0], images) if self.network.output == "alpha" else output
+        return self.finish(self.rule(self.apply, **images)[0], images)
 
     def cut_out(
         self,
@@ -156,6 +156,9 @@ class Matter:
 
         Raises ValueError for an unknown output, with the closest valid one.
         """
+        if self.programs.is_compiled((), inputs):
+            outputs = self.programs.run((), inputs)
+            return np.asarray(outputs[one_of(head, outputs, f"output of this {self.name}")])
         return np.asarray(self.programs.run((head,), inputs))
 
     def heads(
@@ -172,6 +175,30 @@ class Matter:
         *_, inputs = self.passes(self.checked(photo, trimap, background)).values()
         outputs = self.programs.run((), inputs)
         return {name: np.asarray(x)[0] for name, x in outputs.items()}
+
+    def alpha_and_heads(
+        self,
+        photo: np.ndarray,
+        *,
+        trimap: np.ndarray | None = None,
+        background: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Returns what a call and `heads` return, from one pass of the network.
+
+        Takes what a call takes.
+        """
+        images = self.checked(photo, trimap, background)
+        *_, last = self.passes(images)
+        heads = {}
+
+        def apply(head: str, **inputs: np.ndarray) -> np.ndarray:
+            if head != last:
+                return self.apply(head, **inputs)
+            outputs = {x: np.asarray(y) for x, y in self.programs.run((), inputs).items()}
+            heads.update({name: output[0] for name, output in outputs.items()})
+            return outputs[head]
+
+        return self.finish(self.rule(apply, **images)[0], images), heads
 
     def output(self, photo: np.ndarray, head: str) -> np.ndarray:
         """Returns one output for a photo [H, W, 3], if the network needs nothing else.
@@ -194,6 +221,11 @@ class Matter:
         """
         chosen = rule_of(self.name, rule)
         return make_trimap(chosen, self.output(photo, chosen.head), *photo.shape[:2])
+
+    def finish(self, output: np.ndarray, images: Images) -> np.ndarray:
+        """Clips the output [H, W, C] of the rule, and sets the known pixels of an alpha."""
+        output = np.clip(output, 0, 1)
+        return set_known(output[..., 0], images) if self.network.output == "alpha" else output
 
     def passes(self, images: Images) -> dict[str, Images]:
         """Returns the inputs of each pass of the test-time rule by the output that it reads."""

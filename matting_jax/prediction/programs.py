@@ -70,6 +70,10 @@ class Programs:
         """Returns the outputs `heads` for inputs, float32 [N, H, W, C] by name."""
         return self.compile(program_of(heads, inputs))(self.variables, inputs)
 
+    def is_compiled(self, heads: tuple[str, ...], inputs: Inputs) -> bool:
+        """Returns whether the program of `run` was compiled, or is being compiled."""
+        return program_of(heads, inputs) in self.compiled
+
     def compile(self, program: Program) -> Callable[..., Any]:
         """Compiles a program unless it is, and returns it as a function(variables, inputs)."""
         with self.lock:
@@ -135,6 +139,10 @@ class Needed(NamedTuple):
 
     programs: Programs
     program: Program
+
+    def with_all_heads(self) -> Needed:
+        """Returns the program of the same inputs that returns all outputs."""
+        return self._replace(program=self.program._replace(heads=()))
 
     def compile(self) -> None:
         """Compiles the program unless it is."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from matting_jax.config import flatten
 from matting_jax.data.crops import sides
 from matting_jax.models import example_inputs
 from matting_jax.models.cost import multiply_adds
 
+logger = logging.getLogger("matting_jax")
+
 
 class LogInterval:
-    """Losses and timing of the steps since the last log line."""
+    """Losses and timing of the steps since the last log line; `bar` shows their progress."""
 
-    def __init__(self):
+    def __init__(self, bar: tqdm | None = None):
+        self._bar = bar
         self._start()
 
     def _start(self) -> None:
@@ -45,10 +50,14 @@ class LogInterval:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Excludes the time of the block, such as an evaluation."""
+        """Excludes the time of the block, such as an evaluation, also from the bar's estimate."""
         before = time.perf_counter()
+        if self._bar is not None:
+            self._bar.refresh()
         yield
         self._started += time.perf_counter() - before
+        if self._bar is not None:
+            self._bar.unpause()
 
     def finish(self, batch_size: int) -> dict[str, float]:
         """Returns mean losses, samples per second and the fraction of time waited for data.
@@ -78,16 +87,52 @@ def progress(first_step: int, steps: int) -> tqdm:
 
 
 def say(bar: tqdm, text: str) -> None:
-    """Shows `text` after the progress bar, or prints a line if the output is no terminal."""
+    """Prints a line, above the progress bar if there is one, in the first process."""
     if not bar.disable:
-        bar.set_postfix_str(text)
+        bar.write(text)
     elif jax.process_index() == 0:
         print(text, flush=True)
+
+
+def describe(step: int, values: Mapping[str, float]) -> str:
+    """Returns the line of a step, given what `LogInterval.finish` returns and `learning_rate`."""
+    return (
+        f"step {step}: loss {values['loss']:.4f}, rate {values['learning_rate']:.3g}, "
+        f"{values['samples_per_second']:.3g} samples/s, {values['data_wait']:.1%} waiting"
+    )
+
+
+def announce_compiling(
+    step: Callable[..., Any], what: str, interval: LogInterval
+) -> Callable[..., Any]:
+    """Returns a jitted function that logs its first call, which compiles it, and how long it took.
+
+    Args:
+        step: the jitted function.
+        what: its name in the messages.
+        interval: timing of the steps, from which that call is excluded.
+    """
+    called = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal called
+        if called:
+            return step(*arguments)
+        called, before = True, time.perf_counter()
+        level = logging.DEBUG if jax.process_index() else logging.INFO
+        logger.log(level, "compiling %s, which may take minutes", what)
+        with interval.paused():
+            result = step(*arguments)
+        logger.log(level, "compiled %s in %.1f s", what, time.perf_counter() - before)
+        return result
+
+    return call
 
 
 def print_start(
     config: ConfigDict,
     model: nn.Module,
+    shapes: Any,
     mesh: Mesh,
     source: Any,
     images: int,
@@ -99,6 +144,7 @@ def print_start(
     Args:
         config: config of the run.
         model: network in training.
+        shapes: shapes of its variables.
         mesh: devices of the run.
         source: training data.
         images: number of scored test images.
@@ -109,7 +155,6 @@ def print_start(
         return
     height, width = sides(config.data.crop)
     inputs = example_inputs(model, height, width)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), **inputs)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
     # Papers count convolutions as they are written, not in the form that is fast on CPU.
     has_forms = "form" in {field.name for field in dataclasses.fields(model)}
@@ -122,12 +167,14 @@ def print_start(
         f"{products / 1e9:.2f} G multiply-adds at {height} x {width}",
         "train": source.description,
         "test": f"{images} images" if images else "none: nothing is scored",
+        "predict": ", ".join(f"test_time.{x}={y}" for x, y in flatten(config.test_time).items()),
         "recipe": f"{config.steps} steps of {config.batch_size}, {optimizer.name}, "
         f"learning rate {optimizer.learning_rate:g} ({schedule.name}), {config.compute_dtype}",
         "workdir": f"{workdir}" + (f", from step {first_step}" if first_step else ""),
     }
     for name, text in lines.items():
-        print(f"{name:8} {text}")
+        if text:
+            print(f"{name:8} {text}")
 
 
 def print_finished(workdir: Path, steps: int) -> None:
@@ -153,7 +200,7 @@ def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
     }
     print(
         f"checkpoints  {workdir}/checkpoints\n"
-        f"curves       {workdir}/metrics.jsonl, {workdir}/events (TensorBoard)\n"
+        f"curves       {workdir}/metrics.jsonl, or tensorboard --logdir {workdir}\n"
         f"previews     {workdir}/previews\n"
         f"next         python launch.py --mode evaluate --workdir {workdir}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 from matting_jax import parallel
 from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
+from matting_jax.data.crops import sides
 from matting_jax.models import create_model, example_inputs, find_network
 from matting_jax.tasks.task import Task
 
@@ -21,8 +23,12 @@ State = dict[str, Any]
 
 # Entries of a state that are not statistics of the network.
 KEPT = ("step", "params", "opt_state", "ema", "memory")
-# For programs that run once: XLA takes three times as long to optimise hundreds of random draws.
-UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# For programs that run once: XLA takes six times as long to optimise hundreds of random draws.
+UNOPTIMISED = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
 def training_model(config: ConfigDict) -> nn.Module:
@@ -40,7 +46,14 @@ def variable_shapes(model: nn.Module, height: int, width: int) -> Any:
 
     Raises the ValueError of a network that cannot take crops of this size.
     """
-    return jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model, height, width))
+    return trace_init(model, height, width).out_info
+
+
+@lru_cache(maxsize=1)
+def trace_init(model: nn.Module, height: int, width: int) -> jax.stages.Traced:
+    """Traces `model.init(key, **inputs)` for crops of a size, once for shapes and variables."""
+    init = jax.jit(model.init, compiler_options=UNOPTIMISED)
+    return init.trace(jax.random.key(0), **example_inputs(model, height, width))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
@@ -76,8 +89,9 @@ def variables_from_checkpoint(config: ConfigDict, model: nn.Module) -> dict[str,
 
 def variables_from_seed(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Returns randomly initialised variables."""
-    init = jax.jit(model.init, compiler_options=UNOPTIMISED)
-    return init(jax.random.key(config.seed), **example_inputs(model))
+    height, width = sides(config.data.crop)
+    init = trace_init(model, height, width).lower().compile()
+    return init(jax.random.key(config.seed), **example_inputs(model, height, width))
 
 
 def initial_state(
@@ -99,7 +113,7 @@ def initial_state(
     return {
         "step": jnp.zeros((), jnp.int32),
         **variables,
-        "opt_state": optimizer.init(params),
+        "opt_state": jax.jit(optimizer.init)(params),  # one program, not one for each shape
         "ema": jax.tree.map(jnp.copy, params) if config.ema_decay else {},
         "memory": task.state.remember(variables) if task.state else {},
     }

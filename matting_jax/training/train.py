@@ -13,6 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import parallel
+from matting_jax.choices import one_of
 from matting_jax.data import shown_images, train_batches, train_source
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
@@ -24,7 +25,7 @@ from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
 from matting_jax.training import console
 from matting_jax.training.not_finite import FiniteCheck
-from matting_jax.training.optimizer import create_optimizer
+from matting_jax.training.optimizer import create_optimizer, learning_rate
 from matting_jax.training.state import (
     State,
     initial_state,
@@ -53,6 +54,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
 def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     """Trains as `train` does; `lock` keeps other programs out of `workdir` until it is closed."""
     # Set up: everything is checked before the folder is claimed.
+    one_of(config.evaluate_first, ("none", "previews", "all"), "evaluate_first")
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
     task = find_task(config.task.name)
@@ -91,26 +93,32 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         console.print_finished(workdir, first_step)
         return state
     scored = len(images) if names_test_data(config) else 0
-    console.print_start(config, model, mesh, source, scored, workdir, first_step)
+    console.print_start(config, model, shapes, mesh, source, scored, workdir, first_step)
     writer = Writer(workdir, first_step if resumed else -1) if jax.process_index() == 0 else None
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and not resumed:
-        evaluate_and_log(writer, 0, task, matter, images, config)
+        evaluate_first(writer, task, matter, images, config)
+
+    bar = console.progress(first_step, config.steps)
+    interval, finite = console.LogInterval(bar), FiniteCheck(workdir, checkpoints)
 
     @cache
     def program(model: nn.Module, *view: tuple[int, int]) -> Callable:
         """Returns the compiled step that trains `model` with samples of one size."""
         step = train_step(config, model, task, optimizer, len(source), *view)
-        return parallel.pmap(step, mesh)
+        what = " ".join(
+            ["the training step", *(f"at {height} x {width}" for height, width in view)]
+        )
+        return console.announce_compiling(parallel.pmap(step, mesh), what, interval)
 
+    rate = learning_rate(config)
     batches = train_batches(
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
     )
-    interval, finite = console.LogInterval(), FiniteCheck(workdir, checkpoints)
     # JAX watches for SIGTERM in a job that it joined, and stops all processes after the same step.
     job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
     with stop_signal(job) as asked_to_stop, checkpoint.finish_saves(checkpoints):
-        for step in (bar := console.progress(first_step, config.steps)):
+        for step in bar:
             # Step.
             batch = interval.next_batch(batches)
             stage = task.stage(model, config, step)
@@ -123,8 +131,8 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
             if is_due(step, config.log_every, config):
                 finite.check()
                 values = interval.finish(config.batch_size)
-                waited = f"waited {values['data_wait']:.1%} for data"
-                console.say(bar, f"step {step}: loss {values['loss']:.4f}, {waited}")
+                values["learning_rate"] = float(rate(step - 1))  # the first step is number 0
+                console.say(bar, console.describe(step, values))
                 if writer:
                     writer.scalars(step, values)
 
@@ -137,7 +145,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
                     scores = evaluate_and_log(writer, step, task, matter, images, config)
                     if writer and scores:
                         texts = (f"{name.upper()} {value:.4f}" for name, value in scores.items())
-                        bar.write(f"step {step}: {', '.join(texts)}")
+                        console.say(bar, f"step {step}: {', '.join(texts)}")
 
             # Save.
             stop = asked_to_stop(step)
@@ -159,6 +167,28 @@ def is_due(step: int, every: int, config: ConfigDict) -> bool:
     return every > 0 and (step % every == 0 or step == config.steps)
 
 
+def evaluate_first(
+    writer: Writer, task: Task, matter: Matter, images: Any, config: ConfigDict
+) -> None:
+    """Logs the network before its first step, as config.evaluate_first says.
+
+    Args:
+        writer: logs of the run.
+        task: task of the run.
+        matter: network with the initial weights.
+        images: test images.
+        config: config of the run.
+    """
+    if config.evaluate_first == "all":
+        evaluate_and_log(writer, 0, task, matter, images, config)
+    elif config.evaluate_first == "previews" and config.preview_images:
+        shown = [images[i] for i in range(min(config.preview_images, len(images)))]
+        # Each size of photo would be compiled.
+        alike = [image for image in shown if image.image.shape == shown[0].image.shape]
+        _, pictures = (task.evaluate or score_alphas)(matter, alike, config, len(alike))
+        writer.preview(0, previews.draw_grid(pictures))
+
+
 def evaluate_and_log(
     writer: Writer | None, step: int, task: Task, matter: Matter, images: Any, config: ConfigDict
 ) -> dict[str, float]:
@@ -176,7 +206,8 @@ def evaluate_and_log(
         Scores by name, empty if the images have no truth.
     """
     evaluate = task.evaluate or score_alphas
-    scores, pictures = evaluate(matter, images, config, config.preview_images if writer else 0)
+    # All processes show as many, though only the first draws: the network then is the same program.
+    scores, pictures = evaluate(matter, images, config, config.preview_images)
     if writer and scores:
         writer.scalars(step, {f"test_{name}": value for name, value in scores.items()})
     if writer and pictures:

@@ -21,6 +21,7 @@ FREE = (
     "steps",
     "log_every",
     "evaluate_every",
+    "evaluate_first",
     "save_every",
     "preview_images",
     "allocator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from PIL import Image
 from tensorboardX import SummaryWriter
 
 from matting_jax.files import write_atomically
+
+# TensorBoard's names of values that are no term of the loss.
+TAGS = {
+    "loss": "loss/total",
+    "learning_rate": "rate",
+    "gradient_norm": "gradient_norm",
+    "samples_per_second": "speed/samples_per_second",
+    "data_wait": "speed/data_wait",
+}
 
 
 class Writer:
@@ -30,12 +40,16 @@ class Writer:
         self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes one line of metrics.jsonl, and a TensorBoard scalar for each value."""
+        """Writes one line of metrics.jsonl, and a TensorBoard scalar for each value.
+
+        The line also has the `time`, in seconds since 1970.
+        """
         values = {name: float(value) for name, value in values.items()}
+        now = time.time()
         with self.lines.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, "time": round(now, 3), **values}) + "\n")
         for name, value in values.items():
-            self.events.add_scalar(name, value, step)
+            self.events.add_scalar(tag(name), value, step, now)
 
     def preview(self, step: int, picture: np.ndarray) -> Path:
         """Writes a picture [H, W, 3] uint8 as previews/step_NNNNNN.png and returns its path."""
@@ -48,6 +62,13 @@ class Writer:
     def close(self) -> None:
         """Flushes and closes the TensorBoard events."""
         self.events.close()
+
+
+def tag(name: str) -> str:
+    """Returns TensorBoard's name of a value, whose part before a slash is the group it is in."""
+    if name.startswith("test_"):
+        return name.replace("_", "/", 1)
+    return TAGS.get(name, f"loss/{name}")
 
 
 def step_of(line: str) -> int:

@@ -52,7 +52,7 @@ def test_error_for_an_unknown_name_contains_a_valid_one(config, plates):
     with pytest.raises(ValueError, match="train.*test"):
         data.train_source(config, plates[0])
     config.data.train.dataset = ""
-    with pytest.raises(ValueError, match="config.data.train names no data"):
+    with pytest.raises(ValueError, match="config.data.train names no data.*train.images of photos"):
         data.train_source(config, plates[0])
 
 

@@ -1,10 +1,13 @@
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from matting_jax.data.evaluation import evaluation_images, names_test_data
 from matting_jax.evaluation.alphas import predictions, score_alphas, select_inputs
+from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.programs import Needed, Program, Programs
+from matting_jax.training.state import initial_variables, training_model
 from tests.helpers import Quarter
 
 ALPHAS = (0, 40, 80)  # of the test images of tiny_plates, which have one value each
@@ -93,3 +96,29 @@ def test_programs_of_test_images_are_known_ahead_and_kept(config, fields, tmp_pa
     assert messages[0] == "the photos need 2 programs of mean"
     assert sum(x.startswith("compiling mean for ") for x in messages) == 2
     assert len(messages) == 5
+
+
+def test_scores_and_pictures_of_one_size_are_one_program(config, fields):
+    config.data.test.update(fields["images"])
+    variables = initial_variables(config, training_model(config))
+    images, compiled = evaluation_images(config), []
+    matter = Matter("tiny", variables, test_time=config.test_time)
+
+    def count(event, seconds, fun_name="", **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    scores, pictures = score_alphas(matter, images, config, 2)
+    jax.monitoring.unregister_event_duration_listener(count)
+    assert len(images) == 3 and len(pictures) == 2 and len(compiled) == 1
+    alpha, heads = matter.alpha_and_heads(images[0].image)
+    np.testing.assert_array_equal(alpha, matter(images[0].image))
+    np.testing.assert_array_equal(pictures[0]["alpha"][..., 0], alpha)
+    other = Matter("tiny", variables, test_time=config.test_time)
+    np.testing.assert_allclose(alpha, other(images[0].image), atol=1e-6)
+    expected = other.heads(images[0].image)
+    assert heads.keys() == expected.keys()
+    for name, head in heads.items():
+        np.testing.assert_allclose(head, expected[name], atol=1e-6)
+    assert scores == pytest.approx(score_alphas(other, images, config, 0)[0], abs=1e-6)

@@ -1,3 +1,7 @@
+import contextlib
+import io
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,48 @@ def test_log_interval_measures_waits_and_excludes_pauses(monkeypatch):
     assert interval.finish(batch_size=4) == pytest.approx(expected)
 
 
+def test_first_call_of_a_step_is_announced_and_excluded_from_the_speed(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
+
+    def slow(number):
+        now[0] += 75.0 if number == 1 else 2.0
+        return number
+
+    interval = console.LogInterval()
+    step = console.announce_compiling(slow, "the training step", interval)
+    with caplog.at_level(logging.INFO, logger="matting_jax"):
+        assert [step(1), step(2), step(3)] == [1, 2, 3]
+    for _ in range(3):
+        interval.add({"loss": np.float32(0)})
+    assert [record.getMessage() for record in caplog.records] == [
+        "compiling the training step, which may take minutes",
+        "compiled the training step in 75.0 s",
+    ]
+    assert interval.finish(batch_size=4)["samples_per_second"] == pytest.approx(3 * 4 / 4.0)
+
+
+def test_lines_of_steps_stay_above_the_bar_and_name_loss_rate_and_speed():
+    """On a terminal the bar is drawn again below each line, which nothing replaces."""
+    terminal = io.StringIO()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        terminal.isatty = lambda: True
+        bar = console.progress(0, 2)
+        for step in bar:
+            values = {
+                "loss": 1.5 / step,
+                "learning_rate": 0.004,
+                "samples_per_second": 12.34,
+                "data_wait": 0.015,
+            }
+            console.say(bar, console.describe(step, values))
+    shown = re.findall(r"step \d.*", terminal.getvalue())
+    assert [line.split("\r")[-1] for line in shown] == [
+        "step 1: loss 1.5000, rate 0.004, 12.3 samples/s, 1.5% waiting",
+        "step 2: loss 0.7500, rate 0.004, 12.3 samples/s, 1.5% waiting",
+    ]
+
+
 @pytest.mark.parametrize(
     ("result", "command"),
     [
@@ -42,5 +88,5 @@ def test_log_interval_measures_waits_and_excludes_pauses(monkeypatch):
 def test_end_tells_how_to_use_what_the_run_predicts(capsys, result, command):
     console.print_end(Path("runs/x"), ["background"] if result == "alpha" else [], result)
     text = capsys.readouterr().out
-    assert "--mode evaluate --workdir runs/x" in text
+    assert "--mode evaluate --workdir runs/x" in text and "tensorboard --logdir runs/x" in text
     assert command in text if command else "--mode predict" not in text

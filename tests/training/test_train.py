@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from matting_jax import parallel
-from matting_jax.config import load_config, read_config
+from matting_jax.config import load_config, override, read_config
 from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
 from matting_jax.data import Unlabelled, shown_images
 from matting_jax.data.evaluation import names_test_data
+from matting_jax.evaluation.previews import HEADER, tile_size
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import mad
 from matting_jax.training.optimizer import create_optimizer
@@ -88,6 +89,38 @@ def test_a_folder_a_data_set_or_a_list_is_scored(config, folders, tmp_path, fiel
     else:
         alphas = [image.alpha for image in shown_images(config, photos)]
         assert len(alphas) >= 2 and all(np.ptp(alpha) == 255 for alpha in alphas)
+
+
+@pytest.mark.parametrize(
+    ("when", "rows", "scored"), [("none", 0, False), ("previews", 1, False), ("all", 2, True)]
+)
+def test_untrained_network_is_shown_or_scored_as_the_config_says(
+    config, tmp_path, when, rows, scored
+):
+    """The first two test photos have other sizes; those of one size are one program."""
+    config.steps, config.evaluate_every, config.evaluate_first = 1, 0, when
+    train(config, tmp_path / "run")
+    assert [line["step"] for line in scores_of(tmp_path / "run")] == [0] * scored
+    pictures = list((tmp_path / "run").glob("previews/*"))
+    assert [path.name for path in pictures] == ["step_000000.png"] * bool(rows)
+    for path in pictures:
+        heights = [tile_size(40, 48)[1], tile_size(48, 40)[1]][:rows]
+        assert Image.open(path).height == HEADER + sum(heights)
+
+
+def test_test_photos_follow_the_size_of_the_crops_unless_it_is_set(tmp_path):
+    config = load_config(MODNET, "paper")
+    assert config.test_time.reference_size == config.data.crop.size == 512
+    config = override(config, ["--config.data.crop.size=96"])
+    assert config.test_time.reference_size == 96
+    claim(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text())["test_time"] == {"reference_size": 96}
+    later = override(read_config(tmp_path), ["--config.data.crop.size=64"])
+    assert later.test_time.reference_size == 96
+    both = ["--config.test_time.reference_size=128", "--config.data.crop.size=64"]
+    for arguments in (both, both[::-1]):
+        config = override(load_config(MODNET, "paper"), arguments)
+        assert config.test_time.reference_size == 128 and config.data.crop.size == 64
 
 
 def test_finished_run_reports_it_and_changes_nothing(finished, capsys):
@@ -303,7 +336,8 @@ def test_metrics_hold_losses_and_the_time_waited_for_data(finished):
     lines = [line for line in lines_of(finished[0]) if "loss" in line]
     assert [line["step"] for line in lines] == [2, 4]
     for line in lines:
-        assert line.keys() >= {"loss", "semantic", "detail", "matte", "samples_per_second"}
+        assert line.keys() >= {"loss", "semantic", "detail", "matte", "samples_per_second", "time"}
+        assert line["learning_rate"] == pytest.approx(0.02)
         assert 0 <= line["data_wait"] <= 1
         assert line["samples_per_second"] > 0
         parts = line["semantic"] + line["detail"] + line["matte"]
@@ -333,7 +367,9 @@ def test_previews_show_a_row_of_six_pictures_for_each_photo(finished):
         picture.load()
         assert picture.mode == "RGB"
         assert picture.width == 6 * 192
-        assert 0 < picture.height - config.preview_images * 192 < 40
+        heights = [tile_size(40, 48)[1], tile_size(48, 40)[1]]
+        assert config.preview_images == len(heights)
+        assert picture.height == HEADER + sum(heights)
         assert len(set(picture.getdata())) > 100
 
 
@@ -344,11 +380,12 @@ def test_events_hold_scalars_and_previews(finished):
     events = list(tf.compat.v1.train.summary_iterator(str(path)))
     values = {(event.step, value.tag) for event in events for value in event.summary.value}
     assert {
-        (2, "loss"),
-        (4, "loss"),
-        (0, "test_mad"),
-        (4, "test_mad"),
-        (4, "data_wait"),
+        (2, "loss/total"),
+        (4, "loss/semantic"),
+        (4, "rate"),
+        (0, "test/mad"),
+        (4, "test/mad"),
+        (4, "speed/data_wait"),
         (4, "preview"),
     } <= values
 

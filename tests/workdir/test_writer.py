@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ def read(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_scalars_are_lines_of_json(tmp_path):
-    writer = Writer(tmp_path, 0)
+def test_scalars_are_lines_of_json_with_the_time(tmp_path):
+    writer, before = Writer(tmp_path, 0), time.time()
     writer.scalars(1, {"loss": np.float32(0.5), "speed": 3})
     writer.scalars(2, {"loss": 0.25})
     writer.close()
-    assert read(tmp_path) == [{"step": 1, "loss": 0.5, "speed": 3.0}, {"step": 2, "loss": 0.25}]
+    lines = read(tmp_path)
+    first, second = (line.pop("time") for line in lines)
+    assert before - 0.001 <= first <= second <= time.time() + 0.001
+    assert lines == [{"step": 1, "loss": 0.5, "speed": 3.0}, {"step": 2, "loss": 0.25}]
 
 
 def test_lines_after_the_step_of_the_resumed_run_are_removed(tmp_path):
@@ -63,11 +67,12 @@ def test_preview_is_a_png_of_the_step(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
 
 
-def test_events_hold_each_value_at_its_step(tmp_path):
+def test_events_hold_each_value_at_its_step_in_its_group(tmp_path):
     import tensorflow as tf
 
     writer = Writer(tmp_path, 0)
-    writer.scalars(5, {"loss": 0.5, "test_mad": 0.125})
+    values = {"loss": 0.5, "semantic": 0.25, "learning_rate": 2, "data_wait": 0, "test_iou_a": 4}
+    writer.scalars(5, values)
     writer.close()
     (path,) = (tmp_path / "events").iterdir()
     values = {
@@ -75,4 +80,10 @@ def test_events_hold_each_value_at_its_step(tmp_path):
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
     }
-    assert values == {(5, "loss", 0.5), (5, "test_mad", 0.125)}
+    assert values == {
+        (5, "loss/total", 0.5),
+        (5, "loss/semantic", 0.25),
+        (5, "rate", 2),
+        (5, "speed/data_wait", 0),
+        (5, "test/iou_a", 4),
+    }

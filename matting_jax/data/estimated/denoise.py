@@ -4,8 +4,8 @@ python -m matting_jax.data.estimated.denoise FOLDER
 
 writes FOLDER_denoise/NAME.png for each image NAME.* of FOLDER and its subfolders, where training
 looks for it; the transparency of cut-outs is kept. Existing copies are kept, so that an interrupted
-run resumes. Needs `pip install -e '.[denoise]'`: non-local means of scikit-image, which has a
-permissive licence. BM3D, which the released recipe uses, exists for Python only as binaries for
+run resumes. Needs `pip install 'matting_jax[denoise]'`: non-local means of scikit-image, which has
+a permissive licence. BM3D, which the released recipe uses, exists for Python only as binaries for
 non-commercial use.
 """
 
@@ -147,7 +147,7 @@ def main(argv: Sequence[str]) -> int:
 
         made = denoise_folder(folder, output, given.workers, given.colour_profile)
     except ModuleNotFoundError:
-        print("denoising needs scikit-image: pip install -e '.[denoise]'", file=sys.stderr)
+        print("denoising needs scikit-image: pip install 'matting_jax[denoise]'", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import difflib
 import importlib.machinery
 import importlib.util
+import io
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
+from tqdm import tqdm
 
 from matting_jax.caches import one_at_a_time
 from matting_jax.choices import one_of
@@ -20,6 +24,8 @@ from matting_jax.data.cpu import tensorflow
 
 if TYPE_CHECKING:  # slow to import
     import tensorflow_datasets as tfds
+
+logger = logging.getLogger("matting_jax")
 
 CHECKOUT = Path(__file__).resolve().parents[3] / "datasets"
 
@@ -41,7 +47,7 @@ def load_builder(
             # Again, since another program may have prepared it meanwhile.
             builder = create_builder(name, data_dir, folder)
             if not builder.is_prepared():
-                prepare(builder, name)
+                prepare(builder, name, is_own(name, Path(folder)))
     return builder
 
 
@@ -57,14 +63,20 @@ def create_builder(name: str, data_dir: str, folder: str | Path) -> tfds.core.Da
     import tensorflow_datasets as tfds
 
     folder = Path(folder).resolve()
-    own, _, variant = name.partition("/")
-    if (folder / own / f"{own}.py").is_file():
+    if is_own(name, folder):
+        own, _, variant = name.partition("/")
         return own_builder(folder / own, variant, data_dir)
     # Listing community data sets would need the network.
     known = tfds.list_builders(with_community_datasets=False)
     if re.split("[/:]", name)[0] not in known:
         raise ValueError(unknown_message(name, folder, known))
     return tfds.builder(name, data_dir=data_dir or None)
+
+
+def is_own(name: str, folder: Path) -> bool:
+    """Returns whether the builder of the data set `name` is in `folder`."""
+    own = name.partition("/")[0]
+    return (folder / own / f"{own}.py").is_file()
 
 
 def own_builder(folder: Path, variant: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -75,13 +87,17 @@ def own_builder(folder: Path, variant: str, data_dir: str) -> tfds.core.DatasetB
     return own_class(data_dir=data_dir or None, config=variant or None)
 
 
-def prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
-    """Downloads and prepares a data set; raises ValueError if that fails."""
+def prepare(builder: tfds.core.DatasetBuilder, name: str, own: bool) -> None:
+    """Downloads and prepares a data set; raises ValueError if that fails.
+
+    `own` builders download nothing, so that their examples are counted instead.
+    """
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
 
     try:
-        builder.download_and_prepare(file_format="array_record")
+        with counted_examples(builder, name) if own else nullcontext():
+            builder.download_and_prepare(file_format="array_record")
     # TFDS raises AssertionError if files to be downloaded by hand are missing.
     except (AssertionError, OSError, DownloadError, NonMatchingChecksumError) as error:
         raise ValueError(
@@ -89,6 +105,36 @@ def prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
             f"({' '.join(str(error).split())}): prepare it on a machine with a network and copy "
             "that folder, or give folders of images"
         ) from error
+
+
+@contextmanager
+def counted_examples(builder: tfds.core.DatasetBuilder, name: str) -> Iterator[None]:
+    """Shows one bar that counts examples while a builder runs, in place of TFDS's output.
+
+    TFDS reports a download of unknown size, and a bar for each split and file.
+    """
+    import tensorflow_datasets as tfds
+
+    logger.info(f"preparing the data set {name} in {builder.data_dir}, once")
+    split_generators = builder._split_generators
+
+    def counted(manager: Any) -> dict[str, Iterator]:
+        def count(examples: Iterable) -> Iterator:
+            for example in examples:
+                yield example
+                bar.update()
+
+        return {split: count(examples) for split, examples in split_generators(manager).items()}
+
+    builder._split_generators = counted
+    tfds.disable_progress_bar()
+    try:
+        bar = tqdm(desc=f"prepare {name}", unit=" images", leave=False, disable=None)
+        with bar, redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        del builder._split_generators
 
 
 def records(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[dict]:

@@ -67,10 +67,11 @@ def records_of(config: ConfigDict, part: str, builders_folder: str | Path) -> Re
     """
     group = config.data[part]
     if not group.dataset:
-        fields = {"train": "foregrounds and backgrounds", "test": "images"}[part]
+        layers = f"the folders --config.data.{part}.foregrounds and .backgrounds, "
         raise ValueError(
-            f"config.data.{part} names no data: set --config.data.{part}.dataset, or the folders "
-            f"--config.data.{part}.{fields}, or --config.data.{part}.list"
+            f"config.data.{part} names no data: set {layers if part == 'train' else ''}the folder "
+            f"--config.data.{part}.images of photos with alpha, --config.data.{part}.list, or "
+            f"--config.data.{part}.dataset"
         )
     return load_records(config, group.dataset, group.split, builders_folder)
 
