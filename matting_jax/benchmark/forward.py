@@ -72,6 +72,7 @@ def measure(network: str, size: str, runs: int, options: dict[str, Any]) -> None
 
     import matting_jax as mj
     from matting_jax.models import example_inputs, network_of
+    from matting_jax.models.layers.folding import fold
 
     jax.config.update("jax_enable_compilation_cache", False)
     name, _, keywords = network.partition(":")
@@ -80,7 +81,7 @@ def measure(network: str, size: str, runs: int, options: dict[str, Any]) -> None
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: example_inputs(model, height, width))
     inputs = {x: rng.random(shape.shape, np.float32) for x, shape in shapes.items()}
-    variables = random_variables(model, rng)
+    variables = fold(random_variables(model, rng))
     output = network_of(model).output
 
     forward = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)[output])

@@ -16,6 +16,7 @@ from flax import linen as nn
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.convert.identity import differences, recall
 from matting_jax.models import CHANNELS, create_model, input_names, network_of
+from matting_jax.models.layers.folding import fold
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
 from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.traces import trace_file
@@ -37,6 +38,7 @@ class Matter:
         network: its record.
         takes: inputs in addition to the photo: "trimap", "background".
         needs: those of them that must be passed.
+        variables: the variables, on the device.
     """
 
     def __init__(
@@ -87,18 +89,14 @@ class Matter:
         self.set_variables(variables)
 
     @property
-    def variables(self) -> Any:
-        """The variables, on the device."""
-        return self.programs.variables
-
-    @property
     def sizes(self) -> set[tuple[int, int]]:
         """The sizes that the network was compiled for."""
         return self.programs.sizes
 
     def set_variables(self, variables: Mapping[str, Any]) -> None:
         """Replaces the variables; nothing is compiled again."""
-        self.programs.variables = jax.device_put(dict(variables))
+        self.variables = jax.device_put(dict(variables))
+        self.programs.variables = jax.device_put(fold(self.variables))
 
     def keep_traces(self, folder: Path) -> None:
         """Keeps traced programs in `folder`, and uses those that are there."""

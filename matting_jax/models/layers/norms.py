@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -16,12 +18,16 @@ from matting_jax.parallel import sum_devices
 
 Array = jax.Array
 
+EPSILON = 1e-5  # added to variances
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation of x [B, H, W, C] as PyTorch and Paddle train it.
 
     Parameters `scale` and `bias`; statistics `mean` and `var` in `batch_stats`, float32. `valid`
     [B], 0 or 1, selects the samples that count in the statistics; without any they stay unchanged.
+    With the running statistics all four may be replaced by `factor` and `shift` in the collection
+    `folded`, those of `fold_batch_norm`.
 
     Attributes:
         use_running_average: uses and keeps the running statistics; scale and bias still train.
@@ -33,22 +39,24 @@ class BatchNorm(nn.Module):
     use_running_average: bool
     axis_name: str | None = None
     momentum: float = 0.9
-    epsilon: float = 1e-5
     unbiased: bool = True
     scale_init: Init = ones
 
     @nn.compact
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
+        if self.use_running_average and self.has_variable("folded", "factor"):
+            factor, shift = (self.get_variable("folded", name) for name in ("factor", "shift"))
+            return (x * factor + shift).astype(x.dtype)
         channels = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if self.use_running_average:
-            factor = scale * lax.rsqrt(var.value + self.epsilon)
+            factor = scale * lax.rsqrt(var.value + EPSILON)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         y, batch_mean, batch_var, count = normalise(
-            x, scale, bias, mean.value, valid, self.epsilon, self.axis_name
+            x, scale, bias, mean.value, valid, EPSILON, self.axis_name
         )
         if not self.is_initializing():
             if self.unbiased:
@@ -57,6 +65,19 @@ class BatchNorm(nn.Module):
                 updated = self.momentum * running.value + (1 - self.momentum) * new
                 running.value = jnp.where(count > 0, updated, running.value)
         return y
+
+
+def fold_batch_norm(
+    params: Mapping[str, np.ndarray], statistics: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Returns `factor` and `shift`, with which `BatchNorm` computes x * factor + shift."""
+    scale, bias = params["scale"], params["bias"]
+    mean, var = (np.asarray(statistics[name], np.float64) for name in ("mean", "var"))
+    factor = scale / np.sqrt(var + EPSILON)
+    return {
+        "factor": factor.astype(scale.dtype),
+        "shift": (bias - mean * factor).astype(bias.dtype),
+    }
 
 
 def batch_norm(model: nn.Module, train: bool, **options: Any) -> partial[BatchNorm]:

@@ -8,11 +8,13 @@ channels, in a transposed convolution the input channels. The vectors are stored
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import lax
@@ -23,9 +25,28 @@ from matting_jax.models.layers.initialisers import Init, fan_in_uniform
 Array = jax.Array
 
 
+def fold_spectral_norm(
+    params: Mapping[str, np.ndarray], vectors: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Returns the normalised `kernel`."""
+    kernel = params["kernel"]
+    height, width, channels, rows = kernel.shape
+    v = vectors["v"].reshape(channels, height, width).transpose(1, 2, 0).ravel()
+    product = v.astype(np.float64) @ kernel.reshape(-1, rows)
+    return {"kernel": (kernel / (product @ vectors["u"])).astype(kernel.dtype)}
+
+
 def unit_vector(x: Array) -> Array:
     """Scales vector x to length 1, without gradient; zero stays zero."""
     return lax.stop_gradient(x / (jnp.linalg.norm(x) + 1e-12))
+
+
+def normalised_kernel(module: SpectralConv | SpectralConvTranspose, shape: tuple) -> Array:
+    """Returns the kernel of `module`: of the collection `folded`, if it is there, or computed."""
+    if not module.update and module.has_variable("folded", "kernel"):
+        return module.get_variable("folded", "kernel")
+    kernel = module.param("kernel", module.kernel_init, shape)
+    return spectral_norm(module, kernel, module.update)
 
 
 def spectral_norm(module: nn.Module, kernel: Array, update: bool) -> Array:
@@ -79,8 +100,7 @@ class SpectralConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         size = self.kernel_size
         shape = (size, size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        kernel = spectral_norm(self, kernel, self.update)
+        kernel = normalised_kernel(self, shape)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         return convolve(x, kernel, self.stride, self.padding)
 
@@ -99,8 +119,7 @@ class SpectralConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self.kernel_init, (4, 4, self.features, x.shape[-1]))
-        kernel = spectral_norm(self, kernel, self.update)
+        kernel = normalised_kernel(self, (4, 4, self.features, x.shape[-1]))
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         return conv_transpose(x, kernel)
 
