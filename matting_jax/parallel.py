@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -74,6 +75,20 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()))
     is_cpu = mesh.devices.flat[0].platform == "cpu"
     return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
+
+
+def switch(index: jax.Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """Returns `branches[index](*operands)` for a random choice within a mapped sample.
+
+    On CPU, where samples are computed one after another, only that branch runs. On accelerators all
+    run, as those of `lax.switch` do under `jax.vmap`, which JAX 0.11 and 0.12 cannot trace inside
+    `jax.shard_map` if a branch holds a constant array.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.switch(index, branches, *operands)
+    index = jnp.clip(index, 0, len(branches) - 1)
+    results = [branch(*operands) for branch in branches]
+    return jax.tree.map(lambda *x: jax.lax.select_n(index, *x), *results)
 
 
 def sum_devices(tree: Any, axis_name: str | None) -> Any:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from matting_jax.parallel import switch
+
 Array = jax.Array
 GREY = (0.299, 0.587, 0.114)  # the weights of Pillow's mode "L"
 BISENET_GREY = 74  # of 255
@@ -149,7 +151,7 @@ def distort(key: Array, image: Array, ranges: Mapping[str, float], order: Array)
     chosen = jnp.where(jax.random.bernoulli(keys[1], ranges["chance"], (4,)), order, 4)
 
     def change(i, image):
-        return lax.switch(chosen[i], operations, image, amounts[i])
+        return switch(chosen[i], operations, image, amounts[i])
 
     return lax.fori_loop(0, 4, change, image)
 
@@ -192,7 +194,7 @@ def jitter_hsv(key: Array, image: Array, alpha: Array, ranges: Mapping[str, floa
     reach *= jnp.array([ranges["saturation"], ranges["value"]], image.dtype)
     saturation, value = reach * jax.random.uniform(keys[1], (2,), image.dtype, -1, 1)
     shift = partial(shift_hsv, hue=hue, saturation=saturation, value=value)
-    return lax.cond(pixels > 0, shift, lambda image: image, image)
+    return switch((pixels > 0).astype(jnp.int32), [lambda image: image, shift], image)
 
 
 def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
@@ -213,7 +215,7 @@ def distort_hsv(image: Array, amounts: Array, order: Array) -> Array:
         saturate,
         lambda image: rotate_hue(image, amounts[3]),
     ]
-    return lax.fori_loop(0, 4, lambda i, image: lax.switch(order[i], operations, image), image)
+    return lax.fori_loop(0, 4, lambda i, image: switch(order[i], operations, image), image)
 
 
 def colour_classes(label: np.ndarray, classes: int) -> np.ndarray:

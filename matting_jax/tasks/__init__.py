@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from matting_jax.choices import one_of
+from matting_jax.parallel import switch
 from matting_jax.tasks.task import Task
 
 Array = jax.Array
@@ -60,4 +61,5 @@ def apply_randomly(
     key: Array, probability: float, function: Callable[[Array], Array], x: Array
 ) -> Array:
     """Returns `function(x)` with `probability`, x otherwise."""
-    return jax.lax.cond(jax.random.bernoulli(key, probability), function, lambda x: x, x)
+    chosen = jax.random.bernoulli(key, probability)
+    return switch(chosen.astype(jnp.int32), [lambda x: x, function], x)
