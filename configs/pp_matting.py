@@ -86,9 +86,8 @@ def get_config(variant: str = "sample") -> ConfigDict:
         config.optimizer.module_rates.backbone = 0.2  # its initial kernels are small
         config.data.workers, config.data.keep_decoded = 2, True
         config.data.train.dataset = config.data.test.dataset = "sample"
-        for field in ("windows", "small", "max_short"):
-            del config.data.crop[field]
-        config.data.crop.update(size=96, rescale=(92, 112))
+        del config.data.crop.windows
+        config.data.crop.update(size=96, rescale=(92, 112), small="enlarge", max_short=0)
         config.test_time.max_short = follow(config.data.crop, "size")  # px, unless it is set
         config.evaluate_first = "all"
         config.log_every, config.evaluate_every, config.save_every = 50, 100, 200

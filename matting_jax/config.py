@@ -164,6 +164,10 @@ def defaults() -> ConfigDict:
     config.data.crop = ConfigDict()
     config.data.crop.size = 512  # height of the crops, px
     config.data.crop.width = 0  # width of the crops, px; 0: equal to the height
+    # windows: images smaller than the window; "enlarge" them, or "pad" them to `size`
+    config.data.crop.small = "enlarge"
+    # windows: length that longer short sides are reduced to before; 0: no limit
+    config.data.crop.max_short = 0
     config.data.crop.around = "anywhere"  # "anywhere", or around "foreground" or "unknown" pixels
 
     # Options of the network's test-time rule.

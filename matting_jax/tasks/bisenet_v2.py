@@ -20,6 +20,7 @@ from matting_jax.image.geometry import resize_bilinear
 from matting_jax.losses import ohem_cross_entropy
 from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, half_size, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
+from matting_jax.overlap import load_ahead
 from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task
 
@@ -143,8 +144,8 @@ def evaluate(
         and truth, float32 [H, W, 3].
     """
     classes, matrix, pictures = config.model.num_classes, 0, []
-    for image in images:
-        photo, label = photo_and_label(image, config)
+    for _, image in load_ahead(images.__getitem__, range(len(images))):
+        photo, label = photo_and_label(image.result(), config)
         prediction = classify(matter, photo, config)
         matrix += confusion(prediction, label, classes)
         if len(pictures) < shown:

@@ -22,6 +22,12 @@ RULES: dict[str, CropRule] = {
     "affine": affine.RULE,
     "scales": scaled.RULE,
 }
+# Fields that only some rules take: the value that all take, and why not others.
+ONLY_SOME = {
+    "width": (0, "are square"),
+    "small": ("enlarge", "do not pad images"),
+    "max_short": (0, "have no limit"),
+}
 # What a rule may crop, in words.
 KINDS = {
     "composite": "foregrounds and backgrounds",
@@ -60,11 +66,12 @@ def check_crop(crop: ConfigDict) -> None:
     at_least(crop.width, 0, "config.data.crop.width")
     one_of(crop.around, AROUND, "config.data.crop.around")
     name = rule_name(crop)
-    if crop.width and not RULES[name].takes_width:
-        raise ValueError(
-            f"config.data.crop.width is {crop.width}, but crops by config.data.crop.{name} are "
-            "square: set it to 0"
-        )
+    for field, (default, reason) in ONLY_SOME.items():
+        if crop[field] != default and field not in RULES[name].takes:
+            raise ValueError(
+                f"config.data.crop.{field} is {crop[field]}, but crops by config.data.crop.{name} "
+                f"{reason}: set it to {default}"
+            )
     RULES[name].check(crop)
 
 

@@ -34,8 +34,8 @@ class CropRule:
     combines: bool = False
     # Whether planes made from the whole alpha may be cropped with it.
     planes: bool = False
-    # Whether config.data.crop.width may be set.
-    takes_width: bool = False
+    # The fields of config.data.crop that only some rules take, if this one does.
+    takes: tuple[str, ...] = ()
 
 
 def sides(crop: ConfigDict) -> tuple[int, int]:

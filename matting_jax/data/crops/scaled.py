@@ -54,4 +54,4 @@ def labelled(
     }
 
 
-RULE = CropRule(check, labelled=labelled, takes_width=True)
+RULE = CropRule(check, labelled=labelled, takes=("width",))

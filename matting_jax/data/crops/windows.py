@@ -3,10 +3,10 @@
 `windows` are the sides of the windows, in pixels, all equally likely. Source: Xu et al., 2017,
 section 3.3, as open-mmlab/mmagic has it: datasets/transforms/crop.py, CropAroundUnknown.
 
-Two fields may be missing. `small` says how images smaller than the window are treated: "enlarge",
-the default, or "pad": they are padded with grey to `size`, at the bottom and on the right, and
-windows are clipped to the image. `max_short`, 0 for none, is the length that longer short sides are
-reduced to before; windows of such images are enlarged instead. Source: PaddlePaddle/PaddleSeg,
+`small` says how images smaller than the window are treated: "enlarge", or "pad": they are padded
+with grey to `size`, at the bottom and on the right, and windows are clipped to the image.
+`max_short`, 0 for none, is the length that longer short sides are reduced to before; windows of
+such images are enlarged instead. Source: PaddlePaddle/PaddleSeg,
 Matting/ppmatting/transforms/transforms.py, Padding, RandomCrop and LimitShort.
 """
 
@@ -29,12 +29,12 @@ GREY = 128
 
 def check(crop: ConfigDict) -> None:
     """Raises ValueError if `windows`, `small` or `max_short` is not valid."""
-    one_of(small_mode(crop), SMALL, "config.data.crop.small")
+    one_of(crop.small, SMALL, "config.data.crop.small")
     if not crop.windows or min(crop.windows) < 1:
         raise ValueError(
             f"config.data.crop.windows is {tuple(crop.windows)}, but must hold sides of at least 1"
         )
-    at_least(max_short(crop), 0, "config.data.crop.max_short")
+    at_least(crop.max_short, 0, "config.data.crop.max_short")
 
 
 def composite(
@@ -55,7 +55,7 @@ def composite(
     larger = find_size(height, width, side, crop)
     if larger != (height, width):
         background = cut_background(background, height, width, (0, 0, height, width))
-        if small_mode(crop) == "pad":
+        if crop.small == "pad":
             foreground, background = (pad(x, *larger, GREY) for x in (foreground, background))
             alpha = pad(alpha, *larger, 0)
         else:
@@ -86,7 +86,7 @@ def photo(
     side = draw_side(rng, min(image.shape[:2]), crop)
     layers = {"image": image} if alpha is None else {"image": image, "alpha": alpha}
     larger = find_size(*image.shape[:2], side, crop)
-    if small_mode(crop) == "pad":
+    if crop.small == "pad":
         values = {"image": GREY, "alpha": 0}
         layers = {name: pad(x, *larger, values[name]) for name, x in layers.items()}
     else:
@@ -98,19 +98,9 @@ def photo(
     return {name: cut.reshape(crop.size, crop.size, -1) for name, cut in cuts.items()}
 
 
-def small_mode(crop: ConfigDict) -> str:
-    """Returns how images smaller than the window are treated."""
-    return crop.get("small", "enlarge")
-
-
-def max_short(crop: ConfigDict) -> int:
-    """Returns the length that short sides are reduced to, or 0."""
-    return crop.get("max_short", 0)
-
-
 def draw_side(rng: np.random.Generator, short: int, crop: ConfigDict) -> int:
     """Draws the side of a window, in pixels of an image whose short side is `short`."""
-    side, limit = int(rng.choice(crop.windows)), max_short(crop)
+    side, limit = int(rng.choice(crop.windows)), crop.max_short
     return round(side * short / limit) if 0 < limit < short else side
 
 
@@ -119,7 +109,7 @@ def find_size(height: int, width: int, side: int, crop: ConfigDict) -> tuple[int
 
     An enlarged one just holds a window of `side`; a padded one holds a window of `crop.size`.
     """
-    if small_mode(crop) == "pad":
+    if crop.small == "pad":
         return max(height, crop.size), max(width, crop.size)
     ratio = max(side / height, side / width)
     if ratio <= 1:
@@ -208,4 +198,4 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     return rounded.clip(0, 255, out=rounded).astype(np.uint8)
 
 
-RULE = CropRule(check, composite, photo)
+RULE = CropRule(check, composite, photo, takes=("small", "max_short"))

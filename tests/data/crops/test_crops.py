@@ -22,6 +22,8 @@ def group(size=32, around="unknown", **fields):
     [
         (dict(size=0, rescale=(24, 48)), "config.data.crop.size"),
         (dict(around="everywhere", rescale=(24, 48)), "anywhere, foreground, unknown"),
+        (dict(small="pad", corners=(24,)), "small is pad, but .*corners do not pad .* to enlarge"),
+        (dict(max_short=9, rescale=(9, 9)), "max_short is 9, but .*rescale have no limit"),
         (dict(width=48, windows=(24,)), "config.data.crop.width is 48, but .*windows are square"),
         (dict(), "exactly one of rescale, windows, corners, affine, scales, but"),
         (dict(rescale=(24, 48), windows=(24,)), "has rescale and windows"),

@@ -207,7 +207,8 @@ def test_windows_of_padded_images_lie_around_the_unknown_pixel():
 
 def test_short_sides_are_reduced_before_the_window_is_cut():
     """To 48 px: all of 96 rows are in the window; 40 rows are not reduced but padded."""
-    crop = crop_group(**padding(48, (48,)), max_short=48)
+    crop = padding(48, (48,))
+    crop.max_short = 48
     lefts = set()
     for seed in range(600):
         cut = photo(np.random.default_rng(seed), coordinates(96, 150), None, crop)
