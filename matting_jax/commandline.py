@@ -28,6 +28,7 @@ from matting_jax.config import (
     read_config,
     split_variant,
 )
+from matting_jax.ranges import check_ranges
 from matting_jax.training.stopping import Stopped
 
 MODES = ("train", "evaluate", "predict", "convert")
@@ -265,6 +266,7 @@ def run(values: flags.FlagValues) -> int | None:
         )
         return None
     config, workdir = values.config, Path(values.workdir)
+    check_ranges(config)
     rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from matting_jax.config import defaults
+from matting_jax.ranges import RANGES
 from matting_jax.workdir.claim import FREE
 from tests.helpers import ROOT
 
@@ -64,7 +65,9 @@ def rows_by_group() -> dict[str, list[str]]:
             groups[field] = []
         else:
             shown = "" if is_group else f"`{value!r}`".replace("'", '"')
-            groups[field.rpartition(".")[0]].append(f"| `{field}` | {shown} | {comment} |")
+            interval = f" In `{RANGES[field]}`." if field in RANGES else ""
+            row = f"| `{field}` | {shown} | {comment}{interval and '.'}{interval} |"
+            groups[field.rpartition(".")[0]].append(row)
     return groups
 
 

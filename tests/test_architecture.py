@@ -10,7 +10,17 @@ from tests.helpers import ROOT
 PACKAGE = "matting_jax"
 # From the leaves to the command line: a module imports from its own layer and from lower ones.
 LAYERS = (
-    ("__init__", "choices", "files", "caches", "allocator", "overlap", "parallel", "config"),
+    (
+        "__init__",
+        "choices",
+        "files",
+        "caches",
+        "allocator",
+        "overlap",
+        "parallel",
+        "config",
+        "ranges",
+    ),
     ("image", "losses", "metrics"),
     ("models",),
     ("tasks", "data"),

@@ -1,0 +1,64 @@
+"""Numbers of a config that cannot be are refused before anything starts."""
+
+import pytest
+
+from matting_jax.commandline import main, parse
+from matting_jax.config import defaults, flatten
+from matting_jax.ranges import RANGES, check_ranges, contains
+from tests.helpers import CONFIGS, MODNET
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("batch_size=0", r"must be in \[1, inf\), got 0"),
+        ("steps=-3", r"must be in \[1, inf\), got -3"),
+        ("ema_decay=2.0", r"must be in \[0, 1\), got 2.0"),
+        ("optimizer.momentum=1.0", r"must be in \[0, 1\), got 1.0"),
+        ("optimizer.learning_rate=-1.0", r"must be in \[0, inf\), got -1.0"),
+        ("optimizer.learning_rate=nan", "must be finite, got nan"),
+        ("optimizer.learning_rate=inf", "must be finite, got inf"),
+        ("optimizer.module_rates.backbone=nan", "must be finite, got nan"),
+        ("synthesis.flip=2.0", r"must be in \[0, 1\], got 2.0"),
+        ("data.workers=0", r"must be in \[1, inf\), got 0"),
+        ("data.test.trimap_distance=-2", r"must be in \[-1, inf\), got -2"),
+    ],
+)
+def test_number_out_of_range_is_refused_with_field_range_and_value(argument, words):
+    field = argument.partition("=")[0]
+    config = parse(["launch.py", f"--config={MODNET}", f"--config.{argument}"]).config
+    with pytest.raises(ValueError, match=f"--config.{field} {words}"):
+        check_ranges(config)
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate", "predict", "convert"])
+def test_every_program_refuses_them_in_one_line_before_it_starts(
+    mode, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = {"predict": ["--input=x", "--output=y"], "convert": ["--output=y.pth"]}.get(mode, [])
+    arguments = [f"--mode={mode}", *given, "--config.batch_size=0"]
+    assert main(["launch.py", f"--config={MODNET}", *arguments], "") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("launch.py: --config.batch_size must be in [1, inf), got 0")
+    assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_recipe_is_in_range(path):
+    check_ranges(parse(["launch.py", f"--config={path}"]).config)
+
+
+def test_every_number_of_the_defaults_has_a_range():
+    for field, value in flatten(defaults()).items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        assert (field in RANGES) == is_number, field
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [("[0, 1)", (0, 0.5), (-0.1, 1)), ("[0, 1]", (0, 1), (1.01,)), ("[1, inf)", (1, 9e9), (0,))],
+)
+def test_interval_contains_its_closed_ends(interval, inside, outside):
+    assert all(contains(interval, x) for x in inside)
+    assert not any(contains(interval, x) for x in outside)
