@@ -78,6 +78,7 @@ def row(config: ConfigDict, labelled: bool, flags: argparse.Namespace) -> str:
     each = min(seconds) / flags.samples
     columns = f"{1000 * each:14.1f}"
     if flags.rate:
+        rate(source, config, 1, config.batch_size)  # imports TensorFlow
         rates = [rate(source, config, workers, flags.samples) for workers in (1, 2)]
         locked = lock_time(read, flags.samples)
         predicted = min(16 / each, 1 / locked if locked else np.inf)
