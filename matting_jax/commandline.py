@@ -31,6 +31,15 @@ from matting_jax.config import (
 from matting_jax.ranges import check_ranges
 from matting_jax.training.stopping import Stopped
 
+USAGE = """Image matting: train, evaluate, predict, convert.
+
+matting_jax --config modnet
+matting_jax evaluate --workdir runs/modnet
+matting_jax predict --workdir runs/modnet --input photos/ --output cutouts/
+matting_jax convert --workdir runs/modnet --output modnet.ckpt
+
+Any field of a config can be set: --config.batch_size=4. All flags: --help.
+"""
 MODES = ("train", "evaluate", "predict", "convert")
 REQUIRED = {"predict": ("input", "output"), "convert": ("output",)}
 # Folders of alphas from any tool and of what belongs to them.
@@ -55,7 +64,7 @@ EVALUATE, PREDICT, BOTH = ("evaluate",), ("predict",), ("evaluate", "predict")
 FLAGS = (
     Flag("mode", ", ".join(MODES), default="train"),
     Flag("version", "show the version", default=False, type=bool),
-    Flag("config", "recipe FILE or FILE:VARIANT; its fields: --config.FIELD=VALUE"),
+    Flag("config", "recipe: NAME or FILE, or with :VARIANT; its fields: --config.FIELD=VALUE"),
     Flag("workdir", "folder of the run; default: runs/NAME or runs/NAME_VARIANT", type=Path),
     Flag(
         "checkpoint",
@@ -119,7 +128,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     together.
     """
     values = define_flags()
-    arguments, overrides = split_overrides(argv[1:])
+    arguments, overrides = split_overrides(mode_first(argv[1:]))
     parse_flags(values, [argv[0], *arguments])
     if values.help or values.version:
         return values
@@ -158,6 +167,20 @@ def config_of_checkpoint(source: str) -> ConfigDict:
     from matting_jax.convert.identity import config_of
 
     return config_of(find_identity(source))
+
+
+def mode_first(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with a mode in the first place as --mode=MODE.
+
+    Raises ValueError for an unknown mode there, and for a second mode.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        return list(arguments)
+    mode, *others = arguments
+    one_of(mode, MODES, "mode")
+    if any(x == "--mode" or x.startswith("--mode=") for x in others):
+        raise ValueError(f"the mode is given twice, as {mode!r} and by --mode: omit one")
+    return [f"--mode={mode}", *others]
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -225,12 +248,18 @@ def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
         )
 
 
+def command() -> int:
+    """Runs the installed command `matting_jax`, and returns the exit code."""
+    return main(["matting_jax", *sys.argv[1:]], USAGE)
+
+
 def main(argv: Sequence[str], usage: str) -> int:
     """Runs the program that the flags name, and returns the exit code.
 
     It is 0, 2 for wrong arguments, 1 for other errors, and 128 + N for a run stopped by signal N.
     """
     configure_logging()
+    program = Path(argv[0]).name
     try:
         values = parse(argv)
         if values.version:
@@ -241,15 +270,15 @@ def main(argv: Sequence[str], usage: str) -> int:
             return 0
         return run(values) or 0
     except Stopped as stopped:
-        print(f"launch.py: {stopped}", file=sys.stderr)
+        print(f"{program}: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
-        print("launch.py: stopped", file=sys.stderr)
+        print(f"{program}: stopped", file=sys.stderr)
         return 130
     except Exception as error:
         if any(x == "--debug" or x.lower() in ("--debug=true", "--debug=1") for x in argv):
             raise
-        print(f"launch.py: {error} (--debug shows the traceback)", file=sys.stderr)
+        print(f"{program}: {error} (--debug shows the traceback)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
 
 

@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, FieldReference, config_flags
 
 from matting_jax.choices import one_of
+from matting_jax.files import shipped_folder
 
 # What other programs call a field, by its last word.
 SYNONYMS = {
@@ -186,7 +187,8 @@ def follow(group: ConfigDict, field: str) -> FieldReference:
 def split_variant(spec: str) -> tuple[Path, str]:
     """Returns FILE and VARIANT of FILE:VARIANT.
 
-    A path may hold colons, as C:/x.py does: the longest part that is a file is FILE.
+    A path may hold colons, as C:/x.py does: the longest part that is a file is FILE. A bare name,
+    as modnet or modnet:paper, is that of a recipe of the library, unless there is such a file.
     """
     parts = spec.split(":")
     for count in range(len(parts), 0, -1):
@@ -195,7 +197,19 @@ def split_variant(spec: str) -> tuple[Path, str]:
             return path, ":".join(parts[count:])
     path, colon, variant = spec.rpartition(":")
     # A single letter is a drive.
-    return (Path(path), variant) if colon and len(path) > 1 else (Path(spec), "")
+    path, variant = (Path(path), variant) if colon and len(path) > 1 else (Path(spec), "")
+    return find_recipe(path), variant
+
+
+def find_recipe(path: Path) -> Path:
+    """Returns the file of the library's recipe if `path` is its bare name, else `path` itself.
+
+    Raises ValueError for a bare name that no recipe has, with the closest one.
+    """
+    if path.suffix or path.name != str(path) or path.is_file():
+        return path
+    recipes = {file.stem: file for file in sorted(shipped_folder("configs").glob("*.py"))}
+    return recipes[one_of(str(path), recipes, "recipe")]
 
 
 def load_config(path: Path, variant: str) -> ConfigDict:

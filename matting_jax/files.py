@@ -1,4 +1,4 @@
-"""Files and folders that are written atomically."""
+"""Files and folders that are written atomically, and those that come with the library."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def shipped_folder(name: str) -> Path:
+    """Returns a folder that comes with the library: that of the installed package or checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / name
 
 
 @contextlib.contextmanager

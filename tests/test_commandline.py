@@ -43,6 +43,9 @@ def parsed(*arguments):
         ([BASE, "--config.optimizer=sgd"], ["optimizer"]),
         ([BASE, "--mode=trian"], ["'trian'", "'train'"]),
         ([BASE, "--mode=eval"], ["'evaluate'"]),
+        (["predcit", BASE], ["'predcit'", "'predict'"]),
+        (["train", BASE, "--mode=train"], ["twice", "--mode"]),
+        (["--config=modnett"], ["'modnett'", "'modnet'"]),
         ([f"{BASE}:offical"], ["'offical'", "'official'"]),
         ([f"--config={MODNET.parent / 'modnt.py'}"], ["modnt.py", f"'{MODNET}'"]),
         (["--config=nowhere/modnet.py"], ["nowhere/modnet.py"]),
@@ -91,6 +94,15 @@ def assert_refused(arguments, words, capsys):
     assert "Traceback" not in text.err and text.out == ""
     for word in words:
         assert word in text.err
+
+
+def test_first_word_is_the_mode_and_a_bare_name_is_a_recipe(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    short = parsed("evaluate", "--config", "modnet:paper")
+    full = parsed("--mode=evaluate", f"{BASE}:paper")
+    assert short.mode == full.mode == "evaluate"
+    assert short.workdir == full.workdir == "runs/modnet_paper"
+    assert flatten(short["config"].value) == flatten(full["config"].value)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ def align(background: np.ndarray, photo: np.ndarray) -> np.ndarray:
     Source: PeterL1n/BackgroundMattingV2, inference_utils.py, which matches by L2 distance and
     accepts any homography.
     """
-    import cv2  # slow to import, and only for this
-
+    cv2 = opencv()
     orb = cv2.ORB_create(FEATURES)
     points, features = zip(*(detect(orb, x) for x in (background, photo)), strict=True)
     matches = []
@@ -48,6 +47,14 @@ def align(background: np.ndarray, photo: np.ndarray) -> np.ndarray:
 
 def detect(orb: Any, image: np.ndarray) -> tuple[Any, np.ndarray | None]:
     """Returns key points and descriptors of an image [H, W, 3]; no descriptors are None."""
-    import cv2
-
+    cv2 = opencv()
     return orb.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+
+
+def opencv() -> Any:
+    """Returns OpenCV; raises ImportError that says how to install it."""
+    try:
+        import cv2  # slow to import, and only for this
+    except ImportError as error:
+        raise ImportError("--align needs OpenCV: pip install 'matting_jax[align]'") from error
+    return cv2

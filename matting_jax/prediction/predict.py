@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.data.files.images import Photo
+from matting_jax.image.align import opencv
 from matting_jax.image.foreground import METHODS
 from matting_jax.models import find_network
 from matting_jax.prediction.companions import WAYS, find_companions
@@ -137,6 +138,7 @@ def find_jobs(config: ConfigDict, photos: str, output: Path, options: Options) -
     inputs = find_inputs(config, root, paths, given)
     if options.align:
         refuse_input("background", inputs, config.name, "--align")
+        opencv()  # raises ImportError before the network is loaded
     kinds = ("alpha",) if options.foreground == "none" else ("alpha", "cutout")
     return plan_jobs(root, paths, inputs, output, SUFFIXES, kinds)
 

@@ -21,13 +21,14 @@ from tqdm import tqdm
 from matting_jax.caches import one_at_a_time
 from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
+from matting_jax.files import shipped_folder
 
 if TYPE_CHECKING:  # slow to import
     import tensorflow_datasets as tfds
 
 logger = logging.getLogger("matting_jax")
 
-CHECKOUT = Path(__file__).resolve().parents[3] / "datasets"
+CHECKOUT = shipped_folder("datasets")
 
 
 def load_builder(
