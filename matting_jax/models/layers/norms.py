@@ -43,10 +43,13 @@ class BatchNorm(nn.Module):
     scale_init: Init = ones
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array | None = None) -> Array:
+    def __call__(
+        self, x: Array, valid: Array | None = None, *, as_affine: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """Normalises x; `as_affine` returns factor and shift [C] of the running statistics."""
         if self.use_running_average and self.has_variable("folded", "factor"):
             factor, shift = (self.get_variable("folded", name) for name in ("factor", "shift"))
-            return (x * factor + shift).astype(x.dtype)
+            return (factor, shift) if as_affine else (x * factor + shift).astype(x.dtype)
         channels = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", zeros, channels)
@@ -54,7 +57,8 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if self.use_running_average:
             factor = scale * lax.rsqrt(var.value + EPSILON)
-            return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
+            shift = bias - mean.value * factor
+            return (factor, shift) if as_affine else (x * factor + shift).astype(x.dtype)
         y, batch_mean, batch_var, count = normalise(
             x, scale, bias, mean.value, valid, EPSILON, self.axis_name
         )
@@ -154,19 +158,25 @@ def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents)
 normalise.defvjp(normalise_forward, normalise_backward)
 
 
-def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
+def instance_norm(x: Array, epsilon: float = EPSILON) -> Array:
     """Normalises each sample and channel of x [B, H, W, C] to mean 0 and variance 1."""
     wide = at_least_float32(x)
-    mean = jnp.mean(wide, (1, 2), keepdims=True)
-    var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
+    mean, var = instance_statistics(wide)
     return ((wide - mean) * lax.rsqrt(var + epsilon)).astype(x.dtype)
 
 
-class InstanceNorm(nn.Module):
-    """`instance_norm` of x [B, H, W, C] with parameters `scale` and `bias` [C]."""
+def instance_statistics(x: Array) -> tuple[Array, Array]:
+    """Returns mean and variance of each sample and channel of x [B, H, W, C]: [B, 1, 1, C]."""
+    mean = jnp.mean(x, (1, 2), keepdims=True)
+    return mean, jnp.mean(jnp.square(x - mean), (1, 2), keepdims=True)
+
+
+class Affine(nn.Module):
+    """Parameters `scale`, initially 1, and `bias`, initially 0, of `channels` channels."""
+
+    channels: int
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", ones, (x.shape[-1],))
-        bias = self.param("bias", zeros, (x.shape[-1],))
-        return (instance_norm(x) * scale + bias).astype(x.dtype)
+    def __call__(self) -> tuple[Array, Array]:
+        shape = (self.channels,)
+        return self.param("scale", ones, shape), self.param("bias", zeros, shape)
