@@ -17,9 +17,9 @@ TASK = Task(synthesize=lambda keys, batch, config: (batch, {}), loss=None)
 
 
 def test_task_is_found_by_its_file_name_in_a_further_folder(tmp_path, monkeypatch):
-    (tmp_path / "toy.py").write_text(TASK_FILE)
+    (tmp_path / "furthest.py").write_text(TASK_FILE)
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
-    task = tasks.find_task("toy")
+    task = tasks.find_task("furthest")
     assert task.synthesize(None, 1, None) == (1, {})
     assert task.evaluate is None and task.state is None
     assert task.stage("model", None, 1) == ("model",)

@@ -212,7 +212,7 @@ def test_program_reports_in_one_line_where_it_stopped_and_resumes_there(config, 
         first, last = last, max(steps_of(workdir))
         assert last > first
         said = f"{number.name}: saved at step {last} of 1000000; the same command resumes it"
-        assert errors.splitlines()[-1] == f"launch.py: {said}" and "Traceback" not in errors
+        assert errors.splitlines()[-1] == f"launch_tiny.py: {said}" and "Traceback" not in errors
 
 
 @pytest.mark.slow

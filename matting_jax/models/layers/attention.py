@@ -20,7 +20,7 @@ from jax import lax
 
 from matting_jax.choices import one_of
 from matting_jax.models.layers.convolutions import Conv
-from matting_jax.models.layers.forms import is_cpu_form
+from matting_jax.models.layers.forms import on_cpu
 from matting_jax.models.layers.initialisers import xavier_uniform
 
 Array = jax.Array
@@ -94,7 +94,7 @@ def contextual_attention(
     wide = jnp.promote_types(values.dtype, jnp.float32)
     inputs = (x.astype(wide) for x in (guide, values, unknown))
     if tile is None:
-        tile = CPU_TILE if is_cpu_form("auto") else ACCELERATOR_TILE
+        tile = CPU_TILE if on_cpu() else ACCELERATOR_TILE
     attend = partial(attend_one, tile=tile, normalise=normalise)
     return jax.vmap(attend)(*inputs).astype(values.dtype)
 

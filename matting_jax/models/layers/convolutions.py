@@ -12,7 +12,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from matting_jax.image.geometry import upsample
-from matting_jax.models.layers.forms import is_cpu_form
+from matting_jax.models.layers.forms import is_cpu_form, on_cpu
 from matting_jax.models.layers.initialisers import Init, he_uniform, uniform_of_fan_in, zeros
 from matting_jax.models.layers.kernel_gradient import DIMENSIONS, convolve_cpu, convolve_lax
 
@@ -88,7 +88,7 @@ def convolve(
     else:
         pad = dilation * (size // 2) if padding is None else padding
         sides = ((pad, pad), (pad, pad))
-    convolve_dense = convolve_cpu if is_cpu_form("auto") else convolve_lax
+    convolve_dense = convolve_cpu if on_cpu() else convolve_lax
     return convolve_dense(x, kernel, stride, sides, dilation)
 
 

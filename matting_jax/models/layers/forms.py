@@ -20,7 +20,12 @@ Array = jax.Array
 def is_cpu_form(form: str) -> bool:
     """Returns whether `form` selects the CPU form; raises ValueError for an unknown one."""
     one_of(form, ("auto", "cpu", "lax"), "form")
-    return form == "cpu" or form == "auto" and jax.default_backend() == "cpu"
+    return form == "cpu" or form == "auto" and on_cpu()
+
+
+def on_cpu() -> bool:
+    """Returns whether programs run on CPU: for choices of every form, as that of a gradient."""
+    return jax.default_backend() == "cpu"
 
 
 def use_lax_form(model: nn.Module) -> nn.Module:

@@ -73,7 +73,7 @@ def test_unreadable_files_are_reported_and_the_others_written(tmp_path, capsys):
 def test_errors_are_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     assert denoise.main([str(tmp_path), "--output", str(tmp_path / "out")]) == 1
-    assert "pip install -e '.[denoise]'" in capsys.readouterr().err
+    assert "pip install 'matting_jax[denoise]'" in capsys.readouterr().err
     with pytest.raises(ValueError, match="has no image file"):
         denoise.denoise_folder(tmp_path, tmp_path / "out", 1)
     with pytest.raises(ValueError, match=f"there is no folder {tmp_path}/x"):
