@@ -28,7 +28,7 @@ def variables(tensors):
     return mj.from_state_dict("pp_matting", tensors, **W18)
 
 
-@pytest.mark.parametrize("width", ["w18", "w48"])
+@pytest.mark.parametrize("width", ["w18", pytest.param("w48", marks=pytest.mark.slow)])
 def test_every_official_name_is_read_once_and_written_back_bit_for_bit(width):
     tensors, keywords = state_dict(width), {"backbone": f"hrnet_{width}"}
     variables = mj.from_state_dict("pp_matting", tensors, **keywords)
@@ -53,6 +53,7 @@ def test_paddle_file_may_hold_names_with_its_arrays(tensors, variables, tmp_path
         jax.tree.map(np.testing.assert_array_equal, loaded, variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacks", [("guidance", "pyramid_pooling"), ("detail",)])
 def test_ablated_networks_have_names_too(lacks):
     keywords = W18 | dict.fromkeys(lacks, False)

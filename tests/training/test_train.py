@@ -277,6 +277,7 @@ def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_pa
     assert_same(first["batch_stats"], variables["batch_stats"])
 
 
+@pytest.mark.slow
 def test_smaller_network_initialises_the_modules_that_a_larger_one_shares_with_it(config, tmp_path):
     config.name, config.model = "tiny_trimap", {"refine": False}
     config.seed += 5
