@@ -48,7 +48,7 @@ logger = logging.getLogger("matting_jax")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a set of weights is.
+    """Identifies a set of weights.
 
     Attributes:
         network: name of the network.

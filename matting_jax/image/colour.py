@@ -54,7 +54,7 @@ def jitter(key: Array, image: Array, ranges: Mapping[str, float]) -> Array:
 
 def mean_pixel(image: Array) -> Array:
     """Computes the mean of `image` [H, W, C] over all pixels, [1, 1, C]."""
-    # Rows first: a sum over rows and columns at once is several times slower on CPU.
+    # Rows first: one sum over rows and columns is several times slower on CPU.
     return jnp.mean(jnp.mean(image, 0, keepdims=True), 1, keepdims=True)
 
 

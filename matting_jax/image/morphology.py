@@ -109,7 +109,7 @@ def dilate_mask(
     """Dilates a mask as OpenCV's `dilate`; pixels outside the image are not set.
 
     A pixel is set if the element, its [k // 2, k // 2] on that pixel, overlaps the mask. The cost
-    is that of the highest element's rows, whichever element is used. 32 rows are computed at once,
+    is that of the highest element's rows, whichever element is used. 32 rows are computed together,
     as the bits of an integer.
 
     Args:

@@ -23,7 +23,7 @@ logger = logging.getLogger("matting_jax")
 
 
 class Program(NamedTuple):
-    """What one program computes.
+    """Describes what one program computes.
 
     Attributes:
         heads: the outputs that it returns; () for all.

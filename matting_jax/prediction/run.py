@@ -34,7 +34,7 @@ LONGEST_NAME = 255  # bytes of a file name, on all usual file systems
 
 
 class Work(NamedTuple):
-    """What is done with each photo.
+    """Holds the functions that are applied to each photo.
 
     Attributes:
         predict: predict(photo, **inputs), with a Photo, runs the network.

@@ -58,7 +58,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns: pure functions, which general code calls by these names.
+    """Describes what a network learns: pure functions, which general code calls by these names.
 
     `synthesize(keys, batch, config, *view) -> inputs, truth` turns a uint8 batch into what the
     network sees and what it should predict, with one random key per sample.

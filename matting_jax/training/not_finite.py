@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 class FiniteCheck:
     """Checks each step's losses one step late, so that the host never waits for the device.
 
-    Before anything is made of a state, `check` checks its step at once.
+    Before anything is made of a state, `check` checks its step immediately.
     """
 
     def __init__(self, workdir: Path, checkpoints: ocp.CheckpointManager):

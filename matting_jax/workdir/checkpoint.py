@@ -83,8 +83,8 @@ def save(
 def finish_saves(checkpoints: ocp.CheckpointManager) -> Iterator[None]:
     """Finishes the saves that began in the block, whatever ends it.
 
-    Only a KeyboardInterrupt, which a second Ctrl-C raises, ends at once. A save that fails after
-    another error is reported, and the other error is raised.
+    Only a KeyboardInterrupt, which a second Ctrl-C raises, ends immediately. A save that fails
+    after another error is reported, and the other error is raised.
     """
     try:
         yield

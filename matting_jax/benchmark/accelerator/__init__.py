@@ -1,1 +1,1 @@
-"""What an accelerator takes for networks, training steps and the forms of layers."""
+"""Measures networks, training steps and the forms of layers on an accelerator."""

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, help="JSON file of all figures")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seconds", type=float, default=0.5, help="timing of a program")
-    parser.add_argument("--threads", type=int, default=4, help="programs compiled at once")
+    parser.add_argument("--threads", type=int, default=4, help="programs compiled together")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program")
     flags = parser.parse_args(arguments)
     limit = time.monotonic() + 60 * flags.minutes

@@ -1,4 +1,4 @@
-"""What inference needs of normalisation layers, computed once from their variables.
+"""Values that normalisation layers need at inference, computed once from their variables.
 
 Programs read it in place of parameters and statistics: they take less time, and compile faster.
 """
