@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -193,6 +194,9 @@ def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
     """
     if jax.process_index():
         return
+    # The installed command, or the program of the checkout.
+    installed = Path(sys.argv[0]).name == "matting_jax"
+    program = "matting_jax" if installed else "python launch.py"
     inputs = "".join(f" --{name} {name.upper()}" for name in needs)
     network = {
         "alpha": f"--workdir {workdir}",
@@ -202,10 +206,10 @@ def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
         f"checkpoints  {workdir}/checkpoints\n"
         f"curves       {workdir}/metrics.jsonl, or tensorboard --logdir {workdir}\n"
         f"previews     {workdir}/previews\n"
-        f"next         python launch.py --mode evaluate --workdir {workdir}"
+        f"next         {program} --mode evaluate --workdir {workdir}"
     )
     if result in network:
         print(
-            f"             python launch.py --mode predict {network[result]} "
+            f"             {program} --mode predict {network[result]} "
             f"--input PHOTO{inputs} --output DIR"
         )

@@ -75,7 +75,7 @@ def test_training_steps_and_their_synthesis():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["frames", "training", "forward", "layers", "large"])
+@pytest.mark.parametrize("part", ["frames", "training", "forward", "layers"])
 def test_every_program_is_measured(part, tmp_path):
     """At tiny sizes; each has a time, and frames have one with the copies too."""
     path = tmp_path / "report.json"

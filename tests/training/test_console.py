@@ -2,6 +2,7 @@ import contextlib
 import io
 import logging
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,15 @@ def test_end_tells_how_to_use_what_the_run_predicts(capsys, result, command):
     text = capsys.readouterr().out
     assert "--mode evaluate --workdir runs/x" in text and "tensorboard --logdir runs/x" in text
     assert command in text if command else "--mode predict" not in text
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [("/env/bin/matting_jax", "matting_jax"), ("launch.py", "python launch.py")],
+)
+def test_end_names_the_command_that_was_run(capsys, monkeypatch, program, command):
+    monkeypatch.setattr(sys, "argv", [program])
+    console.print_end(Path("runs/x"), [], "alpha")
+    text = capsys.readouterr().out
+    assert f"next         {command} --mode evaluate" in text
+    assert text.count("launch.py") == (2 if program == "launch.py" else 0)
