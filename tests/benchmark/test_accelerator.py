@@ -75,9 +75,12 @@ def test_training_steps_and_their_synthesis():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["frames", "training", "forward", "layers"])
+@pytest.mark.parametrize("part", ["frames", "forward", "layers"])
 def test_every_program_is_measured(part, tmp_path):
-    """At tiny sizes; each has a time, and frames have one with the copies too."""
+    """At tiny sizes; each has a time, and frames have one with the copies too.
+
+    The steps of MODNet and GCA are left out: they compile for minutes, as those of every size.
+    """
     path = tmp_path / "report.json"
     flags = ["--small", "--minutes", "60", "--seconds", "0.001", "--threads", "2"]
     program.main([*flags, "--parts", part, "--output", str(path)])
