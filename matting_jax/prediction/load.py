@@ -44,7 +44,7 @@ def load(
     """Returns a network with its weights, and with the keywords and options that belong to them.
 
     Those of a run are in its workdir, those of a file that this library wrote in the file or beside
-    it. Of other files the network is told by their tensors, if `network` is not passed.
+    it. Without `network`, other files are identified by their tensors.
 
     Args:
         source: a workdir, an official file, the name of a published file (docs/weights.md),

@@ -1,4 +1,4 @@
-"""What is written with every file of weights, and what is read from it again."""
+"""Tests the record that every file of weights carries, written and read back."""
 
 import gc
 import json

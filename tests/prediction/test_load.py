@@ -26,7 +26,7 @@ def photo(folders):
 
 @pytest.fixture(scope="module")
 def alpha(finished, photo, tmp_path_factory):
-    """What `--mode predict` writes for the photo, in 16 bits."""
+    """Returns the 16-bit alpha that `--mode predict` writes for the photo."""
     output = tmp_path_factory.mktemp("predicted")
     launch(f"--workdir={finished[0]}", photo, output)
     return np.asarray(Image.open(output / "b_alpha.png"))
