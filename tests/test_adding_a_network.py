@@ -1,6 +1,7 @@
 """A network is added through its own files only: record, task, names, config."""
 
 import csv
+import re
 
 import jax
 import numpy as np
@@ -63,6 +64,16 @@ def workdir(toy, folders, compiled_once, tmp_path_factory):
 
 def photo_of(folders, name="a"):
     return np.asarray(Image.open(folders / "test" / "image" / f"{name}.png"))
+
+
+def test_the_page_shows_these_files():
+    page = (ROOT / "docs" / "adding_a_network.md").read_text()
+    shown = dict(
+        re.findall(r"^`([\w/]+\.py)`:\n\n```py\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    )
+    assert list(shown) == ["models/toy.py", "tasks/toy.py", "convert/toy.py", "configs/toy.py"]
+    for path, text in shown.items():
+        assert text == (TOY / path).read_text(), path
 
 
 def test_it_trains(workdir):

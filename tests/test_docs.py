@@ -283,7 +283,7 @@ def test_git_ignores_what_the_documented_commands_write():
     for path in (ROOT / "README.md", ROOT / "launch.py"):
         lines += re.findall(r"python launch.py [^`\n]+", path.read_text())
     written = {x for line in lines for x in re.findall(r"--(?:output|workdir)[ =]([\w./]+)", line)}
-    assert {"cutouts/", "labels/", "runs/modnet", "modnet.safetensors"} <= written
+    assert {"cutouts/", "labels", "runs/modnet", "modnet.safetensors"} <= written
     paths = [x if Path(x).suffix else f"{x.rstrip('/')}/x" for x in sorted(written)]
     command = ["git", "check-ignore", "--no-index", *paths]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
