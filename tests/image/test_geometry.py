@@ -119,6 +119,14 @@ def test_resized_stacks_equal_resized_images_in_numpy_and_jax(kind, new):
     np.testing.assert_allclose(compiled, host, atol=1e-6)
 
 
+@pytest.mark.parametrize("new", [(256, 300), (700, 611)])
+@pytest.mark.parametrize("resize", [geometry.resize_area, geometry.resize_bilinear])
+def test_large_images_are_resized_in_a_compiled_program_as_on_the_host(resize, new):
+    x = np.random.default_rng(0).random((1, 400, 512, 2), np.float32)
+    assert min(a * b for a, b in zip(new, x.shape[1:3], strict=True)) >= geometry.LARGE_MATRIX
+    np.testing.assert_allclose(jax.jit(lambda x: resize(x, *new))(x), resize(x, *new), atol=1e-6)
+
+
 @given(height=small, width=small, multiple=st.sampled_from([1, 2, 8, 32]))
 def test_padding_reflects_at_the_bottom_and_right_several_times_if_necessary(
     height, width, multiple
