@@ -29,7 +29,7 @@ from matting_jax.config import (
     split_variant,
 )
 from matting_jax.ranges import check_ranges
-from matting_jax.training.stopping import Stopped
+from matting_jax.stopping import Stopped
 
 USAGE = """Image matting: train, evaluate, predict, convert.
 

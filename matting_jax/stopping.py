@@ -1,4 +1,4 @@
-"""Graceful stop of a training run by SIGTERM or Ctrl-C: finish the step, save, exit."""
+"""Graceful stop of a program by SIGTERM or Ctrl-C: finish the step or frame, save, exit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import contextmanager
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a run after its state was saved; `exit_code` is 128 + the signal's number."""
+    """A signal ended a program after its work was saved; `exit_code` is 128 + the signal's number.
 
-    def __init__(self, number: int, step: int, steps: int):
+    The message says what was saved.
+    """
+
+    def __init__(self, number: int, saved: str):
         self.exit_code = 128 + number
-        name = signal.Signals(number).name
-        super().__init__(f"{name}: saved at step {step} of {steps}; the same command resumes it")
+        super().__init__(f"{signal.Signals(number).name}: {saved}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ LAYERS = (
         "allocator",
         "overlap",
         "parallel",
+        "stopping",
         "config",
         "ranges",
     ),

@@ -21,6 +21,7 @@ from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import score_alphas
 from matting_jax.models import network_of
 from matting_jax.prediction.matter import Matter
+from matting_jax.stopping import Stopped, stop_signal
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
 from matting_jax.training import console
@@ -35,7 +36,6 @@ from matting_jax.training.state import (
     variables_of,
 )
 from matting_jax.training.step import check_micro_batches, check_pooled_norm, train_step
-from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim_alone
 from matting_jax.workdir.writer import Writer
@@ -157,7 +157,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     if writer:
         writer.close()
     if step < config.steps:
-        raise Stopped(stop, step, config.steps)
+        raise Stopped(stop, f"saved at step {step} of {config.steps}; the same command resumes it")
     console.print_end(workdir, matter.needs, task.result(config))
     return state
 

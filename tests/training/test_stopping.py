@@ -9,9 +9,9 @@ import time
 import jax
 import pytest
 
+from matting_jax.stopping import Stopped, stop_signal
 from matting_jax.tasks.task import mad
 from matting_jax.training import train as training
-from matting_jax.training.stopping import Stopped, stop_signal
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim, claim_alone
