@@ -45,6 +45,8 @@ REQUIRED = {"predict": ("input", "output"), "convert": ("output",)}
 # Folders of alphas from any tool and of what belongs to them.
 COMPARED = ("predictions", "truths", "trimaps", "photos")
 FOLDERS = (*COMPARED, "backgrounds")
+# A process of a job waits so many seconds for those that predict or evaluate larger photos.
+PATIENT = {"shutdown_timeout_seconds": 7 * 24 * 3600}
 # Fields of the rule by which --trimap_from makes trimaps, and their flags.
 TRIMAP_RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_margin"}
 
@@ -98,6 +100,12 @@ FLAGS = (
     Flag("backgrounds", "folder of empty backgrounds, for the network", EVALUATE, type=Path),
     Flag("convention", "whose metrics; matlab: Composition-1k's benchmark", EVALUATE, "matlab"),
     Flag("save", "save the alphas too", EVALUATE, False, bool),
+    Flag(
+        "existing",
+        "photos that have results: error, keep (resumes a folder), overwrite; default: error",
+        PREDICT,
+    ),
+    Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", PREDICT),
     Flag("overwrite", "replace existing results", MODES[1:], False, bool),
     Flag("debug", "show the traceback of an error", default=False, type=bool),
     Flag("help", "show this help", default=False, type=bool),
@@ -225,6 +233,8 @@ def check_flags(values: flags.FlagValues) -> None:
     needed = REQUIRED.get(values.mode, ())
     if not all(values[name].value for name in needed):
         raise ValueError(f"--mode {values.mode} needs {' and '.join(f'--{x}' for x in needed)}")
+    if values.overwrite and values.existing not in (None, "overwrite"):
+        raise ValueError(f"--existing {values.existing} contradicts --overwrite: give one of them")
     for name in TRIMAP_RULE.values():
         if values[name].present and not values.trimap_from:
             raise ValueError(f"--{name} is for --trimap_from WORKDIR: give both")
@@ -321,8 +331,10 @@ def run(values: flags.FlagValues) -> int | None:
             )
             evaluate(config, workdir, values.checkpoint, values.output, options)
         case "predict":
+            from matting_jax import parallel
             from matting_jax.prediction.predict import Options, predict
 
+            parallel.start(**PATIENT)
             options = Options(
                 trimap=values.trimap,
                 background=values.background,
@@ -331,7 +343,8 @@ def run(values: flags.FlagValues) -> int | None:
                 trimap_rule=rule,
                 foreground=values.foreground,
                 bits=values.bits,
-                overwrite=values.overwrite,
+                shard=values.shard,
+                existing=values.existing or ("overwrite" if values.overwrite else "error"),
             )
             source = values.checkpoint or workdir
             return predict(config, source, values.input, values.output, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,12 +21,30 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def attempt(function: Callable[..., Any], *arguments: Any) -> Future:
+    """Calls a function now, and returns a future of its result or its error."""
+    future = Future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 def load_ahead(load: Callable[[T], Any], items: Iterable[T]) -> Iterator[tuple[T, Future]]:
     """Yields each item with a future of `load(item)`; one more is loaded in a thread meanwhile."""
-    pool, waiting = ThreadPoolExecutor(1), deque()
+    for (item,), (loaded,) in load_batches_ahead(load, ([item] for item in items)):
+        yield item, loaded
+
+
+def load_batches_ahead(
+    load: Callable[[T], Any], batches: Iterable[Sequence[T]], readers: int = 1
+) -> Iterator[tuple[Sequence[T], list[Future]]]:
+    """Yields each batch with futures of `load(item)`; one more is loaded in threads meanwhile."""
+    pool, waiting = ThreadPoolExecutor(readers), deque()
     try:
-        for item in items:
-            waiting.append((item, pool.submit(load, item)))
+        for batch in batches:
+            waiting.append((batch, [pool.submit(load, item) for item in batch]))
             if len(waiting) > 1:
                 yield waiting.popleft()
         yield from waiting
@@ -52,21 +70,49 @@ def overlap(
         finish: called in threads, one less than there are cores, at most four.
         pixels: size of what is computed, which limits how many are finished at a time.
     """
-    workers = min(max(cores() - 1, 1), 4)
+
+    def compute_batch(batch: Sequence[T], loaded: Sequence[Future]) -> list[Future]:
+        return [attempt(lambda: compute(batch[0], loaded[0].result()))]
+
+    return overlap_batches(([item] for item in items), load, compute_batch, finish, pixels)
+
+
+def overlap_batches(
+    batches: Iterable[Sequence[T]],
+    load: Callable[[T], Any],
+    compute: Callable[[Sequence[T], Sequence[Future]], Sequence[Future]],
+    finish: Callable[[T, Any], Any],
+    pixels: Callable[[Any], int] = lambda value: 0,
+    readers: int = 1,
+) -> Iterator[tuple[T, Future]]:
+    """Does what `overlap` does, with `compute` for a whole batch.
+
+    Args:
+        batches: read one ahead.
+        load: called in `readers` threads.
+        compute: takes a batch and a future of each loaded item, and returns a future of each
+            result; called in the caller's thread.
+        finish: called in threads for each item.
+        pixels: size of what is computed of an item.
+        readers: number of threads that load.
+    """
+    workers = min(max(cores() - 1, 1), max(4, readers))
     pool, finishing = ThreadPoolExecutor(workers), deque()
     try:
-        for item, loaded in load_ahead(load, items):
-            size = 0
-            try:
-                value = compute(item, loaded.result())
-                size = pixels(value)
-                future = pool.submit(finish, item, value)
-            except Exception as error:
-                future = Future()
-                future.set_exception(error)
-            finishing.append((item, future, size))
-            while len(finishing) > workers or sum(x[2] for x in finishing) > MOST_PIXELS:
-                yield finishing.popleft()[:2]
+        for batch, loaded in load_batches_ahead(load, batches, readers):
+            for item, computed in zip(batch, compute(batch, loaded), strict=True):
+                size = 0
+                try:
+                    value = computed.result()
+                    size = pixels(value)
+                    future = pool.submit(finish, item, value)
+                except Exception as error:
+                    future = Future()
+                    future.set_exception(error)
+                finishing.append((item, future, size))
+                most = workers + len(batch) - 1
+                while len(finishing) > most or sum(x[2] for x in finishing) > MOST_PIXELS:
+                    yield finishing.popleft()[:2]
         while finishing:
             yield finishing.popleft()[:2]
     finally:

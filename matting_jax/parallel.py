@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -23,21 +24,22 @@ KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 PROCESS_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
-def start() -> None:
+def start(**options: Any) -> None:
     """Joins the other processes of the job, if there are any.
 
     Detects Slurm, Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods. Elsewhere set
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Must be the first use of JAX.
+    `options` are more keywords of `jax.distributed.initialize`.
     """
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         count, index = os.environ["JAX_NUM_PROCESSES"], os.environ["JAX_PROCESS_ID"]
-        jax.distributed.initialize(num_processes=int(count), process_id=int(index))
+        jax.distributed.initialize(num_processes=int(count), process_id=int(index), **options)
         return
     several = any(int(os.environ.get(name, 1)) > 1 for name in PROCESS_COUNTS)
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     indexed_job = "JOB_COMPLETION_INDEX" in os.environ  # Kubernetes
     if several or pod or indexed_job:
-        jax.distributed.initialize()
+        jax.distributed.initialize(**options)
 
 
 def first_process_first(function: Callable[[], Any]) -> Any:
@@ -63,6 +65,18 @@ def device_mesh(batch_size: int) -> Mesh:
         raise ValueError(
             f"batch_size must be a multiple of the {len(devices)} devices, got {batch_size}"
         )
+    return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
+
+
+@cache
+def local_mesh(batch_size: int) -> Mesh:
+    """Returns devices of this process along one axis named `batch`, which they divide.
+
+    All, as many as there are samples, or one.
+    """
+    devices = jax.local_devices()
+    count = len(devices) if batch_size % len(devices) == 0 else batch_size
+    devices = devices[: count if count <= len(devices) else 1]
     return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
 
 

@@ -349,7 +349,7 @@ def test_programs_are_called_with_their_flags(tmp_path, monkeypatch):
                     align=True,
                     foreground="none",
                     bits=16,
-                    overwrite=True,
+                    existing="overwrite",
                     trimap_from="w",
                     trimap_rule={"sure": 0.9},
                 ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,16 +78,20 @@ def plan_jobs(
     ]
 
 
-def check_existing(jobs: Sequence[Job], overwrite: bool) -> None:
-    """Raises FileExistsError if results exist and are not to be replaced."""
-    files = [path for job in jobs for path in job.results.values()]
-    # Unlike Path.exists, this is False for names that are too long.
-    existing = [path for path in files if os.path.exists(path)]
-    if existing and not overwrite:
-        raise FileExistsError(
-            f"{len(existing)} results exist already, {existing[0]} first: "
-            "pass --overwrite to replace them"
-        )
+def sort_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Returns the jobs with photos of one shape, and then of one size, next to one another.
+
+    Neighbours then share programs, also of networks that see all photos at a size of their own.
+    """
+
+    def key(job: Job) -> tuple[float, int]:
+        try:
+            height, width = read_size(job.photo)
+        except ValueError:
+            return 0.0, 0
+        return height / width, height
+
+    return sorted(jobs, key=key)
 
 
 def group_jobs(
@@ -96,16 +99,18 @@ def group_jobs(
 ) -> list[tuple[tuple[Needed, ...], list[Job]]]:
     """Returns the jobs that need the same programs, with these, ordered by their first photo.
 
-    Photos whose header cannot be read need none.
+    Photos whose header cannot be read need none. Where the programs are not known, those of one
+    size are a group.
     """
     list_once, groups = cache(lambda *size: tuple(list_programs(*size))), {}
     for job in jobs:
         try:
-            programs = list_once(*read_size(job.photo))
+            size = read_size(job.photo)
+            programs = list_once(*size)
         except ValueError:
-            programs = ()
-        groups.setdefault(programs, []).append(job)
-    return list(groups.items())
+            size, programs = None, ()
+        groups.setdefault((programs, None if programs else size), []).append(job)
+    return [(programs, group) for (programs, _), group in groups.items()]
 
 
 def compile_ahead(

@@ -9,11 +9,13 @@ from ml_collections import ConfigDict
 
 from matting_jax.data.files.images import Photo
 from matting_jax.data.labelled import class_ids
+from matting_jax.prediction.existing import remaining_jobs
 from matting_jax.prediction.inputs import as_float_image
-from matting_jax.prediction.jobs import check_existing, plan_jobs
+from matting_jax.prediction.jobs import plan_jobs
 from matting_jax.prediction.load import load_matter
 from matting_jax.prediction.photos import find_photos
 from matting_jax.prediction.run import Work, run_jobs
+from matting_jax.prediction.shards import Shard
 from matting_jax.tasks import find_task
 
 
@@ -23,7 +25,12 @@ def learns_classes(config: ConfigDict) -> bool:
 
 
 def predict_labels(
-    config: ConfigDict, checkpoint: str | Path, photos: str, output: Path, overwrite: bool
+    config: ConfigDict,
+    checkpoint: str | Path,
+    photos: str,
+    output: Path,
+    existing: str,
+    shard: Shard,
 ) -> int:
     """Writes NAME.png, uint8 [H, W], for each photo, by the protocol that scores the network.
 
@@ -34,7 +41,8 @@ def predict_labels(
         checkpoint: an official file or a workdir.
         photos: a file, a folder or a glob.
         output: the folder of the results, which keeps the subfolders of `photos`.
-        overwrite: replace existing results.
+        existing: "error", "keep" or "overwrite", as in `predict`.
+        shard: the share of the photos to predict.
 
     Returns:
         1 if photos were skipped, else 0.
@@ -46,7 +54,9 @@ def predict_labels(
     numbers = class_numbers(config)
     root, paths = find_photos(photos, output)
     jobs = plan_jobs(root, paths, {}, output, {"label": ""}, ("label",))
-    check_existing(jobs, overwrite)
+    jobs = remaining_jobs(jobs, output, existing, shard)
+    if not jobs:
+        return 0
     matter, task = load_matter(config, checkpoint), find_task(config.task.name)
 
     def classify(photo: Photo) -> np.ndarray:

@@ -17,13 +17,15 @@ from matting_jax.image.align import opencv
 from matting_jax.image.foreground import METHODS
 from matting_jax.models import find_network
 from matting_jax.prediction.companions import WAYS, find_companions
+from matting_jax.prediction.existing import remaining_jobs
 from matting_jax.prediction.inputs import multiply_opacity
-from matting_jax.prediction.jobs import Job, check_existing, plan_jobs
+from matting_jax.prediction.jobs import Job, plan_jobs
 from matting_jax.prediction.labels import learns_classes, predict_labels
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.photos import find_photos
 from matting_jax.prediction.run import Work, run_jobs
+from matting_jax.prediction.shards import find_shard
 
 FOREGROUNDS = ("network", *METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -44,7 +46,9 @@ class Options:
         foreground: where the cut-out's foreground colours come from: "network", the default if it
             predicts them, a method that estimates them, or "none" for no cut-out.
         bits: 8 or 16, of the alpha; cut-outs are RGBA with 8.
-        overwrite: replace existing results.
+        existing: what happens to photos that have results: "error" raises before anything is
+            written, "keep" skips them, "overwrite" predicts them again.
+        shard: "INDEX/COUNT", the share of the photos to predict.
     """
 
     trimap: str | None = None
@@ -54,7 +58,8 @@ class Options:
     trimap_rule: Mapping[str, Any] | None = None
     foreground: str | None = None
     bits: int = 8
-    overwrite: bool = False
+    existing: str = "error"
+    shard: str | None = None
 
 
 DEFAULTS = Options()
@@ -70,7 +75,8 @@ def predict(
     """Writes NAME_alpha.png and NAME_cutout.png for each photo into the folder `output`.
 
     For a run that learns given classes it writes NAME.png, the class of each pixel. Photos that
-    cannot be read or do not fit in memory are reported and skipped.
+    cannot be read or do not fit in memory are reported and skipped. predictions.jsonl gets a line
+    for each photo.
 
     Args:
         config: names the network, its keywords and the options of its test-time rule.
@@ -88,10 +94,15 @@ def predict(
     """
     if learns_classes(config):
         check_label_options(config, options)
-        return predict_labels(config, checkpoint, photos, Path(output), options.overwrite)
+        return predict_labels(
+            config, checkpoint, photos, Path(output), options.existing, find_shard(options.shard)
+        )
     options = check_options(config, options)
+    shard = find_shard(options.shard)
     jobs = find_jobs(config, photos, Path(output), options)
-    check_existing(jobs, options.overwrite)
+    jobs = remaining_jobs(jobs, Path(output), options.existing, shard)
+    if not jobs:
+        return 0
     matter = load_matter(
         config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
     )

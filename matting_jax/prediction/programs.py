@@ -6,20 +6,24 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from matting_jax.parallel import AXIS, local_mesh, replicate
 from matting_jax.prediction.traces import traced
 
 Inputs = Mapping[str, Any]
 Function = Callable[[Any, Inputs, tuple[str, ...]], Any]
 
 logger = logging.getLogger("matting_jax")
+thread = threading.local()  # thread.gathering: what runs the programs of this thread in batches
 
 
 class Program(NamedTuple):
@@ -39,6 +43,15 @@ class Program(NamedTuple):
         return self.shapes[0][1][1:3]
 
     @property
+    def count(self) -> int:
+        """The number of samples."""
+        return self.shapes[0][1][0]
+
+    def with_count(self, count: int) -> Program:
+        """Returns the program of a batch of `count` samples."""
+        return self._replace(shapes=tuple((x, (count, *shape[1:])) for x, shape in self.shapes))
+
+    @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """The inputs, float32, as shapes."""
         return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in self.shapes}
@@ -47,7 +60,8 @@ class Program(NamedTuple):
 class Programs:
     """Compiles `function(variables, inputs, heads)` once for each program that is needed.
 
-    Threads may share it: if one compiles a program, the others wait for it.
+    Threads may share it: if one compiles a program, the others wait for it. The samples of a batch
+    are shared out among the devices of this process.
 
     Attributes:
         name: name of the network, for messages.
@@ -64,11 +78,32 @@ class Programs:
         self.begun = self.expected = 0
         self.compiled: dict[Program, Future] = {}
         self.outputs: dict[Program, Any] = {}
+        self.copies: dict[int, tuple[Any, Any]] = {}
         self.lock = threading.Lock()
 
     def run(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
-        """Returns the outputs `heads` for inputs, float32 [N, H, W, C] by name."""
-        return self.compile(program_of(heads, inputs))(self.variables, inputs)
+        """Returns the outputs `heads` for inputs, float32 [N, H, W, C] by name.
+
+        In a thread of `run_together` those of other threads run in the same batch.
+        """
+        if gathering := getattr(thread, "gathering", None):
+            return gathering.run(self, heads, inputs)
+        return self.run_single(heads, inputs)
+
+    def run_single(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
+        """Returns what `run` returns, without others."""
+        program = program_of(heads, inputs)
+        return self.compile(program)(self.variables_of(program), inputs)
+
+    def run_batch(self, heads: tuple[str, ...], samples: Sequence[Inputs], size: int) -> list[Any]:
+        """Returns the outputs `heads` of each sample, whose inputs have the same shapes [1, ...].
+
+        They run in one batch of `size`, for which the last one is repeated.
+        """
+        padded = [*samples, *[samples[-1]] * (size - len(samples))]
+        inputs = {name: np.concatenate([x[name] for x in padded]) for name in samples[0]}
+        outputs = jax.tree.map(np.asarray, self.run_single(heads, inputs))
+        return [jax.tree.map(lambda x, i=i: x[i : i + 1], outputs) for i in range(len(samples))]
 
     def is_compiled(self, heads: tuple[str, ...], inputs: Inputs) -> bool:
         """Returns whether the program of `run` was compiled, or is being compiled."""
@@ -95,20 +130,41 @@ class Programs:
     def compile_and_log(self, program: Program, number: str) -> Callable[..., Any]:
         """Compiles a program, or loads it from JAX's cache, and logs the time."""
         what = f"{self.name} for {program.size[0]} x {program.size[1]}"
+        if program.count > 1:
+            what += f", {program.count} photos at a time,"
         logger.info("compiling %s%s", what, number)
         start = time.perf_counter()
-        compiled = self.traced(program).lower(self.variables, program.inputs).compile()
+        compiled = self.traced(program).lower(self.variables_of(program), program.inputs).compile()
         logger.info("compiled %s in %.1f s", what, time.perf_counter() - start)
         return compiled
 
     def jit(self, program: Program) -> Any:
-        """Returns the jitted function of a program."""
-        return jax.jit(self.function_of(program))
+        """Returns the jitted function of a program, mapped over several devices for a batch."""
+        function, mesh = self.function_of(program), local_mesh(program.count)
+        if mesh.size == 1:
+            return jax.jit(function)
+        specs = P(), P(AXIS)
+        mapped = jax.shard_map(
+            function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+        )
+        return jax.jit(mapped, in_shardings=tuple(NamedSharding(mesh, x) for x in specs))
+
+    def variables_of(self, program: Program) -> Any:
+        """Returns the variables on the devices of a program."""
+        mesh = local_mesh(program.count)
+        if mesh.size == 1:
+            return self.variables
+        with self.lock:
+            source, copy = self.copies.get(mesh.size, (None, None))
+            if source is not self.variables:
+                copy = replicate(self.variables, mesh)
+                self.copies[mesh.size] = self.variables, copy
+            return copy
 
     def traced(self, program: Program) -> Any:
         """Returns the jitted function of a program, from its kept trace if there is one."""
         file = self.trace_file and self.trace_file(self.variables, program)
-        if not file:
+        if not file or local_mesh(program.count).size > 1:
             return self.jit(program)
         return traced(self.function_of(program), self.variables, program.inputs, file)
 
@@ -143,6 +199,10 @@ class Needed(NamedTuple):
     def with_all_heads(self) -> Needed:
         """Returns the program of the same inputs that returns all outputs."""
         return self._replace(program=self.program._replace(heads=()))
+
+    def with_count(self, count: int) -> Needed:
+        """Returns the program of a batch of `count` samples."""
+        return self._replace(program=self.program.with_count(count))
 
     def compile(self) -> None:
         """Compiles the program unless it is."""

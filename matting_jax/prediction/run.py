@@ -6,8 +6,11 @@ import io
 import logging
 import os
 import sys
+import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,9 +26,12 @@ from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
-from matting_jax.overlap import overlap
+from matting_jax.overlap import attempt, cores, overlap_batches
+from matting_jax.prediction.batches import Batch, batch_groups
 from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.jobs import Job, ListPrograms, compile_ahead, group_jobs
+from matting_jax.prediction.record import append_line
+from matting_jax.prediction.together import run_together
 
 logger = logging.getLogger("matting_jax")
 
@@ -51,13 +57,39 @@ class SkippedPhoto(Exception):
     """A photo that cannot be predicted; the message says why."""
 
 
+class Seconds:
+    """Adds up the time that is spent on each photo by all stages.
+
+    Attributes:
+        spent: seconds by photo.
+    """
+
+    def __init__(self):
+        self.spent: dict[Path, float] = defaultdict(float)
+
+    def measure(self, stage: Callable[..., Any], photos: int = 1) -> Callable[..., Any]:
+        """Returns `stage(job, ...)`, whose time counts for the photo of the job.
+
+        Of a stage that computes several `photos` at a time each has its share.
+        """
+
+        def measured(job: Job, *arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return stage(job, *arguments)
+            finally:
+                self.spent[job.photo] += (time.perf_counter() - start) / photos
+
+        return measured
+
+
 def run_jobs(
     jobs: Sequence[Job], output: Path, work: Work, profile: str, align: bool = False
 ) -> int:
     """Writes the results of all photos into the folder `output`.
 
     Photos of one network size follow one another. Those that cannot be read or do not fit in memory
-    are skipped and reported in the order of `jobs`.
+    are skipped and reported in the order of `jobs`. predictions.jsonl gets a line for each.
 
     Args:
         jobs: the files of each photo.
@@ -73,23 +105,31 @@ def run_jobs(
         OSError: at the first result that cannot be written.
     """
     make_folder(output)
-    written, reports = 0, {}
+    written, reports, seconds = 0, {}, Seconds()
     load = partial(read_job, profile=profile, align=align)
-    stages = (load, partial(predict_job, work), partial(draw_job, work))
+    stages = (
+        seconds.measure(load),
+        partial(predict_batch, work, seconds),
+        seconds.measure(partial(draw_job, work)),
+    )
+    groups = batch_groups(group_jobs(jobs, work.list_programs))
+    largest = max((batch.size for _, batches in groups for batch in batches), default=1)
+    readers = min(largest, cores())
     try:
         with ExitStack() as stack:
-            ordered = stack.enter_context(
-                closing(compile_ahead(group_jobs(jobs, work.list_programs)))
+            ordered = stack.enter_context(closing(compile_ahead(groups)))
+            results = stack.enter_context(
+                closing(overlap_batches(ordered, *stages, count_pixels, readers))
             )
-            results = stack.enter_context(closing(overlap(ordered, *stages, count_pixels)))
             for job, result in tqdm(results, "predict", len(jobs), unit="photo", disable=None):
                 try:
                     files = result.result()
                 except SkippedPhoto as error:
                     reports[job.photo] = str(error)
-                    continue
-                write_files(files)
-                written += 1
+                else:
+                    write_files(files)
+                    written += 1
+                append_line(output, job.photo, seconds.spent[job.photo], reports.get(job.photo))
     finally:
         print(f"{written} of {len(jobs)} photos: {output}")
         for job in jobs:
@@ -120,6 +160,36 @@ def check_names(job: Job) -> None:
                 f"cannot write the results of {job.photo}: the name of one would have {length} "
                 f"bytes, and at most {LONGEST_NAME} are possible: rename the photo"
             )
+
+
+def predict_batch(
+    work: Work, seconds: Seconds, batch: Batch, loaded: Sequence[Future]
+) -> list[Future]:
+    """Predicts photos that pass through the network together.
+
+    Args:
+        work: what is done with each photo.
+        seconds: gets the time of each photo.
+        batch: the photos.
+        loaded: what `read_job` returns for each of them, in progress.
+
+    Returns:
+        What `predict_job` returns for each of them, as futures.
+    """
+    if batch.size == 1:
+        predict = seconds.measure(partial(predict_job, work))
+        return [attempt(lambda: predict(batch.jobs[0], loaded[0].result()))]
+    predict = seconds.measure(partial(predict_job, work), len(batch))
+    ready = [future.exception() is None for future in loaded]  # waits for all of them
+    calls = [
+        partial(predict, job, future.result())
+        for job, future, is_read in zip(batch, loaded, ready, strict=True)
+        if is_read
+    ]
+    computed = iter(run_together(calls, batch.size) if calls else ())
+    return [
+        next(computed) if is_read else future for future, is_read in zip(loaded, ready, strict=True)
+    ]
 
 
 def predict_job(work: Work, job: Job, read: tuple[Photo, Mapping[str, np.ndarray]]) -> tuple:

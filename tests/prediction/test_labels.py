@@ -96,7 +96,7 @@ def test_cityscapes_labels_hold_its_label_ids(predict, photos, cityscapes, tmp_p
     make_run(tmp_path, cityscapes)
     assert predict() == 1
     out = tmp_path / "out"
-    assert sorted(str(x.relative_to(out)) for x in out.rglob("*.*")) == [
+    assert sorted(str(x.relative_to(out)) for x in out.rglob("*.png")) == [
         "a.png",
         "c.png",
         "sub/b.png",
@@ -166,6 +166,10 @@ def test_results_are_replaced_only_with_overwrite(predict, photos, cityscapes, t
     assert predict() == 2
     assert "--overwrite" in capsys.readouterr().err
     assert [x.name for x in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert predict("--existing=keep") == 1
+    assert (tmp_path / "out" / "c.png").is_file()
+    assert Image.open(tmp_path / "out" / "a.png").size == (90, 65)
+    (tmp_path / "out" / "a.png").write_text("mine")
     assert predict("--overwrite") == 1
     assert Image.open(tmp_path / "out" / "a.png").size == (90, 65)
 

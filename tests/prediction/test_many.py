@@ -1,0 +1,218 @@
+"""Batches, devices, processes and shares: the same results, and each photo once."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from matting_jax.convert import to_state_dict
+from matting_jax.convert.files import write_state_dict
+from matting_jax.prediction.batches import batch_groups, photos_a_device
+from matting_jax.prediction.jobs import Job, sort_jobs
+from matting_jax.prediction.programs import Needed, Program, Programs
+from matting_jax.prediction.shards import Shard, parse_shard
+from matting_jax.prediction.together import run_together
+from matting_jax.training.state import initial_variables, training_model
+from matting_jax.workdir.claim import claim
+from tests.helpers import ROOT, use_folders
+from tests.tiny import tiny_config
+
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+ONE = {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.fixture
+def programs():
+    """Programs of a network that scales each photo by its own mean, and counts its runs."""
+
+    def scale(variables, inputs, heads):
+        x = inputs["image"]
+        return {"alpha": variables * x[..., :1] * x.mean((1, 2, 3), keepdims=True)}
+
+    made = Programs("scale", scale)
+    made.variables = jax.device_put(np.float32(2))
+    return made
+
+
+def photos_of(*sizes):
+    rng = np.random.default_rng(0)
+    return [{"image": rng.random((1, *size, 3), np.float32)} for size in sizes]
+
+
+def test_calls_share_a_batch_and_get_their_own_results(programs):
+    photos, before = photos_of((4, 6), (4, 6), (4, 6)), threading.get_ident()
+    expected = [np.asarray(programs.run(("alpha",), x)["alpha"]) for x in photos]
+
+    def call(inputs):
+        assert threading.get_ident() != before
+        first = programs.run(("alpha",), inputs)["alpha"]
+        return first, programs.run(("alpha",), {"image": np.repeat(first, 3, -1)})["alpha"]
+
+    results = [x.result() for x in run_together([lambda x=x: call(x) for x in photos], 5)]
+    assert {program.count for program in programs.compiled} == {1, 5}
+    for (first, second), one in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(first, one)
+        again = programs.run(("alpha",), {"image": np.repeat(first, 3, -1)})["alpha"]
+        np.testing.assert_array_equal(second, again)
+
+
+def test_an_error_of_one_call_is_its_own(programs):
+    photos = photos_of((4, 6), (4, 6), (2, 2))
+
+    def call(number):
+        if number == 1:
+            raise MemoryError("too large")
+        return programs.run(("alpha",), photos[number])["alpha"]
+
+    results = run_together([lambda x=x: call(x) for x in range(3)], 3)
+    assert [type(x.exception()) for x in results] == [type(None), MemoryError, type(None)]
+    assert [x.result().shape for x in results[::2]] == [(1, 4, 6, 1), (1, 2, 2, 1)]
+
+
+def test_a_batch_that_does_not_fit_runs_singly(programs, monkeypatch):
+    photos, single = photos_of((4, 6), (4, 6)), programs.run_single
+
+    def run(heads, inputs):
+        if len(inputs["image"]) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return single(heads, inputs)
+
+    monkeypatch.setattr(programs, "run_single", run)
+    calls = [lambda x=x: programs.run(("alpha",), x)["alpha"] for x in photos]
+    for result, photo in zip(run_together(calls, 2), photos, strict=True):
+        np.testing.assert_array_equal(result.result(), single(("alpha",), photo)["alpha"])
+
+
+def test_batches_fill_the_devices_with_one_program_a_group(programs, tmp_path, monkeypatch):
+    def groups(count, size=(8, 8)):
+        jobs = [Job(tmp_path / f"{i}.png", {}, {}) for i in range(count)]
+        for job in jobs:
+            Image.new("L", size[::-1]).save(job.photo)
+        program = Program(("alpha",), (("image", (1, *size, 3)),))
+        return [((Needed(programs, program),), jobs)]
+
+    def sizes(devices, platform, *group):
+        device = type("Device", (), {"platform": platform})
+        monkeypatch.setattr(jax, "local_devices", lambda: [device] * devices)
+        (((needed,), batches),) = batch_groups(groups(*group))
+        assert {x.size for x in batches} == {needed.program.count}
+        return needed.program.count, [len(x) for x in batches]
+
+    assert sizes(1, "cpu", 5) == (1, [1] * 5)
+    assert sizes(8, "cpu", 3) == (3, [3])
+    assert sizes(8, "cpu", 11) == (8, [8, 3])
+    assert sizes(1, "gpu", 5) == (5, [5])
+    assert sizes(1, "gpu", 20) == (16, [16, 4])
+    assert sizes(2, "gpu", 5) == (4, [4, 1])
+    assert sizes(8, "cpu", 1) == (1, [1])
+    assert sizes(1, "gpu", 2, (4096, 4096)) == (1, [1, 1])
+
+
+def test_pixels_limit_the_photos_of_a_device(programs):
+    def count(*sizes):
+        shapes = [Program((), (("image", (1, *size, 3)),)) for size in sizes]
+        return photos_a_device("gpu", [Needed(programs, shape) for shape in shapes])
+
+    assert [count((512, 512)), count((1024, 1024)), count((4096, 4096))] == [8, 2, 1]
+    assert count((512, 512), (1024, 512)) == 4
+    assert photos_a_device("gpu", []) == 1
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+def test_share_that_does_not_exist_is_refused(text):
+    with pytest.raises(ValueError, match="--shard must be INDEX/COUNT"):
+        parse_shard(text)
+
+
+def test_shares_hold_each_photo_once_and_keep_shapes_together(tmp_path):
+    assert parse_shard("3/16") == (2, 16) and str(Shard(2, 16)) == "3/16"
+    jobs = []
+    for number in range(11):
+        jobs.append(Job(tmp_path / f"{number}.png", {}, {}))
+        if number:  # the first has no header
+            Image.new("L", [(20, 10), (40, 20), (10, 20)][number % 3]).save(jobs[-1].photo)
+    shares = [Shard(i, 4).of(sort_jobs(jobs)) for i in range(4)]
+    assert sorted(len(x) for x in shares) == [2, 3, 3, 3]
+    order = [int(job.photo.stem) for share in shares for job in share]
+    assert order == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8]
+
+
+@pytest.fixture(scope="module")
+def weights(folders, compiled_once, tmp_path_factory):
+    """The flags of a checkpoint of the tiny network and a workdir with its config."""
+    config = use_folders(tiny_config(), folders, compiled_once)
+    folder = tmp_path_factory.mktemp("weights")
+    variables = jax.device_get(initial_variables(config, training_model(config)))
+    write_state_dict(folder / "tiny.safetensors", to_state_dict("tiny", variables))
+    claim(folder / "run", config)
+    return [f"--workdir={folder / 'run'}", f"--checkpoint={folder / 'tiny.safetensors'}"]
+
+
+def start(arguments, **variables):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.launch_tiny", *map(str, arguments)],
+        env=os.environ | ONE | variables,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def job_of_two():
+    """Returns the environment of each of two processes of a job."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    return [{**job, "JAX_PROCESS_ID": str(i)} for i in range(2)]
+
+
+def finish(*programs, code=0):
+    """Waits for programs, and returns their output and messages."""
+    texts = []
+    for program in programs:
+        text = "".join(program.communicate(timeout=300))
+        assert program.returncode == code, text[-4000:]
+        texts.append(text)
+    return texts
+
+
+@pytest.mark.slow
+def test_devices_processes_and_shares_give_the_files_of_one(weights, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(23):
+        size = [(40, 60), (64, 64), (40, 60), (90, 33)][number % 4]
+        image = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+        image.save(tmp_path / "photos" / f"{number:02}.png")
+    (tmp_path / "photos" / "broken.png").write_text("no image")
+
+    def predict(name, *more, **variables):
+        places = [f"--input={tmp_path / 'photos'}", f"--output={tmp_path / name}"]
+        return start(["--mode=predict", *weights, *places, "--bits=16", *more], **variables)
+
+    def results(name):
+        return {x.name: x.read_bytes() for x in (tmp_path / name).glob("*.png")}
+
+    (text,) = finish(predict("one"), code=1)
+    assert "23 of 24 photos" in text
+    expected = results("one")
+    (text,) = finish(predict("eight", **EIGHT), code=1)
+    assert "8 photos at a time" in text and results("eight") == expected
+    programs = [predict("two", **variables) for variables in job_of_two()]
+    codes = [(program.communicate(timeout=300), program.returncode) for program in programs]
+    assert sorted(code for _, code in codes) == [0, 1], codes
+    assert results("two") == expected
+    # Of both programs' lines each photo has one.
+    record = (tmp_path / "two" / "predictions.jsonl").read_text()
+    assert record.count("\n") == 24 and record.count('"fault": null') == 23
+    for number, code in ((2, 0), (1, 1)):
+        finish(predict("shares", f"--shard={number}/2"), code=code)
+    assert results("shares") == expected
