@@ -64,11 +64,12 @@ def to_state_dict(name: str, variables: Variables, **keywords: Any) -> dict[str,
 def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """Returns Flax variables of network `name` from an official file or a workdir.
 
-    Files: .ckpt, .pth, .pt and .bin (need torch, read with `weights_only=True`), .safetensors and
-    Paddle's .pdparams. Of what else training code saves in a file the part whose names fit is
-    read, the moving average if there is one. From a workdir the best checkpoint is loaded. `path`
-    may also be the name of a published file (docs/weights.md), hf://OWNER/REPOSITORY/FILE or a web
-    address, which are fetched once. Raises FileNotFoundError or ValueError.
+    Files: PyTorch's .ckpt, .pth, .pt and .bin, .safetensors, and Paddle's .pdparams; no library of
+    these is needed, and no file can run code. Of what else training code saves in a file the part
+    whose names fit is read, the moving average if there is one. From a workdir the best checkpoint
+    is loaded. `path` may also be the name of a published file (docs/weights.md),
+    hf://OWNER/REPOSITORY/FILE or a web address, which are fetched once. Raises FileNotFoundError or
+    ValueError.
     """
     return load_model_variables(create_model(name, **keywords), path)
 

@@ -48,6 +48,11 @@ def check_content(path: Path, suffix: str) -> None:
     for known, kind in OTHERS.items():
         if start.startswith(known):
             raise ValueError(f"{path} is not a checkpoint, but {kind}")
+    if start[257:262] == b"ustar":
+        raise ValueError(
+            f"{path} is a tar archive: unpack it, or if PyTorch before 0.1.10 wrote it, save it "
+            "again by torch.save(torch.load(FILE), OTHER)"
+        )
     if start.startswith(ZIP):
         check_archive(path, suffix)
     elif suffix != ".safetensors" and is_safetensors(start):

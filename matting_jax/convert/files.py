@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import pickle
-import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from pathlib import Path, PosixPath, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -16,6 +13,8 @@ import numpy as np
 
 from matting_jax.convert.contents import check_content
 from matting_jax.convert.find import usual_tensors
+from matting_jax.convert.pickles import NotAnArray, PlainDict, RestrictedUnpickler, UnusableTensor
+from matting_jax.convert.pytorch import Tensor, as_array, open_tensors
 from matting_jax.files import write_atomically
 
 TORCH_SUFFIXES = (".ckpt", ".pth", ".pt", ".bin")
@@ -28,23 +27,12 @@ ARRAY_PARTS = {
     "numpy.core.multiarray._reconstruct": np.zeros(1).__reduce__()[0],
     "numpy.core.numeric._frombuffer": np.zeros(1).__reduce_ex__(5)[0],
     "_codecs.encode": codecs.encode,
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": PlainDict,
 }
-# What files of PyTorch also hold beside tensors, and what cannot run code: scores as NumPy scalars,
-# options and paths.
-HARMLESS = (
-    np.float64(0).__reduce__()[0],
-    np.dtype,
-    *(getattr(np.dtypes, f"{kind}DType") for kind in ("Float64", "Float32", "Int64")),
-    argparse.Namespace,
-    PosixPath,
-    PurePosixPath,
-)
 # Paddle also saves its internal parameter names, under this key.
 NAME_TABLE = "StructuredToParameterName@@"
 DEPTH = 8  # of dicts in dicts; training code needs half of it
 LONGEST_NAME = 1000  # characters; those of the networks have less than 100
-MOST_VALUES = 2**30  # of a tensor; a view of few values may claim any number
 # Numbers that NumPy lacks, by their names in safetensors.
 EXTENDED_TYPES = {
     "BF16": ml_dtypes.bfloat16,
@@ -75,7 +63,10 @@ def import_torch():
     try:
         import torch
     except ImportError as error:
-        raise ImportError("PyTorch files need torch: pip install 'matting_jax[convert]'") from error
+        raise ImportError(
+            "writing PyTorch's files needs torch: pip install 'matting_jax[convert]', or write "
+            ".safetensors"
+        ) from error
     return torch
 
 
@@ -90,11 +81,10 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 def read_content(path: Path) -> dict[str, Any]:
     """Returns the arrays of a checkpoint file, in the dicts in which they are saved.
 
-    No file can run code: PyTorch's are read with `weights_only=True`, Paddle's by an unpickler that
-    only admits arrays. What is neither an array nor a dict is omitted.
+    No file can run code: those of PyTorch and Paddle are read by an unpickler that only admits
+    arrays. What is neither an array nor a dict is omitted.
 
-    Raises FileNotFoundError, ImportError if torch is needed and not installed, and ValueError for a
-    file without arrays.
+    Raises FileNotFoundError, and ValueError for a file without arrays.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file or workdir {path}")
@@ -145,21 +135,20 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a PyTorch file as arrays."""
-    torch = import_torch()
     try:
-        with torch.serialization.safe_globals(list(HARMLESS)):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip, end-of-file or runtime errors
-        if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise ValueError(
-                f"{path} needs {refused[1][:200]}, which is refused: weights are only tensors, and "
-                "anything else could run code; save them by torch.save(model.state_dict(), FILE)"
-            ) from error
+        with open_tensors(path) as content:
+            arrays = keep_arrays(path, content, lambda x: isinstance(x, Tensor), as_array)
+    except NotAnArray as error:
         raise ValueError(
-            f"{path} is damaged, or holds more than weights and is not read because that could "
-            f"run code ({type(error).__name__})"
+            f"{path} needs {error!s:.200}, which is refused: weights are only tensors, and "
+            "anything else could run code; save them by torch.save(model.state_dict(), FILE)"
         ) from error
-    arrays = keep_arrays(path, content, torch.is_tensor, as_array)
+    except UnusableContent:
+        raise
+    except Exception as error:  # a damaged pickle or archive raises almost anything
+        raise ValueError(
+            f"{path} is damaged or not a file of PyTorch ({type(error).__name__})"
+        ) from error
     if not arrays:
         raise ValueError(f"{path} does not hold a dict of tensors")
     return arrays
@@ -182,12 +171,13 @@ def keep_arrays(
         depth: number of dicts around `content`.
 
     Raises:
-        ValueError: a tensor has no numeric array, or the dicts are too deep.
+        UnusableContent: a tensor has no numeric array, or the dicts are too deep.
+        Exception: `convert` fails otherwise, as it does for a damaged file.
     """
     if not isinstance(content, Mapping):
         return {}
     if depth > DEPTH:
-        raise ValueError(f"{path} holds more than {DEPTH} dicts inside each other")
+        raise UnusableContent(f"{path} holds more than {DEPTH} dicts inside each other")
     arrays = {}
     for name, x in content.items():
         check_name(path, str(name))
@@ -197,10 +187,8 @@ def keep_arrays(
                 fault = "" if array.dtype.kind in "fiub" else f"has the type {array.dtype}"
             except UnusableTensor as error:
                 fault = str(error)
-            except Exception:  # torch raises many types for kinds of tensors without an array
-                fault = "is not a numeric array"
             if fault:
-                raise ValueError(
+                raise UnusableContent(
                     f"{path} does not hold a dict of arrays: {str(name)[:200]} {fault}"
                 )
             arrays[str(name)] = array
@@ -209,37 +197,23 @@ def keep_arrays(
     return arrays
 
 
+class UnusableContent(ValueError):
+    """A file of arrays that no network can use; the message says why."""
+
+
 def check_name(path: Path, name: str) -> None:
-    """Raises ValueError for a name that no network has, and that would fill the screen."""
+    """Raises UnusableContent for a name that no network has, and that would fill the screen."""
     if len(name) > LONGEST_NAME:
-        raise ValueError(
+        raise UnusableContent(
             f"{path} holds a name of {len(name)} characters, which no network has: {name[:50]}..."
         )
-
-
-class UnusableTensor(Exception):
-    """A tensor that has no array; the message says why, and how to save it."""
-
-
-class NotAnArray(Exception):
-    """A pickle needs a global that a dict of arrays does not; the message is its name."""
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads a pickle of arrays in dicts; raises NotAnArray for anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
-        if wanted not in ARRAY_PARTS:
-            raise NotAnArray(wanted)
-        return ARRAY_PARTS[wanted]
 
 
 def read_paddle(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a .pdparams file, a pickle of {name: array or (name, array)}."""
     try:
         with path.open("rb") as file:
-            content = ArrayUnpickler(file, encoding="latin1").load()
+            content = RestrictedUnpickler(file, ARRAY_PARTS, "latin1").load()
     except NotAnArray as error:
         raise ValueError(
             f"{path} needs {error}, which is refused: weights are only arrays, and anything else "
@@ -282,24 +256,3 @@ def write_state_dict(
         else:
             torch = import_torch()
             torch.save({name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}, file)
-
-
-def as_array(tensor) -> np.ndarray:
-    """Returns a PyTorch tensor as an array; floats become float32, since NumPy has no bfloat16.
-
-    Raises UnusableTensor for tensors that have no array.
-    """
-    if tensor.is_nested:
-        raise UnusableTensor("is a nested tensor, of several shapes")
-    if str(tensor.layout) != "torch.strided":
-        raise UnusableTensor(f"is a sparse tensor ({tensor.layout}): save it by .to_dense()")
-    if tensor.is_meta:
-        raise UnusableTensor("is on the device meta, without values: save the loaded weights")
-    if tensor.is_quantized:
-        raise UnusableTensor("is quantised: save it by .dequantize()")
-    if tensor.is_complex():
-        raise UnusableTensor("holds complex numbers, which no network here has")
-    if tensor.numel() > MOST_VALUES:
-        raise UnusableTensor(f"claims {tensor.numel()} values")
-    tensor = tensor.detach().resolve_neg()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -27,8 +27,9 @@ KEPT = ("step", "params", "opt_state", "ema", "memory")
 UNOPTIMISED = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
 }
+if jax.__version_info__ < (0, 11):  # newer ones do not have the option
+    UNOPTIMISED["xla_cpu_use_fusion_emitters"] = False
 
 
 def training_model(config: ConfigDict) -> nn.Module:

@@ -170,13 +170,10 @@ def test_missing_file_is_reported(tmp_path):
 
 def test_missing_torch_is_reported_with_how_to_install_it(tmp_path, monkeypatch, workdir, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "x.pth").write_bytes(b"x")
-    with pytest.raises(ImportError, match=r"pip install 'matting_jax\[convert\]'"):
-        read_state_dict(tmp_path / "x.pth")
     assert convert(workdir, tmp_path / "modnet.ckpt") == 2
     error = capsys.readouterr().err
     assert "pip install" in error and error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+    assert list(tmp_path.iterdir()) == []
     assert convert(workdir, tmp_path / "modnet.safetensors") == 0
 
 
