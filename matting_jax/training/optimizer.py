@@ -28,7 +28,9 @@ def learning_rate(config: Any) -> optax.Schedule:
     peak, warmup = config.optimizer.learning_rate, options.warmup_steps
     rest = config.steps - warmup
     if rest <= 0:
-        raise ValueError(f"warmup_steps ({warmup}) must be fewer than steps ({config.steps})")
+        raise ValueError(
+            f"optimizer.schedule.warmup_steps ({warmup}) must be fewer than steps ({config.steps})"
+        )
     if options.name == "step" and options.step_every < 1:
         raise ValueError(f"schedule.step_every must be at least 1, got {options.step_every}")
     schedules = {

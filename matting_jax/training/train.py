@@ -21,6 +21,7 @@ from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import score_alphas
 from matting_jax.models import network_of
 from matting_jax.prediction.matter import Matter
+from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped, stop_signal
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
@@ -53,7 +54,8 @@ def train(config: ConfigDict, workdir: Path) -> State:
 
 def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     """Trains as `train` does; `lock` keeps other programs out of `workdir` until it is closed."""
-    # Set up: everything is checked before the folder is claimed.
+    # Set up: the config is checked before the data are prepared, both before the folder is claimed.
+    check_ranges(config)
     one_of(config.evaluate_first, ("none", "previews", "all"), "evaluate_first")
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
@@ -61,6 +63,9 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     task.check(config)
     model = training_model(config)
     check_pooled_norm(config, model, mesh)
+    shapes = variable_shapes(model, *sides(config.data.crop))
+    modules = [*shapes["params"], *network_of(model).optional_modules]
+    optimizer = create_optimizer(config, modules)
     labelled, denoised = task.labelled(config), task.denoised(config)
     # One process prepares and caches the data, the others find them.
     source = parallel.first_process_first(
@@ -73,9 +78,6 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         )
     )
     images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))
-    shapes = variable_shapes(model, *sides(config.data.crop))
-    modules = [*shapes["params"], *network_of(model).optional_modules]
-    optimizer = create_optimizer(config, modules)
     if jax.process_index() == 0:
         lock.enter_context(claim_alone(workdir, config))
     checkpoints = checkpoint.open_checkpoints(workdir, task.score)

@@ -167,6 +167,28 @@ def test_config_that_cannot_train_does_not_claim_the_workdir(config, tmp_path, f
     assert read_config(tmp_path / "run") == valid
 
 
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        (
+            "optimizer.schedule.warmup_steps",
+            5000,
+            r"warmup_steps \(5000\) must be fewer than steps",
+        ),
+        ("optimizer.module_rates", {"head": 1.0}, "module in optimizer.module_rates"),
+        ("batch_size", 0, r"batch_size must be in \[1, inf\), got 0"),
+    ],
+)
+def test_config_is_refused_before_data_are_prepared(
+    config, tmp_path, monkeypatch, field, value, words
+):
+    monkeypatch.setattr("matting_jax.training.train.train_source", None)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=words):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_moving_average_follows_its_formula(finished):
     workdir, config, last = finished
     third, fourth = (saved(workdir, step, last) for step in (3, 4))
