@@ -1,20 +1,20 @@
 """BackgroundMattingV2, https://arxiv.org/abs/2012.07810.
 
-python launch.py --config configs/bgmv2.py             the embedded sample, first the base network,
-                                                       then both, at small sizes: 12 min,
+python launch.py --config configs/bgmv2.py             the embedded sample: the base network, then
+                                                       both networks, at small sizes; 12 min,
                                                        MAD 0.29 -> 0.11 (best constant: 0.29)
 python launch.py --config configs/bgmv2.py:base --workdir runs/base \\
     --config.init.backbone=best_deeplabv3_resnet50_voc_os16.pth \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
-    --config.data.test.images=DIR                      stage 1, only the base network
+    --config.data.test.images=DIR                      stage 1: only the base network
 python launch.py --config configs/bgmv2.py:refine --config.init.checkpoint=runs/base ...
-                                                       stage 2, both, from the first stage
+                                                       stage 2: both, from the first stage
 python launch.py --config configs/bgmv2.py:refine --config.init.checkpoint=runs/refine \\
-    --config.init.model.refine=True ...                stages 3 and 4, from a refined network
+    --config.init.model.refine=True ...                stages 3 and 4: from a refined network
 
-The authors train stages 1 and 2 on VideoMatte240K (8 epochs and 1), then both networks on
-PhotoMatte13K (25) and on the humans of Distinctions-646 (30). Neither PhotoMatte13K nor their 8861
-backgrounds were released. Their crops have random sizes; here each step takes the next of eight, so
+The authors train stages 1 and 2 on VideoMatte240K (8 epochs and 1 epoch), stage 3 on PhotoMatte13K
+(25) and stage 4 on the humans of Distinctions-646 (30). PhotoMatte13K and their 8861 backgrounds
+were not released. Their crops have random sizes. Here each step uses the next of eight sizes, so
 that only eight programs are compiled.
 """
 

@@ -10,9 +10,10 @@ python launch.py --config configs/bisenet_v2.py:cityscapes \\
     --config.init.backbone=backbone_v2.pth             the published recipe for Cityscapes
 python launch.py --config configs/bisenet_v2.py:large  the paper's BiSeNetV2-Large on Cityscapes
 
-The released rate, 0.005, is for branches trained on ImageNet: CoinCheung's backbone_v2.pth, or a
-complete checkpoint, whose heads are skipped. From random weights use the paper's, 0.05. Expected on
-Cityscapes: mean IoU 74.95 (ss), 75.58 (ssc), 76.53 (msf), 77.08 (mscf); runs vary, 73.1 to 75.1.
+The released learning rate, 0.005, is for branches trained on ImageNet: CoinCheung's
+backbone_v2.pth, or a complete checkpoint, whose heads are skipped. From random weights use that of
+the paper, 0.05. The expected mean IoU on Cityscapes is 74.95 (ss), 75.58 (ssc), 76.53 (msf) and
+77.08 (mscf). Runs vary from 73.1 to 75.1.
 """
 
 from ml_collections import ConfigDict

@@ -7,17 +7,19 @@ python launch.py --config configs/dim.py:encoder_decoder --config.init.backbone=
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the first stage of the paper
 python launch.py --config configs/dim.py:refinement \\
-    --config.init.checkpoint=runs/dim_encoder_decoder ...    the second: only the refiner
+    --config.init.checkpoint=runs/dim_encoder_decoder ...    the second stage: only the refiner
 python launch.py --config configs/dim.py:finetune \\
-    --config.init.checkpoint=runs/dim_refinement ...   the third: both
+    --config.init.checkpoint=runs/dim_refinement ...   the third stage: both
 
-A stage starts from the workdir of the one before, or from its official checkpoint. The numbers are
-those of mmagic, whose checkpoints they produced: a million steps of one crop each. Its scores vary
-from one evaluation to the next, and the best is reported. vgg16.pth is torchvision's, or mmagic's
-vgg_state_dict.pth. Adobe's 431 foregrounds over COCO, and Composition-1k to test on:
+A stage starts from the workdir of the previous one, or from its official checkpoint. vgg16.pth is
+the file of torchvision, or mmagic's vgg_state_dict.pth. The numbers are those of mmagic's
+checkpoints: a million steps of one crop each. mmagic's scores vary from one evaluation to the next,
+and it reports the best.
+
+Adobe's 431 foregrounds over COCO, with Composition-1k as the test set, replace the folders by
 --config.data.train.dataset=composition_1k/foregrounds
 --config.data.train.background_dataset=coco/2017
---config.data.test.dataset=composition_1k/composites in place of the folders.
+--config.data.test.dataset=composition_1k/composites
 """
 
 from ml_collections import ConfigDict

@@ -7,12 +7,14 @@ python launch.py --config configs/gca.py:official \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the recipe of the released code
 
-The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k:
+The paper trains on Adobe's 431 foregrounds over COCO and scores Composition-1k. These flags replace
+the folders:
 --config.data.train.dataset=composition_1k/foregrounds
 --config.data.train.background_dataset=coco/2017
---config.data.test.dataset=composition_1k/composites in place of the folders.
-200,000 steps took the authors more than two days on four RTX 2080 Ti; by their account half as many
-are nearly as good.
+--config.data.test.dataset=composition_1k/composites
+
+The authors report that 200,000 steps took more than two days on four RTX 2080 Ti, and that half as
+many are nearly as good.
 """
 
 from ml_collections import ConfigDict

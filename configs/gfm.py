@@ -1,4 +1,4 @@
-"""GFM, https://arxiv.org/abs/2010.16188, with RSSN, its composition route.
+"""GFM, https://arxiv.org/abs/2010.16188, and its composition route RSSN.
 
 python launch.py --config configs/gfm.py               the embedded sample: 20 min on two cores,
                                                        MAD 0.52 -> 0.23 (best constant: 0.29)
@@ -6,18 +6,19 @@ python launch.py --config configs/gfm.py:am2k_ori      ORI-Track: AM-2k's photos
 python launch.py --config configs/gfm.py:paper         the same with the network, losses and labels
                                                        of the paper
 python launch.py --config configs/gfm.py:am2k_comp_rssn
-                                                       COMP-Track: AM-2k over BG-20k by RSSN
+                                                       COMP-Track: AM-2k over BG-20k with RSSN
 python launch.py --config configs/gfm.py:am2k_comp_coco
                                                        COMP-Track: AM-2k over COCO
 
-All but the first start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE)
-and read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
+All but the first start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE).
+They read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
 (--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
-1800 photos of animals to train on and 200 to test on. The released recipe: Adam at 1e-5, batches of
-32, 500 epochs of ORI-Track, 100 of COMP-Track. The network of `:paper` does not fit the released
-checkpoints. Ablations are fields: of the composition route --config.synthesis.rssn.sharpness=0,
-.noise=0 and .denoise=0, of the network --config.model.pyramid_pooling=False and
---config.model.bridge_block=False.
+1800 photos of animals to train on and 200 to test on.
+
+The released recipe uses Adam at 1e-5 and batches of 32, with 500 epochs of ORI-Track or 100 of
+COMP-Track. The network of `:paper` does not fit the released checkpoints. Ablations are fields:
+--config.synthesis.rssn.sharpness=0, .noise=0 and .denoise=0 for the composition route,
+--config.model.pyramid_pooling=False and --config.model.bridge_block=False for the network.
 """
 
 from ml_collections import ConfigDict

@@ -8,8 +8,8 @@ python launch.py --config configs/modnet.py:paper \\
 python launch.py --config configs/modnet.py:official   the same with the released trainer's weights
 python launch.py --config configs/modnet.py:paddle     PaddleSeg's recipe and network
 
-The paper's foregrounds (about 3000 portraits) are private. The authors compose each over some 30
-photos and start from mobilenetv2_human_seg.ckpt, a backbone trained to segment people
+The paper's foregrounds (about 3000 portraits) are private. The authors compose each of them over
+about 30 photos. They start from mobilenetv2_human_seg.ckpt, a backbone trained to segment people
 (--config.init.backbone=FILE). 40 epochs take days on one GPU.
 """
 

@@ -11,9 +11,9 @@ python launch.py --config configs/modnet_soc.py:official \\
 python launch.py --config configs/modnet_soc.py:paper ...
                                        the paper's two losses and its learning rate
 
-The loss first rises, while the outputs start to pull at each other, then falls slowly. Alpha may or
-may not improve on photos unlike those of the adaptation: --config.data.test.images=DIR measures it.
-The authors adapt to all frames of some 400 videos, 10 epochs, one frame a step.
+The loss first rises, while the outputs start to learn from each other, and then falls slowly. Alpha
+may or may not improve on photos unlike those of the adaptation. --config.data.test.images=DIR
+measures it. The authors adapt to all frames of about 400 videos, for 10 epochs, one frame a step.
 """
 
 from ml_collections import ConfigDict

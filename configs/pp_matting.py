@@ -12,12 +12,14 @@ python launch.py --config configs/pp_matting.py:human \\
     --config.data.train.images=DIR ...                 the smaller network for people
 
 The backbone is model.pdparams of hrnet_w48_ssld.tar.gz (of hrnet_w18_ssld.tar.gz for `:human`), at
-bj.bcebos.com/paddleseg/dygraph/. 300,000 steps of four crops on one GPU; scores vary towards the
-end of training, and the best is reported: SAD 46.22 on Composition-1k, 40.69 on Distinctions-646,
-over the entire image. The data of `:human` are private; PaddleSeg's own example uses PPM-100. Its
-larger form: --config.data.crop.size=1024 --config.data.crop.windows=(1024,)
---config.data.crop.max_short=1024, which photos to predict follow. PaddleSeg's list files are read
-by --config.data.train.list=FILE and --config.data.test.list=FILE in place of any folder.
+bj.bcebos.com/paddleseg/dygraph/. Training takes 300,000 steps of four crops on one GPU. Scores vary
+towards the end, and the best is reported: SAD 46.22 on Composition-1k and 40.69 on
+Distinctions-646, over the entire image.
+
+The data of `:human` are private. PaddleSeg's own example uses PPM-100. The larger form is
+--config.data.crop.size=1024 --config.data.crop.windows=(1024,) --config.data.crop.max_short=1024,
+and prediction follows it. --config.data.train.list=FILE and --config.data.test.list=FILE read
+PaddleSeg's list files instead of folders.
 """
 
 from ml_collections import ConfigDict

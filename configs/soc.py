@@ -8,14 +8,15 @@ python launch.py --config configs/soc.py:pp_matting \\
 python launch.py --config configs/soc.py:gfm \\
     --config.init.checkpoint=RUN --config.data.train.photos=DIR
 
-Each variant names the outputs of its network that hold semantics and detail. RUN is a workdir or an
-official file; keywords of its network, as --config.model.backbone=hrnet_w18, are those of its
-training. The recipe is that of MODNet's released trainer. The paper's has --config.task.form=paper
---config.task.semantic_weight=1 --config.optimizer.learning_rate=1e-4. configs/modnet_soc.py has
-both for MODNet, and one for networks trained on the embedded sample.
+Each variant sets the outputs of its network with the semantics and the detail. RUN is a workdir or
+an official file. Keywords of the network, such as --config.model.backbone=hrnet_w18, must be those
+of its training. The recipe is that of MODNet's released trainer. The paper's recipe is
+--config.task.form=paper --config.task.semantic_weight=1 --config.optimizer.learning_rate=1e-4.
+configs/modnet_soc.py has both for MODNet, and one for networks trained on the embedded sample.
 
-The loss first rises, while the outputs start to pull at each other, then falls slowly. Alpha may or
-may not improve on photos unlike those of the adaptation: --config.data.test.images=DIR measures it.
+The loss first rises, while the outputs start to learn from each other, and then falls slowly. Alpha
+may or may not improve on photos unlike those of the adaptation. --config.data.test.images=DIR
+measures it.
 """
 
 from ml_collections import ConfigDict
