@@ -20,6 +20,7 @@ from matting_jax.choices import check_finite
 from matting_jax.config import read_config
 from matting_jax.models import create_model, name_of
 from matting_jax.tasks import find_task
+from matting_jax.workdir import checksums
 from matting_jax.workdir.damaged import all_damaged_message, rename_damaged, shorten
 
 # The score that the best checkpoint minimises, computed from all scores of an evaluation.
@@ -76,7 +77,12 @@ def save(
 ) -> None:
     """Starts writing `state` of `step`; `metrics` are the scores of this step, if evaluated."""
     if step not in checkpoints.all_steps():
-        checkpoints.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+        checkpoints.save(
+            step,
+            args=ocp.args.StandardSave(state),
+            metrics=metrics,
+            custom_metadata={checksums.KEY: checksums.checksums(state)},
+        )
 
 
 @contextmanager
@@ -108,10 +114,13 @@ def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
     arguments = ocp.args.StandardRestore(abstract)
-    step, restored, damaged = first_readable(
-        sorted(checkpoints.all_steps(), reverse=True),
-        lambda step: reader.restore(arrays_folder(checkpoints, step), args=arguments),
-    )
+
+    def read(step: int) -> Any:
+        restored = reader.restore(arrays_folder(checkpoints, step), args=arguments)
+        checksums.check(restored, custom_metadata(checkpoints, step))
+        return restored
+
+    step, restored, damaged = first_readable(sorted(checkpoints.all_steps(), reverse=True), read)
     if restored is not None:
         rename_damaged(checkpoints, damaged, f"; training resumes from step {step}")
     elif message := all_damaged_message(checkpoints, damaged):
@@ -142,7 +151,7 @@ def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[
     found, unscored = read_scores(checkpoints, task.score)
     step, variables, damaged = first_readable(
         best_first(checkpoints.all_steps(), found),
-        lambda step: read_variables(arrays_folder(checkpoints, step)),
+        lambda step: read_variables(checkpoints, step),
     )
     damaged = unscored | damaged
     if variables is not None:
@@ -203,11 +212,12 @@ def first_readable(
     return None, None, damaged
 
 
-def read_variables(folder: Path) -> dict[str, Any]:
+def read_variables(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """Reads the variables of one checkpoint, the moving average of the parameters if kept.
 
-    Raises ValueError if weights are not finite.
+    Raises ValueError if weights are not finite, or not as they were saved.
     """
+    folder = arrays_folder(checkpoints, step)
     reader = ocp.PyTreeCheckpointer()
     tree = reader.metadata(folder).item_metadata.tree
     wanted = {name: x for name, x in tree.items() if name not in ("step", "opt_state", "memory")}
@@ -216,10 +226,11 @@ def read_variables(folder: Path) -> dict[str, Any]:
     state = reader.restore(
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
+    checksums.check(state, custom_metadata(checkpoints, step))
     average = state.pop("ema")
     variables = state | {"params": average or state["params"]}
     flat = traverse_util.flatten_dict(variables, sep="/")
-    check_finite({name: np.asarray(x) for name, x in flat.items()}, folder.parent.name)
+    check_finite({name: np.asarray(x) for name, x in flat.items()}, str(step))
     return variables
 
 
@@ -243,6 +254,14 @@ def read_scores(
         except Exception as error:
             damaged[step] = shorten(error)
     return found, damaged
+
+
+def custom_metadata(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, Any] | None:
+    """Returns what `save` wrote beside the arrays of one step, None if it cannot be read."""
+    try:
+        return checkpoints.metadata(step).custom_metadata
+    except Exception:  # damaged metadata are no reason to lose the arrays
+        return None
 
 
 def arrays_folder(checkpoints: ocp.CheckpointManager, step: int) -> Path:

@@ -15,7 +15,7 @@ from matting_jax.tasks.task import mad
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.training.train import train
-from matting_jax.workdir.checkpoint import arrays_folder, open_checkpoints, read_variables
+from matting_jax.workdir.checkpoint import open_checkpoints, read_variables
 from tests.goldens import synth
 from tests.helpers import CONFIGS, GOLDENS, compile_quickly, use_folders
 
@@ -248,7 +248,7 @@ def test_base_steps_leave_the_refiner_at_its_initial_value(folders, compiled_onc
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     first, second = (line for line in lines if "loss" in line)
     assert "coarse_alpha" not in first and "coarse_alpha" in second
-    saved = read_variables(arrays_folder(open_checkpoints(tmp_path / "run", mad), 1))
+    saved = read_variables(open_checkpoints(tmp_path / "run", mad), 1)
     for collection in ("params", "batch_stats"):
         for part, leaves in saved[collection].items():
             same = jax.tree.map(np.array_equal, leaves, initial[collection][part])

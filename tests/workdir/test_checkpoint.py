@@ -199,6 +199,7 @@ DAMAGE = {
     "flipped index": lambda folder: flip(index_file(folder)),
     "missing arrays": lambda folder: data_file(folder).unlink(),
     "truncated arrays": lambda folder: halve(data_file(folder)),
+    "flipped arrays": lambda folder: flip(data_file(folder)),
 }
 
 
