@@ -105,7 +105,7 @@ FLAGS = (
         "photos that have results: error, keep (resumes a folder), overwrite; default: error",
         PREDICT,
     ),
-    Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", PREDICT),
+    Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", BOTH),
     Flag("overwrite", "replace existing results", MODES[1:], False, bool),
     Flag("debug", "show the traceback of an error", default=False, type=bool),
     Flag("help", "show this help", default=False, type=bool),
@@ -247,7 +247,7 @@ def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
     if values.predictions:
         if not values.truths:
             raise ValueError("--predictions DIR and --truths DIR belong together: give both")
-        names = ("config", "workdir", "checkpoint", "save", "backgrounds", "trimap_from")
+        names = (*"config workdir checkpoint save shard backgrounds trimap_from".split(),)
         unused = [f"--{name}" for name in names if values[name].present] + list(overrides)
         if unused:
             raise ValueError(f"--predictions needs no network: omit {unused[0].partition('=')[0]}")
@@ -319,14 +319,17 @@ def run(values: flags.FlagValues) -> int | None:
             parallel.start()
             train(config, workdir)
         case "evaluate":
+            from matting_jax import parallel
             from matting_jax.evaluation.evaluate import Options, evaluate
 
+            parallel.start(**PATIENT)
             options = Options(
                 folders={x: values[x].value for x in FOLDERS if values[x].value},
                 trimap_from=values.trimap_from,
                 trimap_rule=rule,
                 convention=values.convention,
                 save=values.save,
+                shard=values.shard,
                 overwrite=values.overwrite,
             )
             evaluate(config, workdir, values.checkpoint, values.output, options)

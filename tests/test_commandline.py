@@ -404,7 +404,7 @@ def test_modnet_trains_evaluates_and_predicts_from_the_launcher(folders, compile
     output = tmp_path / "out"
     done = launch("--mode=predict", f"--workdir={run}", f"--input={photo}", f"--output={output}")
     assert done.returncode == 0, done.stderr
-    assert sorted(x.name for x in output.iterdir()) == ["a_alpha.png", "a_cutout.png"]
+    assert sorted(x.name for x in output.glob("*.png")) == ["a_alpha.png", "a_cutout.png"]
 
 
 def test_pair_stays_a_pair_and_other_tuples_have_any_length():

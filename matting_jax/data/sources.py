@@ -51,6 +51,12 @@ def photo_files(images: Sequence) -> list[Path]:
     return []
 
 
+def part_of(images: Sequence, start: int, end: int) -> Lazy:
+    """Returns the images from number `start` to `end` - 1, which keep their files."""
+    files = photo_files(images)
+    return Lazy(range(start, end), images.__getitem__, photo=files.__getitem__ if files else None)
+
+
 def keep(images: Sequence, disk: DiskImages | None = None) -> Lazy:
     """Returns the sequence with each element kept after its first access: in memory or on disk."""
     return Lazy(images, lambda image: image, kept={} if disk is None else DiskDict(disk))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,11 +16,13 @@ from matting_jax.data import EvaluationImage, photo_files
 from matting_jax.data.files.sizes import read_size
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.scores import mean_scores, score
-from matting_jax.overlap import overlap
+from matting_jax.overlap import cores, overlap, overlap_batches
+from matting_jax.prediction.batches import Batch, batch_groups, largest_batch
 from matting_jax.prediction.inputs import as_float_trimap, multiply_opacity
 from matting_jax.prediction.jobs import compile_ahead
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.programs import Needed
+from matting_jax.prediction.together import compute_batch
 
 Heads = dict[str, np.ndarray]
 Pictures = list[dict[str, np.ndarray]]
@@ -56,19 +60,63 @@ def score_alphas(
 
 def predictions(
     matter: Matter, images: Sequence[EvaluationImage], source: str = "the network"
-) -> Iterator[tuple[EvaluationImage, np.ndarray]]:
-    """Yields each image with its alpha [H, W], 0 where the photo itself is transparent.
+) -> Iterator[tuple[int, EvaluationImage, np.ndarray]]:
+    """Yields number, image and alpha [H, W] of each image, 0 where the photo is transparent.
 
-    Reads and raises as `predictions_and_heads` does.
+    Images of one network size follow one another, in batches. The next ones are read meanwhile, and
+    the programs of the next sizes are compiled.
+
+    Args:
+        matter: the network.
+        images: the images.
+        source: the checkpoint, for the error message.
+
+    Raises:
+        ValueError: names the image and `source` if an alpha is not finite.
     """
-    for image, alpha, _ in predictions_and_heads(matter, images, 0, source):
-        yield image, alpha
+
+    def predict(_: int, image: EvaluationImage) -> Predicted:
+        return image, matter(image.image, **select_inputs(matter, image)), None
+
+    def count_pixels(predicted: Predicted) -> int:
+        return predicted[1].size
+
+    groups = group_images(matter, images)
+    with ExitStack() as stack:
+        batches = stack.enter_context(closing(compile_ahead(groups)))
+        stages = (images.__getitem__, partial(compute_batch, predict), partial(finish, source))
+        readers = min(largest_batch(groups), cores())
+        results = stack.enter_context(
+            closing(overlap_batches(batches, *stages, count_pixels, readers))
+        )
+        bar = tqdm(results, "evaluate", len(images), unit="image", leave=False, disable=None)
+        for number, result in bar:
+            yield number, *result.result()[:2]
+
+
+def group_images(
+    matter: Matter, images: Sequence[EvaluationImage]
+) -> list[tuple[tuple[Needed, ...], list[Batch]]]:
+    """Returns the numbers of the images in batches that need the same programs, with these.
+
+    Images that do not come from files are read one by one, in order. Where the programs are not
+    known, those of one size are a group.
+    """
+    files = photo_files(images)
+    if not files:
+        return [((), [Batch([number], 1) for number in range(len(images))])]
+    groups: dict[Any, list[int]] = {}
+    for number, file in enumerate(files):
+        size = read_size(file)
+        programs = tuple(matter.list_programs(*size))
+        groups.setdefault((programs, None if programs else size), []).append(number)
+    return batch_groups([(x, group) for (x, _), group in groups.items()], files.__getitem__)
 
 
 def predictions_and_heads(
     matter: Matter, images: Sequence[EvaluationImage], shown: int, source: str = "the network"
 ) -> Iterator[Predicted]:
-    """Yields what `predictions` does, with all outputs of the network for the first images.
+    """Yields each image with its alpha and, for the first ones, all outputs of the network.
 
     The next image is read meanwhile, and the programs of the next sizes are compiled.
 
@@ -88,25 +136,29 @@ def predictions_and_heads(
             return image, *matter.alpha_and_heads(image.image, **inputs)
         return image, matter(image.image, **inputs), None
 
-    def finish(number: int, predicted: Predicted) -> Predicted:
-        image, alpha, heads = predicted
-        if bad := np.count_nonzero(~np.isfinite(alpha)):
-            raise ValueError(
-                f"the alpha of {image.name}, predicted by {source}, is NaN or infinite in {bad} of "
-                f"{alpha.size} pixels"
-            )
-        return image, multiply_opacity(alpha, image.opacity), heads
-
     with ExitStack() as stack:
         numbers = stack.enter_context(
             closing(compile_ahead(find_runs(matter, images, shown), keep=True))
         )
-        results = stack.enter_context(
-            closing(overlap(numbers, images.__getitem__, predict, finish))
-        )
+        stages = overlap(numbers, images.__getitem__, predict, partial(finish, source))
+        results = stack.enter_context(closing(stages))
         bar = tqdm(results, "evaluate", len(images), unit="image", leave=False, disable=None)
         for _, result in bar:
             yield result.result()
+
+
+def finish(source: str, number: int, predicted: Predicted) -> Predicted:
+    """Returns a prediction with the photo's own transparency.
+
+    Raises ValueError, with `source`, if the alpha is not finite.
+    """
+    image, alpha, heads = predicted
+    if bad := np.count_nonzero(~np.isfinite(alpha)):
+        raise ValueError(
+            f"the alpha of {image.name}, predicted by {source}, is NaN or infinite in {bad} of "
+            f"{alpha.size} pixels"
+        )
+    return image, multiply_opacity(alpha, image.opacity), heads
 
 
 def find_runs(

@@ -8,20 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
+from matting_jax.data.sources import part_of
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import predictions
 from matting_jax.evaluation.measure import check_output, measure
 from matting_jax.evaluation.scores import Case, write_csv
+from matting_jax.evaluation.shares import identify, measure_share
 from matting_jax.files import write_folder_atomically
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.prediction.inputs import as_float_trimap
 from matting_jax.prediction.load import list_inputs, load_matter
+from matting_jax.prediction.shards import find_shard
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
 
@@ -38,6 +42,7 @@ class Options:
         convention: definition of the metrics, a key of CONVENTIONS.
         save: write the alphas as well.
         overwrite: replace an earlier evaluation.
+        shard: "INDEX/COUNT", the share of the images to score; the last share writes the report.
     """
 
     folders: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +51,7 @@ class Options:
     convention: str = "matlab"
     save: bool = False
     overwrite: bool = False
+    shard: str | None = None
 
 
 DEFAULTS = Options()
@@ -71,6 +77,7 @@ def evaluate(
         ValueError: if the arguments do not fit the network or one another.
         FileExistsError: if something would be overwritten, before anything is measured.
     """
+    shard = find_shard(options.shard)
     folder = Path(output) if output else default_output(workdir, checkpoint)
     check_output(folder, options.overwrite)
     task = find_task(config.task.name)
@@ -84,17 +91,29 @@ def evaluate(
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     if task.evaluate:
+        if jax.process_index():
+            return {}  # the first process of the job scores all images
         scores, pictures = task.evaluate(matter, images, config, config.preview_images)
         return write_scores(scores, pictures, folder, title)
-    predicted = predictions(matter, images, str(checkpoint or workdir))
-    cases = (partial(make_case, image, alpha) for image, alpha in predicted)
-    return measure(cases, len(images), folder, title, options.convention, save=options.save)
+    start, end = shard.range(len(images))
+    predicted = predictions(matter, part_of(images, start, end), str(checkpoint or workdir))
+    cases = ((start + i, partial(make_case, image, alpha)) for i, image, alpha in predicted)
+    arguments = cases, end - start, folder, title, options.convention
+    if shard.count == 1:
+        return measure(*arguments, save=options.save)
+    facts = {"config": config.to_dict(), "title": title, "images": len(images)}
+    identity = identify(
+        matter.variables, facts | vars(options) | {"shard": None, "overwrite": None}
+    )
+    return measure_share(*arguments, save=options.save, shard=shard, identity=identity)
 
 
 def check_options(config: ConfigDict, task: Task, options: Options) -> None:
     """Raises ValueError if the options do not fit the network or its task."""
     one_of(options.convention, CONVENTIONS, "--convention")
     check_folders(config, options.folders, options.trimap_from)
+    if options.shard and task.evaluate:
+        raise ValueError(f"--shard is for alphas, but {config.name} predicts classes: omit it")
     if options.save and task.evaluate:
         raise ValueError(f"--save writes alphas, but {config.name} predicts none: omit it")
 

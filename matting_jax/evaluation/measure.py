@@ -35,14 +35,15 @@ from matting_jax.files import write_atomically, write_folder_atomically
 from matting_jax.overlap import cores
 from matting_jax.prediction.inputs import as_float_trimap
 
-T = TypeVar("T")
+T, R = TypeVar("T"), TypeVar("R")
+Numbered = tuple[int, Callable[[], Case]]
 RESULTS = {"scores.csv", "index.html", "tiles", "alphas", "preview.png"}
 # Starting a process takes as long as measuring about ten large images.
 IMAGES_PER_PROCESS = 10
 
 
 def measure(
-    cases: Iterable[Callable[[], Case]],
+    cases: Iterable[Numbered],
     count: int,
     folder: Path,
     title: str,
@@ -55,7 +56,8 @@ def measure(
     The folder atomically replaces that of an earlier evaluation. The means are printed.
 
     Args:
-        cases: functions that return a case, called in the process that measures it.
+        cases: number of each image in the table, and a function that returns its case, called in
+            the process that measures it; in any order.
         count: number of cases.
         folder: where the results are written.
         title: what is measured, the page's title.
@@ -66,17 +68,43 @@ def measure(
         The mean scores.
     """
     with write_folder_atomically(folder) as temporary:
-        work = partial(measure_one, convention=convention, folder=temporary, save=save)
-        rows = list(on_all_cores(work, enumerate(cases), count))
-        notes = [
-            f"{key} is NaN for {number} of {len(rows)} images, which its mean omits"
-            for key, number in undefined(rows).items()
-        ]
-        write_csv(temporary / "scores.csv", rows)
-        write_page(temporary, title, convention, rows, notes)
-    print(*summarize(rows), *notes, sep="\n")
+        rows = measure_cases(cases, count, temporary, convention, save)
+        lines = write_report(temporary, title, convention, rows)
+    print(*lines, sep="\n")
     print(f"scores of each image: {folder / 'scores.csv'}; page: {folder / 'index.html'}")
-    return mean_scores(rows)
+    return mean_scores([row for _, row in rows])
+
+
+def measure_cases(
+    cases: Iterable[Numbered], count: int, folder: Path, convention: str, save: bool
+) -> list[tuple[int, Row]]:
+    """Returns number and row of each case, sorted, and writes its tiles into `folder`.
+
+    Takes what `measure` takes.
+    """
+    work = partial(measure_one, convention=convention, folder=folder, save=save)
+    return sorted(on_all_cores(work, cases, count), key=lambda numbered: numbered[0])
+
+
+def write_report(
+    folder: Path, title: str, convention: str, rows: Sequence[tuple[int, Row]]
+) -> list[str]:
+    """Writes scores.csv and index.html beside the tiles, and returns the means as text.
+
+    Args:
+        folder: holds the tiles of all rows, whose numbers count from 0.
+        title: what is measured, the page's title.
+        convention: definition of the metrics.
+        rows: number and scores of each image, sorted.
+    """
+    rows = [row for _, row in rows]
+    notes = [
+        f"{key} is NaN for {number} of {len(rows)} images, which its mean omits"
+        for key, number in undefined(rows).items()
+    ]
+    write_csv(folder / "scores.csv", rows)
+    write_page(folder, title, convention, rows, notes)
+    return [*summarize(rows), *notes]
 
 
 def measure_files(
@@ -94,7 +122,7 @@ def measure_files(
         The mean scores.
     """
     bar = tqdm(found, desc="evaluate", unit="image", leave=False, disable=None)
-    cases = (partial(read_case, files) for files in bar)
+    cases = ((number, partial(read_case, files)) for number, files in enumerate(bar))
     return measure(cases, len(found), folder, title, convention)
 
 
@@ -110,9 +138,9 @@ def read_case(files: Compared) -> Case:
 
 
 def measure_one(
-    numbered: tuple[int, Callable[[], Case]], *, convention: str, folder: Path, save: bool
-) -> Row:
-    """Returns the row of one case.
+    numbered: Numbered, *, convention: str, folder: Path, save: bool
+) -> tuple[int, Row]:
+    """Returns number and row of one case.
 
     Args:
         numbered: number of the case, and the function that returns it.
@@ -129,12 +157,12 @@ def measure_one(
         with write_atomically(folder / "alphas" / f"{case.name}.png") as file:
             Image.fromarray(np.rint(255 * case.prediction).astype(np.uint8)).save(file)
     try:
-        return all_scores(case, convention)
+        return number, all_scores(case, convention)
     except ValueError as error:
         raise ValueError(f"{case.name}: {error}") from error
 
 
-def on_all_cores(function: Callable[[T], Row], items: Iterable[T], count: int) -> Iterator[Row]:
+def on_all_cores(function: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
     """Yields function(item) for each of the `count` items, in order; `items` is read lazily."""
     processes = min(cores(), count // IMAGES_PER_PROCESS)
     if processes < 2:

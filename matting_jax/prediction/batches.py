@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import jax
 
 from matting_jax.data.files.sizes import read_size
 from matting_jax.overlap import MOST_PIXELS
-from matting_jax.prediction.jobs import Job
 from matting_jax.prediction.programs import Needed
 
 # Pixels of network inputs in a batch of one accelerator. More of them fill it no better.
 PIXELS_A_DEVICE = 2**21
 MOST_A_DEVICE = 16
 
-Groups = Sequence[tuple[tuple[Needed, ...], Sequence[Job]]]
+Groups = Sequence[tuple[tuple[Needed, ...], Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -24,36 +25,47 @@ class Batch:
     """Photos that pass through the network together.
 
     Attributes:
-        jobs: the photos.
+        items: the photos, as jobs or numbers.
         size: number of samples of the network's programs, at least that of the photos.
     """
 
-    jobs: Sequence[Job]
+    items: Sequence[Any]
     size: int
 
-    def __iter__(self) -> Iterator[Job]:
-        return iter(self.jobs)
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
 
     def __len__(self) -> int:
-        return len(self.jobs)
+        return len(self.items)
 
 
-def batch_groups(groups: Groups) -> list[tuple[tuple[Needed, ...], list[Batch]]]:
+def batch_groups(
+    groups: Groups, photo: Callable[[Any], Path]
+) -> list[tuple[tuple[Needed, ...], list[Batch]]]:
     """Returns groups of photos that need the same programs as batches, with their programs.
 
     All batches of a group have one size, so that each of its programs is compiled once.
+
+    Args:
+        groups: programs, and the items that need them.
+        photo: returns the file of an item.
     """
     batched = []
-    for programs, jobs in groups:
-        size = batch_size(programs, jobs)
-        chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    for programs, items in groups:
+        size = batch_size(programs, [photo(item) for item in items])
+        chunks = [items[start : start + size] for start in range(0, len(items), size)]
         batched.append(
             (tuple(x.with_count(size) for x in programs), [Batch(chunk, size) for chunk in chunks])
         )
     return batched
 
 
-def batch_size(programs: Sequence[Needed], jobs: Sequence[Job]) -> int:
+def largest_batch(groups: Sequence[tuple[Any, Sequence[Batch]]]) -> int:
+    """Returns the largest size of a batch."""
+    return max((batch.size for _, batches in groups for batch in batches), default=1)
+
+
+def batch_size(programs: Sequence[Needed], photos: Sequence[Path]) -> int:
     """Returns the number of photos in a batch of a group.
 
     One for each device, and more on accelerators, but no more than there are, and than fit in the
@@ -61,10 +73,10 @@ def batch_size(programs: Sequence[Needed], jobs: Sequence[Job]) -> int:
     """
     devices = jax.local_devices()
     most = len(devices) * photos_a_device(devices[0].platform, programs)
-    if most == 1 or len(jobs) == 1:
+    if most == 1 or len(photos) == 1:
         return 1
     try:
-        size = min(most, len(jobs), max(MOST_PIXELS // largest(jobs), 1))
+        size = min(most, len(photos), max(MOST_PIXELS // largest(photos), 1))
     except ValueError:
         return 1
     return size - size % len(devices) if size > len(devices) else size
@@ -81,6 +93,6 @@ def photos_a_device(platform: str, programs: Sequence[Needed]) -> int:
     return min(max(PIXELS_A_DEVICE // pixels, 1), MOST_A_DEVICE)
 
 
-def largest(jobs: Sequence[Job]) -> int:
+def largest(photos: Sequence[Path]) -> int:
     """Returns the number of pixels of the largest photo."""
-    return max(height * width for height, width in (read_size(job.photo) for job in jobs))
+    return max(height * width for height, width in map(read_size, photos))

@@ -26,12 +26,12 @@ from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
-from matting_jax.overlap import attempt, cores, overlap_batches
-from matting_jax.prediction.batches import Batch, batch_groups
+from matting_jax.overlap import cores, overlap_batches
+from matting_jax.prediction.batches import Batch, batch_groups, largest_batch
 from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.jobs import Job, ListPrograms, compile_ahead, group_jobs
 from matting_jax.prediction.record import append_line
-from matting_jax.prediction.together import run_together
+from matting_jax.prediction.together import compute_batch
 
 logger = logging.getLogger("matting_jax")
 
@@ -112,9 +112,8 @@ def run_jobs(
         partial(predict_batch, work, seconds),
         seconds.measure(partial(draw_job, work)),
     )
-    groups = batch_groups(group_jobs(jobs, work.list_programs))
-    largest = max((batch.size for _, batches in groups for batch in batches), default=1)
-    readers = min(largest, cores())
+    groups = batch_groups(group_jobs(jobs, work.list_programs), lambda job: job.photo)
+    readers = min(largest_batch(groups), cores())
     try:
         with ExitStack() as stack:
             ordered = stack.enter_context(closing(compile_ahead(groups)))
@@ -176,20 +175,8 @@ def predict_batch(
     Returns:
         What `predict_job` returns for each of them, as futures.
     """
-    if batch.size == 1:
-        predict = seconds.measure(partial(predict_job, work))
-        return [attempt(lambda: predict(batch.jobs[0], loaded[0].result()))]
     predict = seconds.measure(partial(predict_job, work), len(batch))
-    ready = [future.exception() is None for future in loaded]  # waits for all of them
-    calls = [
-        partial(predict, job, future.result())
-        for job, future, is_read in zip(batch, loaded, ready, strict=True)
-        if is_read
-    ]
-    computed = iter(run_together(calls, batch.size) if calls else ())
-    return [
-        next(computed) if is_read else future for future, is_read in zip(loaded, ready, strict=True)
-    ]
+    return compute_batch(predict, batch, loaded)
 
 
 def predict_job(work: Work, job: Job, read: tuple[Photo, Mapping[str, np.ndarray]]) -> tuple:

@@ -21,9 +21,13 @@ class Shard(NamedTuple):
         """Returns the share as the flag --shard has it, counted from 1."""
         return f"{self.index + 1}/{self.count}"
 
+    def range(self, number: int) -> tuple[int, int]:
+        """Returns the first of `number` items and the one behind the last; shares differ by one."""
+        return number * self.index // self.count, number * (self.index + 1) // self.count
+
     def of(self, items: Sequence[T]) -> list[T]:
-        """Returns the share of `items`: neighbours, and as many as the others have, or one less."""
-        start, end = (len(items) * i // self.count for i in (self.index, self.index + 1))
+        """Returns the share of `items`."""
+        start, end = self.range(len(items))
         return list(items[start:end])
 
 

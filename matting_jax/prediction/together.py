@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 
+from matting_jax.overlap import attempt
 from matting_jax.prediction import programs as module
+from matting_jax.prediction.batches import Batch
 from matting_jax.prediction.programs import Programs, program_of
 
 T = TypeVar("T")
@@ -29,6 +32,31 @@ def run_together(calls: Sequence[Callable[[], T]], size: int) -> list[Future]:
     gathering = Gathering(len(calls), size)
     with ThreadPoolExecutor(len(calls)) as pool:
         return [pool.submit(gathering.call, call) for call in calls]
+
+
+def compute_batch(
+    function: Callable[[Any, Any], T], batch: Batch, loaded: Sequence[Future]
+) -> list[Future]:
+    """Returns a future of `function(item, loaded item)` for each item of a batch, all of them done.
+
+    Args:
+        function: runs a network. Items that were not loaded get the error of that instead.
+        batch: the items.
+        loaded: each of them, in progress.
+    """
+    if batch.size == 1:
+        return [attempt(lambda: function(batch.items[0], loaded[0].result()))]
+    ready = [future.exception() is None for future in loaded]  # waits for all of them
+    calls = [
+        partial(function, item, future.result())
+        for item, future, is_loaded in zip(batch, loaded, ready, strict=True)
+        if is_loaded
+    ]
+    computed = iter(run_together(calls, batch.size) if calls else ())
+    return [
+        next(computed) if is_loaded else future
+        for future, is_loaded in zip(loaded, ready, strict=True)
+    ]
 
 
 class Run(NamedTuple):

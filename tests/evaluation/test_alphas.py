@@ -89,8 +89,12 @@ def test_programs_of_test_images_are_known_ahead_and_kept(config, fields, tmp_pa
     matter, images = Mean(), evaluation_images(config)
     for _ in range(2):
         found = list(predictions(matter, images))
-        assert [image.name for image, _ in found] == ["0", "1", "2"]
-        for image, alpha in found:
+        assert [(number, image.name) for number, image, _ in found] == [
+            (0, "0"),
+            (2, "2"),
+            (1, "1"),
+        ]
+        for _, image, alpha in found:
             np.testing.assert_allclose(alpha, image.image[..., 0] / 255, rtol=1e-6)
     messages = [x for x in caplog.messages if "mean" in x]
     assert messages[0] == "the photos need 2 programs of mean"

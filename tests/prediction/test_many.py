@@ -100,7 +100,7 @@ def test_batches_fill_the_devices_with_one_program_a_group(programs, tmp_path, m
     def sizes(devices, platform, *group):
         device = type("Device", (), {"platform": platform})
         monkeypatch.setattr(jax, "local_devices", lambda: [device] * devices)
-        (((needed,), batches),) = batch_groups(groups(*group))
+        (((needed,), batches),) = batch_groups(groups(*group), lambda job: job.photo)
         assert {x.size for x in batches} == {needed.program.count}
         return needed.program.count, [len(x) for x in batches]
 
