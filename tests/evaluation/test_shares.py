@@ -1,9 +1,6 @@
 """Shares of an evaluation give the report of one process."""
 
 import json
-import os
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -14,8 +11,7 @@ from matting_jax.evaluation.evaluate import Options, evaluate
 from matting_jax.evaluation.scores import Case
 from matting_jax.evaluation.shares import identify, measure_share
 from matting_jax.prediction.shards import Shard
-from tests.helpers import ROOT
-from tests.prediction.test_many import EIGHT, ONE, job_of_two
+from tests.processes import EIGHT, job_of_two, start
 
 
 def contents(folder):
@@ -79,19 +75,12 @@ def test_share_needs_a_network_with_alphas(tmp_path, capsys):
 def test_processes_and_devices_give_the_scores_of_one(finished, tmp_path):
     workdir, _, _ = finished
 
-    def start(name, **variables):
-        command = [sys.executable, "-m", "tests.launch_tiny", "--mode=evaluate", "--save"]
-        return subprocess.Popen(
-            [*command, f"--workdir={workdir}", f"--output={tmp_path / name}"],
-            env=os.environ | ONE | variables,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def evaluate(name, **variables):
+        flags = ["--mode=evaluate", "--save", f"--workdir={workdir}", f"--output={tmp_path / name}"]
+        return start(flags, **variables)
 
-    programs = [start("one"), start("eight", **EIGHT)]
-    programs += [start("two", **variables) for variables in job_of_two()]
+    programs = [evaluate("one"), evaluate("eight", **EIGHT)]
+    programs += [evaluate("two", **variables) for variables in job_of_two()]
     texts = ["".join(program.communicate(timeout=300)) for program in programs]
     assert [program.returncode for program in programs] == [0] * 4, texts
     assert sum("scores of each image" in text for text in texts[2:]) == 1

@@ -1,9 +1,5 @@
 """Batches, devices, processes and shares: the same results, and each photo once."""
 
-import os
-import socket
-import subprocess
-import sys
 import threading
 
 import jax
@@ -20,11 +16,9 @@ from matting_jax.prediction.shards import Shard, parse_shard
 from matting_jax.prediction.together import run_together
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
-from tests.helpers import ROOT, use_folders
+from tests.helpers import use_folders
+from tests.processes import EIGHT, job_of_two, start
 from tests.tiny import tiny_config
-
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-ONE = {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture
@@ -152,26 +146,6 @@ def weights(folders, compiled_once, tmp_path_factory):
     write_state_dict(folder / "tiny.safetensors", to_state_dict("tiny", variables))
     claim(folder / "run", config)
     return [f"--workdir={folder / 'run'}", f"--checkpoint={folder / 'tiny.safetensors'}"]
-
-
-def start(arguments, **variables):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.launch_tiny", *map(str, arguments)],
-        env=os.environ | ONE | variables,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def job_of_two():
-    """Returns the environment of each of two processes of a job."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    return [{**job, "JAX_PROCESS_ID": str(i)} for i in range(2)]
 
 
 def finish(*programs, code=0):
