@@ -21,7 +21,7 @@ from matting_jax.convert.names import (
 BRANCHES = ("detail", "segment", "bga")
 
 PAGE = "https://github.com/CoinCheung/BiSeNet/releases/tag/0.0.0"
-NONCOMMERCIAL = "MIT is the repository's; that of the data is for noncommercial purposes"
+NONCOMMERCIAL = "MIT for the repository; the data are for noncommercial purposes"
 
 
 def release_file(file: str, licence: str, **fields: Any) -> OfficialFile:
@@ -43,11 +43,13 @@ FILES = {
         },
     ),
     "coco": release_file(
-        "model_final_v2_coco.pth", "MIT; that of the photos is their owners'", keywords=COCO
+        "model_final_v2_coco.pth",
+        "MIT; the photos have the licences of their owners",
+        keywords=COCO,
     ),
     "ade20k": release_file("model_final_v2_ade20k.pth", NONCOMMERCIAL, keywords=ADE20K),
     "imagenet": release_file(
-        "backbone_v2.pth", "MIT; none is named for the weights", backbone=True
+        "backbone_v2.pth", "MIT; no licence is stated for the weights", backbone=True
     ),
 }
 # A file without a config holds classes that its owner numbered, scored at their own size.
@@ -67,9 +69,9 @@ def check_names(state_dict: StateDict, model: nn.Module) -> None:
     """Raises ValueError for the network of the older code, or another number of classes."""
     if "head.conv_out.weight" in state_dict:
         raise ValueError(
-            "this checkpoint is of the older code (old/bisenetv2, model_final_v2.pth), whose heads "
-            "and upsampling differ: take one of the current code (model_final_v2_city.pth, "
-            "_coco or _ade20k), or start from this one's branches by --config.init.backbone=FILE"
+            "this checkpoint belongs to the older code (old/bisenetv2, model_final_v2.pth), whose "
+            "heads and upsampling differ: use one of the current code (model_final_v2_city.pth, "
+            "_coco or _ade20k), or only its branches by --config.init.backbone=FILE"
         )
     biases = state_dict.get("head.conv_out.1.bias")
     if biases is not None and len(biases) != model.num_classes:

@@ -38,7 +38,7 @@ def check_content(path: Path, suffix: str) -> None:
         raise ValueError(f"{path} is empty")
     if text.startswith(LFS_POINTER):
         raise ValueError(
-            f"{path} is a Git LFS pointer, which stands for the weights: get them by `git lfs pull`"
+            f"{path} is a Git LFS pointer, a placeholder for the weights: run `git lfs pull`"
         )
     if text.startswith(WEB_PAGES):
         raise ValueError(
@@ -66,7 +66,7 @@ def check_archive(path: Path, suffix: str) -> None:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(
-            f"{path} is damaged or incomplete, as after a download that broke off: get it again"
+            f"{path} is damaged or incomplete, as after an interrupted download: download it again"
         ) from error
     parts = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in parts:

@@ -42,7 +42,7 @@ FILES = {
     "stage3": mmagic_file(
         "dim_stage3_v16_pln_1x1_1000k_comp1k_SAD-50.6_20200609_111851-647f24b6.pth"
     ),
-    "vgg": OfficialFile("vgg_state_dict.pth", PAGE, "not named by its owners", backbone=True),
+    "vgg": OfficialFile("vgg_state_dict.pth", PAGE, "not stated by its owners", backbone=True),
     "imagenet": OfficialFile(
         "vgg16-397923af.pth",
         "torchvision's VGG16_Weights.IMAGENET1K_V1",

@@ -155,11 +155,13 @@ def download(address: str, part: Path, path: Path) -> None:
             discard(part)
         except requests.RequestException as error:
             if size_of(part) <= before:
-                kept = "; what has arrived is kept, the same command continues" * bool(before)
+                kept = "; the downloaded part is kept, the same command resumes" * bool(before)
                 raise FileNotFoundError(
                     f"{address} cannot be fetched ({type(error).__name__}){kept}; or {remedy}"
                 ) from error
-            logger.info(f"the download broke off at {size_of(part) / 1e6:.1f} MB: continuing it")
+            logger.info(
+                f"the download was interrupted at {size_of(part) / 1e6:.1f} MB: resuming it"
+            )
 
 
 def download_rest(address: str, part: Path) -> None:

@@ -114,9 +114,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             array = np.frombuffer(tensor["data"], EXTENDED_TYPES[kind]).reshape(shape)
             arrays[name] = array.astype(np.float32)
         else:
-            raise ValueError(
-                f"{path}: the numbers of {name} have the type {kind}: save them as F32"
-            )
+            raise ValueError(f"{path}: {name} has the unsupported type {kind}: save it as F32")
     if not arrays:
         raise ValueError(f"{path} holds no tensor")
     return arrays

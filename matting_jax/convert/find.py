@@ -108,7 +108,7 @@ def choose(prefixes: list[str], tensors: StateDict, shapes: Shapes) -> str:
         if any((tensors[first + x] != tensors[other + x]).any() for x in shapes):
             names = ", ".join(label(prefix) for prefix in (averages or prefixes))
             raise ValueError(
-                f"the file holds several sets of weights that fit: {names}; save one of them alone"
+                f"the file holds several sets of weights that fit: {names}; save only one of them"
             )
     return first
 

@@ -26,7 +26,7 @@ FILES = {
     "dist": OfficialFile("gca-dist.pth", PAGE, LICENCE),
     "all_data": OfficialFile("gca-dist-all-data.pth", PAGE, LICENCE),
     "imagenet": OfficialFile(
-        "model_best_resnet34_En_nomixup.pth", PAGE, "not named by its owners", backbone=True
+        "model_best_resnet34_En_nomixup.pth", PAGE, "not stated by its owners", backbone=True
     ),
 }
 

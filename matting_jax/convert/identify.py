@@ -97,13 +97,13 @@ def recognise(path: Path, content: Content, network: str | None = None) -> nn.Mo
             break
     if found is None or best < ALIKE:
         raise ValueError(
-            f"{path} does not say which network it holds, and its tensors are those of none: pass "
-            "the network by --config FILE, in Python by network="
+            f"{path} has no record of its network, and its tensors match no known network: pass "
+            "--config FILE, in Python network="
         )
     if untold := find_names(found).untold:
         raise ValueError(
-            f"{path} is a checkpoint of {name_of(found)}, but its tensors do not tell {untold}: "
-            "pass a config and its keywords, or the keywords to load()"
+            f"{path} is a checkpoint of {name_of(found)}, but its tensors do not determine "
+            f"{untold}: pass a config and its keywords, or the keywords to load()"
         )
     return found
 

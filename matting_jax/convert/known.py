@@ -108,8 +108,8 @@ def fetch_known(known: Known) -> Path:
         return fetch(file.address, path, sha256=file.sha256, licence=file.licence, facts=facts)
     if not path.exists():
         raise FileNotFoundError(
-            f"{known.label} is {file.file}, which must be downloaded by hand: get it where "
-            f"{file.page} links it, and save it as {path} (licence: {file.licence})"
+            f"{known.label} is {file.file}, which must be downloaded by hand from "
+            f"{file.page}: save it as {path} (licence: {file.licence})"
         )
     return check_file(path, sha256=file.sha256, licence=file.licence, facts=facts)
 

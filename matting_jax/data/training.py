@@ -145,8 +145,8 @@ def fix_backgrounds(source: Source, config: ConfigDict) -> Source:
         return source
     if not isinstance(source, Composites) or source.paired:
         raise ValueError(
-            f"config.data.train.fixed_backgrounds is {number}, but no backgrounds are drawn for "
-            f"these training images ({source.description}): set it to 0"
+            f"config.data.train.fixed_backgrounds is {number}, but these training "
+            f"images have no random backgrounds ({source.description}): set it to 0"
         )
     count = len(source.backgrounds)
     if number > count:
@@ -296,7 +296,7 @@ def require_copies(features: set[str], wanted: str, dataset: str) -> None:
     """Raises ValueError if a data set has no denoised copies."""
     if wanted not in features:
         raise ValueError(
-            f"the data set {dataset} has no denoised copies: take a config of it that has, such as "
+            f"the data set {dataset} has no denoised copies: use a config with them, such as "
             f"am2k/foregrounds_denoised or bg20k/denoised, {ALTERNATIVE}"
         )
 

@@ -69,7 +69,7 @@ def older(state_dict):
 
 
 def test_older_checkpoint_is_rejected_as_such(state_dict):
-    with pytest.raises(ValueError, match="older code .* take one of the current code") as error:
+    with pytest.raises(ValueError, match="older code .* use one of the current code") as error:
         mj.from_state_dict("bisenet_v2", older(state_dict))
     assert "missing" not in str(error.value)
 

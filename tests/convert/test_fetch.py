@@ -106,7 +106,9 @@ def test_download_that_breaks_off_is_continued(server, tmp_path):
 def test_later_run_resumes_what_has_arrived(server, tmp_path):
     path = tmp_path / "weights.pth"
     server.most = [200_000, 0]
-    with pytest.raises(FileNotFoundError, match="what has arrived is kept.*save it as .*weights"):
+    with pytest.raises(
+        FileNotFoundError, match="the downloaded part is kept.*save it as .*weights"
+    ):
         fetch(server.address, path)
     assert files_in(tmp_path) == ["weights.pth.part", "weights.pth.part.json"]
     arrived = (tmp_path / "weights.pth.part").read_bytes()

@@ -194,7 +194,7 @@ def test_tensors_that_tell_too_little_are_an_error(tmp_path):
     model = create_model("gfm", rosta="bt")
     with pytest.raises(ValueError, match="whether rosta is 'ft' or 'bt'"):
         recognise(tmp_path / "x.pth", zeros(model), "gfm")
-    with pytest.raises(ValueError, match="x.pth does not say which network it holds"):
+    with pytest.raises(ValueError, match="x.pth has no record of its network"):
         recognise(tmp_path / "x.pth", TENSORS, "tiny")
 
 

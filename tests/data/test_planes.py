@@ -111,6 +111,6 @@ def test_other_crops_refuse_planes(pairs, fields):
     with pytest.raises(
         ValueError,
         match=f"config.data.crop.{name} cannot crop labels made from the alpha of the whole photo: "
-        "take a config with config.data.crop.rescale or config.data.crop.corners",
+        "use a config with config.data.crop.rescale or config.data.crop.corners",
     ):
         data.train_source(pairs, planes=PLANES)

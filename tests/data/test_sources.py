@@ -52,7 +52,7 @@ def test_error_for_an_unknown_name_contains_a_valid_one(config, plates):
     with pytest.raises(ValueError, match="train.*test"):
         data.train_source(config, plates[0])
     config.data.train.dataset = ""
-    with pytest.raises(ValueError, match="config.data.train names no data.*train.images of photos"):
+    with pytest.raises(ValueError, match="config.data.train has no data.*train.images of photos"):
         data.train_source(config, plates[0])
 
 
@@ -138,7 +138,11 @@ def test_backgrounds_are_not_fixed_by_default(config, plates):
     [
         (7, False, "fixed_backgrounds is 7, but there are only 6 backgrounds"),
         (-1, False, "fixed_backgrounds must be at least 0, got -1"),
-        (2, True, r"fixed_backgrounds is 2, but no backgrounds are drawn .*5 photos.*set it to 0"),
+        (
+            2,
+            True,
+            r"fixed_backgrounds is 2, but these training images have .*5 photos.*set it to 0",
+        ),
     ],
 )
 def test_invalid_number_of_fixed_backgrounds_raises(config, plates, photos, number, images, words):
@@ -411,7 +415,7 @@ def test_affine_crops_of_photos_raise(config, photos, monkeypatch):
     use_affine(config)
     config.data.train.images = str(photos)
     with pytest.raises(
-        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+        ValueError, match="data.crop.affine cannot crop photos: use a config with .*windows"
     ):
         data.train_source(config)
     config.data.train.images = ""
@@ -419,12 +423,12 @@ def test_affine_crops_of_photos_raise(config, photos, monkeypatch):
     monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
     monkeypatch.setattr(builders, "records", lambda builder, split: [])
     with pytest.raises(
-        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+        ValueError, match="data.crop.affine cannot crop photos: use a config with .*windows"
     ):
         data.train_source(config)
     config.data.train.photos = str(photos / "image")
     with pytest.raises(
-        ValueError, match="data.crop.affine cannot crop photos: take a config with .*windows"
+        ValueError, match="data.crop.affine cannot crop photos: use a config with .*windows"
     ):
         data.train_source(config, unlabelled=True)
 

@@ -78,20 +78,20 @@ def test_all_missing_files_are_listed_with_instructions(config, tmp_path):
     frames = manual / "VideoMatte240K_JPEG_SD"
     (frames / "train/pha/0001/00001.jpg").unlink()
     (frames / "test/fgr/0100/00000.jpg").unlink()
-    with pytest.raises(ValueError, match="videomatte240k misses 2 files or folders") as error:
+    with pytest.raises(ValueError, match="videomatte240k lacks 2 files or folders") as error:
         data.train_source(config)
     assert f"{frames / 'train/pha/0001/00001.*'}\n" in str(error.value)
     assert f"{frames / 'test/fgr/0100/00000.*'}\n" in str(error.value)
     assert "background-matting-v2" in str(error.value)
     shutil.rmtree(frames / "test")
-    with pytest.raises(ValueError, match="misses 3 files(?s:.*)test/fgr\n.*test/pha\n"):
+    with pytest.raises(ValueError, match="lacks 3 files(?s:.*)test/fgr\n.*test/pha\n"):
         data.train_source(config)
     config.data.train.dataset = "videomatte240k/hd"
     with pytest.raises(ValueError, match="1 files or folders:\n.*VideoMatte240K_JPEG_HD\n"):
         data.train_source(config)
     for path in (manual / "PhotoMatte85").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"photomatte85 misses 1 files or folders:\n.*\*.png\n"):
+    with pytest.raises(ValueError, match=r"photomatte85 lacks 1 files or folders:\n.*\*.png\n"):
         data.evaluation_images(config)
     Image.new("RGB", (9, 8)).save(manual / "PhotoMatte85" / "a.png")
     with pytest.raises(ValueError, match="a.png has no alpha"):
@@ -105,7 +105,7 @@ def test_missing_backgrounds_are_an_error_with_instructions(config, tmp_path):
         data.train_source(config)
     shutil.rmtree(tmp_path / "backgrounds")
     shutil.rmtree(folder)
-    with pytest.raises(ValueError, match="backgrounds misses 1 files(?s:.*)Backgrounds/train"):
+    with pytest.raises(ValueError, match="backgrounds lacks 1 files(?s:.*)Backgrounds/train"):
         data.train_source(config)
 
 

@@ -144,13 +144,13 @@ def test_all_missing_files_are_listed_with_instructions(tmp_path, name, homepage
     names = [path.rpartition(".")[0] for path in gone]
     if own == "p3m10k":  # the only file of the folder
         names = ["P3M-10k/validation/P3M-500-NP/mask/*"]
-    with pytest.raises(ValueError, match=f"{own} misses {len(gone)} files or folders") as error:
+    with pytest.raises(ValueError, match=f"{own} lacks {len(gone)} files or folders") as error:
         builders.load_builder(name, str(tmp_path))
     assert all(f"{manual / path}.*\n" in str(error.value) for path in names)
     assert f"/{homepage} " in str(error.value)
     folder = (manual / gone[0]).parent
     shutil.rmtree(folder)
-    with pytest.raises(ValueError, match=f"(?s)misses . files or folders:.*{folder}\n"):
+    with pytest.raises(ValueError, match=f"(?s)lacks . files or folders:.*{folder}\n"):
         builders.load_builder(name, str(tmp_path))
 
 

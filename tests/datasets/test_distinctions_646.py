@@ -60,7 +60,7 @@ def test_all_missing_files_are_listed_with_instructions(config, tmp_path):
     ]
     for path in lost:
         path.unlink()
-    with pytest.raises(ValueError, match="distinctions_646 misses 3 files or folders") as error:
+    with pytest.raises(ValueError, match="distinctions_646 lacks 3 files or folders") as error:
         data.evaluation_images(config)
     assert all(f"{path}\n" in str(error.value) for path in lost)
     shutil.rmtree(manual / "VOCdevkit/VOC2012/JPEGImages")

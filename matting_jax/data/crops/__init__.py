@@ -83,6 +83,6 @@ def check_fits(crop: ConfigDict, kind: str) -> None:
     if not getattr(find_rule(crop), kind):
         others = [f"config.data.crop.{name}" for name, rule in RULES.items() if getattr(rule, kind)]
         raise ValueError(
-            f"config.data.crop.{rule_name(crop)} cannot crop {KINDS[kind]}: take a config with "
+            f"config.data.crop.{rule_name(crop)} cannot crop {KINDS[kind]}: use a config with "
             f"{' or '.join(others)}"
         )

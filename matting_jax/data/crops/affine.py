@@ -54,9 +54,7 @@ def check(crop: ConfigDict) -> None:
     options = crop.affine
     low, high = options.scale
     if not 0 < low <= high:
-        raise ValueError(
-            f"config.data.crop.affine.scale is {low, high}, but must rise from above 0"
-        )
+        raise ValueError(f"config.data.crop.affine.scale must be a range above 0, got {low, high}")
     for name in ("flip", "square"):
         is_probability(options[name], f"config.data.crop.affine.{name}")
     at_least(crop.size, SMALLEST, "config.data.crop.size, with affine crops,")

@@ -32,7 +32,9 @@ def check(crop: ConfigDict) -> None:
     """Raises ValueError unless `crop.rescale` is a range."""
     low, high = crop.rescale
     if not 1 <= low <= high:
-        raise ValueError(f"config.data.crop.rescale is {low, high}, but must rise from at least 1")
+        raise ValueError(
+            f"config.data.crop.rescale must be a range from at least 1, got {low, high}"
+        )
 
 
 def composite(

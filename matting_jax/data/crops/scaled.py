@@ -20,7 +20,7 @@ def check(crop: ConfigDict) -> None:
     """Raises ValueError unless `crop.scales` is a range."""
     low, high = crop.scales
     if not 0 < low <= high:
-        raise ValueError(f"config.data.crop.scales is {low, high}, but must rise from above 0")
+        raise ValueError(f"config.data.crop.scales must be a range above 0, got {low, high}")
 
 
 def labelled(

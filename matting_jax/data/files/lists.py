@@ -67,7 +67,7 @@ def find_listed(group: ConfigDict, field: str, cache: Path, workers: int, trimap
         raise ValueError(f"{field}.root: there is no folder {root}")
     lines = columns_of(path, group.separator or " ", field)
     if not lines:
-        raise ValueError(f"{field}.list: {path} has no line")
+        raise ValueError(f"{field}.list: {path} is empty")
     check_alike(lines, path, field)
     check_there(lines, path, root, field)
     found = {number: files_of(columns, root, trimaps) for number, columns in lines.items()}
@@ -148,9 +148,9 @@ def check_there(lines: dict[int, list[str]], path: Path, root: Path, field: str)
     if not any(existing(root / columns[0]).exists() for columns in lines.values()):
         number, columns = next(iter(lines.items()))
         raise ValueError(
-            f"{field}.list: {path} names no foreground that is in {root}, first {columns[0]!r} in "
-            f"line {number}: set {field}.root if the folder is wrong, {field}.separator if another "
-            "character separates the columns"
+            f"{field}.list: {path} has no foreground that exists in {root}, first {columns[0]!r} "
+            f"in line {number}: set {field}.root if the folder is wrong, {field}.separator if "
+            "another character separates the columns"
         )
 
 

@@ -105,7 +105,7 @@ def check_missing(missing: dict[str, None], name: str, instructions: str) -> Non
     if missing:
         listed = "\n  ".join(missing)
         raise ValueError(
-            f"the data set {name} misses {len(missing)} files or folders:\n  {listed}\n"
+            f"the data set {name} lacks {len(missing)} files or folders:\n  {listed}\n"
             f"{instructions}"
         )
 

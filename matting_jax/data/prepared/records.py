@@ -69,7 +69,7 @@ def records_of(config: ConfigDict, part: str, builders_folder: str | Path) -> Re
     if not group.dataset:
         layers = f"the folders --config.data.{part}.foregrounds and .backgrounds, "
         raise ValueError(
-            f"config.data.{part} names no data: set {layers if part == 'train' else ''}the folder "
+            f"config.data.{part} has no data: set {layers if part == 'train' else ''}the folder "
             f"--config.data.{part}.images of photos with alpha, --config.data.{part}.list, or "
             f"--config.data.{part}.dataset"
         )

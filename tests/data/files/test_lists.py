@@ -239,7 +239,7 @@ def test_invalid_lists_raise(config, folder):
     with pytest.raises(ValueError, match="config.data.train.list: there is no file .*list.txt"):
         data.train_source(config)
     path.write_text("\n \n")
-    with pytest.raises(ValueError, match="config.data.test.list: .*list.txt has no line"):
+    with pytest.raises(ValueError, match="config.data.test.list: .*list.txt is empty"):
         data.evaluation_images(config)
     path.write_bytes("train/fg/cat.png\ntrain/fg/café.png".encode("latin1"))
     with pytest.raises(ValueError, match=r"list.txt is not UTF-8 \(byte 0xe9 in line 2\): save it"):
