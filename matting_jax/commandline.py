@@ -31,7 +31,7 @@ from matting_jax.config import (
 from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped
 
-USAGE = """Image matting: train, evaluate, predict, convert.
+USAGE = """Image matting: train, evaluate, predict, convert, sweep.
 
 matting_jax --config modnet
 matting_jax evaluate --workdir runs/modnet
@@ -40,8 +40,8 @@ matting_jax convert --workdir runs/modnet --output modnet.ckpt
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """
-MODES = ("train", "evaluate", "predict", "convert")
-REQUIRED = {"predict": ("input", "output"), "convert": ("output",)}
+MODES = ("train", "evaluate", "predict", "convert", "sweep")
+REQUIRED = {"predict": ("input", "output"), "convert": ("output",), "sweep": ("sweep",)}
 # Folders of alphas from any tool and of what belongs to them.
 COMPARED = ("predictions", "truths", "trimaps", "photos")
 FOLDERS = (*COMPARED, "backgrounds")
@@ -63,20 +63,25 @@ class Flag:
 
 
 EVALUATE, PREDICT, BOTH = ("evaluate",), ("predict",), ("evaluate", "predict")
+RESULTS, SWEEP = ("evaluate", "predict", "convert"), ("sweep",)
 FLAGS = (
     Flag("mode", ", ".join(MODES), default="train"),
     Flag("version", "show the version", default=False, type=bool),
-    Flag("config", "recipe: NAME or FILE, or with :VARIANT; its fields: --config.FIELD=VALUE"),
+    Flag(
+        "config",
+        "recipe: NAME or FILE, or with :VARIANT; its fields: --config.FIELD=VALUE",
+        ("train", *RESULTS),
+    ),
     Flag("workdir", "folder of the run; default: runs/NAME or runs/NAME_VARIANT", type=Path),
     Flag(
         "checkpoint",
         "file, workdir, NETWORK:NAME of a published file, hf://OWNER/REPOSITORY/FILE or web "
         "address, instead of the workdir's checkpoint; without --config its own is used",
-        MODES[1:],
+        RESULTS,
         type=Path,
     ),
     Flag("input", "a photo, a folder, or a glob pattern of photos", PREDICT, type=Path),
-    Flag("output", "folder of the results; convert: file to write", MODES[1:], type=Path),
+    Flag("output", "folder of the results; convert: file to write", RESULTS, type=Path),
     Flag(
         "trimap", "trimap of the photo, or folder of trimaps of the same names", PREDICT, type=Path
     ),
@@ -106,7 +111,10 @@ FLAGS = (
         PREDICT,
     ),
     Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", BOTH),
-    Flag("overwrite", "replace existing results", MODES[1:], False, bool),
+    Flag("sweep", "file of the runs, or the name of one in configs/sweeps", SWEEP, type=Path),
+    Flag("seeds", "seeds of each row; default: SEEDS of the file, or 1", SWEEP, type=int),
+    Flag("cluster", "slurm, or local to start all runs at once; default: in turn", SWEEP),
+    Flag("overwrite", "replace existing results", RESULTS, False, bool),
     Flag("debug", "show the traceback of an error", default=False, type=bool),
     Flag("help", "show this help", default=False, type=bool),
 )
@@ -147,6 +155,13 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     check_flags(values)
     check_folders(values, overrides)
     if values.predictions:
+        return values
+    if values.mode == "sweep":
+        from matting_jax.training.sweep_file import read_sweep  # JAX is slow to import
+
+        folder = Path(values.workdir or Path("runs") / "sweeps" / Path(values.sweep).stem)
+        values.workdir = str(folder)
+        values["sweep"].value = read_sweep(Path(values.sweep), folder, overrides, values.seeds)
         return values
     if values.config:
         path, variant = split_variant(values.config)
@@ -304,6 +319,10 @@ def run(values: flags.FlagValues) -> int | None:
             overwrite=values.overwrite,
         )
         return None
+    if values.mode == "sweep":
+        from matting_jax.training.sweep import run_sweep
+
+        return run_sweep(values["sweep"].value, Path(values.workdir), values.cluster)
     config, workdir = values.config, Path(values.workdir)
     check_ranges(config)
     rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}

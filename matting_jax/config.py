@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -219,12 +220,7 @@ def load_config(path: Path, variant: str) -> ConfigDict:
         if others:
             one_of(str(path), others, "config file")
         raise FileNotFoundError(f"there is no config file {path}")
-    if path.suffix != ".py":
-        raise ValueError(f"--config {path} is not a Python file: give a recipe, such as modnet.py")
-    spec = importlib.util.spec_from_file_location("matting_jax_config", path)
-    module = importlib.util.module_from_spec(spec)
-    with named_errors(path):
-        spec.loader.exec_module(module)
+    module = import_config_file(path)
     if not hasattr(module, "get_config"):
         raise ValueError(f"{path} is no config: it must define get_config(), as configs/*.py do")
     arguments = ()
@@ -238,6 +234,17 @@ def load_config(path: Path, variant: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise ValueError(f"get_config() of {path} must return a ConfigDict, got {config!r:.80}")
     return complete(config)
+
+
+def import_config_file(path: Path) -> ModuleType:
+    """Returns the module of a recipe or sweep file; ValueError names a file that cannot be one."""
+    if path.suffix != ".py":
+        raise ValueError(f"--config {path} is not a Python file: give a recipe, such as modnet.py")
+    spec = importlib.util.spec_from_file_location("matting_jax_config", path)
+    module = importlib.util.module_from_spec(spec)
+    with named_errors(path):
+        spec.loader.exec_module(module)
+    return module
 
 
 @contextmanager

@@ -32,6 +32,7 @@ LAYERS = (
     ("training",),
     ("benchmark",),
     ("commandline",),
+    ("__main__",),
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PROGRAMS = (
@@ -39,6 +40,7 @@ PROGRAMS = (
     "evaluation.compare",
     "evaluation.evaluate",
     "prediction.predict",
+    "training.sweep",
     "training.train",
 )
 PURE = ("tasks", "models", "losses", "image", "metrics")

@@ -1,0 +1,119 @@
+"""Sweep files: the runs of a table, each with overrides of a recipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from matting_jax.choices import one_of
+from matting_jax.config import (
+    import_config_file,
+    load_config,
+    named_errors,
+    override,
+    split_variant,
+)
+from matting_jax.files import shipped_folder
+from matting_jax.ranges import check_ranges
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a sweep: `name` of its overrides, its seed and its complete config."""
+
+    name: str
+    seed: int
+    workdir: Path
+    overrides: tuple[str, ...]  # --config.FIELD=VALUE, as on the command line
+    config: ConfigDict
+
+    def command(self, recipe: str) -> list[str]:
+        """Returns the command line that trains this run, or resumes it."""
+        program = [sys.executable, "-m", "matting_jax", f"--config={recipe}"]
+        return [*program, f"--workdir={self.workdir}", *self.overrides]
+
+    def is_finished(self) -> bool:
+        """Returns whether the last checkpoint is that of the last step."""
+        return (self.workdir / "checkpoints" / str(self.config.steps)).is_dir()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep file, and what `--cluster` passes to submitit."""
+
+    recipe: str
+    runs: list[Run]
+    cluster_options: dict[str, Any]
+
+
+def read_sweep(
+    path: Path, folder: Path, overrides: Sequence[str] = (), seeds: int | None = None
+) -> Sweep:
+    """Reads a sweep file, and checks the config of each of its runs.
+
+    Args:
+        path: the file. It defines CONFIG, a recipe as of --config, and sweep(add), which calls
+            add(name, **{"task.detail_weight": 0.0}) for each row of the table. It may define SEEDS,
+            the number of seeds, and CLUSTER, parameters of submitit's executor. A bare name is a
+            file of configs/sweeps.
+        folder: where the runs go, FOLDER/NAME/seed_N.
+        overrides: --config.FIELD=VALUE for all runs; they count before those of a row.
+        seeds: number of seeds, in place of the file's.
+
+    Returns:
+        The sweep, its runs in the order of the file, all seeds of a row in succession.
+
+    Raises:
+        ValueError: the file is not a sweep, or a config is invalid; the message names the row.
+        FileNotFoundError: there is no such file.
+    """
+    path = find_sweep(path)
+    module = import_config_file(path)
+    for name in ("CONFIG", "sweep"):
+        if not hasattr(module, name):
+            raise ValueError(f"{path} is no sweep: it must define CONFIG and sweep(add)")
+    count = seeds or getattr(module, "SEEDS", 1)
+    if count < 1:
+        raise ValueError(f"--seeds must be at least 1, got {count}")
+    rows: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, **fields: Any) -> None:
+        if name in rows:
+            raise ValueError(f"two rows have the name {name!r}")
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise ValueError(f"the name {name!r} cannot be that of a folder")
+        rows[name] = fields
+
+    with named_errors(path):
+        module.sweep(add)
+    if not rows:
+        raise ValueError(f"{path} adds no row: call add(NAME, **OVERRIDES) in sweep(add)")
+    recipe = split_variant(module.CONFIG)
+    first = override(load_config(*recipe), overrides).seed
+    runs = []
+    for name, fields in rows.items():
+        own = [f"--config.{field}={value}" for field, value in fields.items()]
+        for seed in range(first, first + count):
+            words = (*overrides, *own, f"--config.seed={seed}")
+            try:
+                config = override(load_config(*recipe), words)
+                check_ranges(config)
+            except ValueError as error:
+                raise ValueError(f"row {name!r} of {path}: {error}") from error
+            runs.append(Run(name, seed, folder / name / f"seed_{seed}", words, config))
+    return Sweep(module.CONFIG, runs, dict(getattr(module, "CLUSTER", {})))
+
+
+def find_sweep(path: Path) -> Path:
+    """Returns the file of a sweep, that of the library for a bare name that is no file."""
+    if path.is_file():
+        return path
+    if path.suffix or path.name != str(path):
+        raise FileNotFoundError(f"there is no sweep file {path}")
+    shipped = {x.stem: x for x in sorted((shipped_folder("configs") / "sweeps").glob("*.py"))}
+    return shipped[one_of(str(path), shipped, "sweep")]
