@@ -68,10 +68,16 @@ def defaults() -> ConfigDict:
     config.evaluate_first = "previews"
     config.save_every = 1000  # steps between two checkpoints; 0: only at the end
     config.preview_images = 6  # test images in a preview
+    # (FIRST, LAST): trace these steps by jax.profiler into WORKDIR/profile; (): none
+    config.profile_steps = ()
     config.allocator = True  # on CPU: keep freed memory, steps are up to a third faster
     # folder of compiled programs, at most 1 GiB, and of their traces; "": none; ~/.cache is
     # XDG_CACHE_HOME if set
     config.compilation_cache = "~/.cache/matting_jax/xla"
+
+    # Where curves and previews go in addition to the workdir.
+    config.logging = ConfigDict()
+    config.logging.wandb = ""  # project at Weights & Biases; "": none
 
     # Keywords of the network.
     config.model = ConfigDict()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+TIMEOUT = 24 * 60  # minutes of a job; submitit's default is 5
 
 logger = logging.getLogger("matting_jax")
 
@@ -31,7 +34,8 @@ class Job:
 
         if self.process is not None:
             self.process.terminate()
-            self.process.wait()
+            # This interrupts `wait`, which holds the lock that a second `wait` would need.
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Job(self.command))
 
 
@@ -62,7 +66,7 @@ def run_jobs(
         return []
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     try:
-        executor.update_parameters(**options)
+        executor.update_parameters(**{"timeout_min": TIMEOUT, **options})
     except (NameError, TypeError) as error:
         raise ValueError(f"CLUSTER of the sweep file: {error}") from error
     with executor.batch():

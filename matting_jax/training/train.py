@@ -28,6 +28,7 @@ from matting_jax.tasks.task import Task
 from matting_jax.training import console
 from matting_jax.training.not_finite import FiniteCheck
 from matting_jax.training.optimizer import create_optimizer, learning_rate
+from matting_jax.training.profile import check_profile_steps, profile_steps
 from matting_jax.training.state import (
     State,
     initial_state,
@@ -57,6 +58,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     # Set up: the config is checked before the data are prepared, both before the folder is claimed.
     check_ranges(config)
     one_of(config.evaluate_first, ("none", "previews", "all"), "evaluate_first")
+    check_profile_steps(config.profile_steps)
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
     task = find_task(config.task.name)
@@ -96,7 +98,9 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         return state
     scored = len(images) if names_test_data(config) else 0
     console.print_start(config, model, shapes, mesh, source, scored, workdir, first_step)
-    writer = Writer(workdir, first_step if resumed else -1) if jax.process_index() == 0 else None
+    writer = None
+    if jax.process_index() == 0:
+        writer = Writer(workdir, first_step if resumed else -1, config.logging.wandb)
     matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
     if writer and not resumed:
         evaluate_first(writer, task, matter, images, config)
@@ -119,9 +123,14 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     )
     # JAX watches for SIGTERM in a job that it joined, and stops all processes after the same step.
     job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
-    with stop_signal(job) as asked_to_stop, checkpoint.finish_saves(checkpoints):
+    with (
+        stop_signal(job) as asked_to_stop,
+        checkpoint.finish_saves(checkpoints),
+        profile_steps(config.profile_steps, workdir / "profile") as profile,
+    ):
         for step in bar:
             # Step.
+            profile(step, state)
             batch = interval.next_batch(batches)
             stage = task.stage(model, config, step)
             state, terms = program(*stage)(state, parallel.split(batch, mesh))

@@ -24,6 +24,8 @@ FREE = (
     "evaluate_first",
     "save_every",
     "preview_images",
+    "profile_steps",
+    "logging.wandb",
     "allocator",
     "compilation_cache",
     "data.directory",

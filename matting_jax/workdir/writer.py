@@ -12,6 +12,7 @@ from PIL import Image
 from tensorboardX import SummaryWriter
 
 from matting_jax.files import write_atomically
+from matting_jax.workdir.mirror import Mirror
 
 # TensorBoard's names of values that are no term of the loss.
 TAGS = {
@@ -27,10 +28,12 @@ class Writer:
     """Writes scalars and pictures of one run into its workdir.
 
     `first_step` is the step from which the run resumes, or -1 for a new run. Lines of later steps,
-    logged by a run that ended after its last checkpoint, are removed.
+    logged by a run that ended after its last checkpoint, are removed. With the name of a `project`
+    everything is mirrored to Weights & Biases.
     """
 
-    def __init__(self, workdir: Path, first_step: int):
+    def __init__(self, workdir: Path, first_step: int, project: str = ""):
+        self.mirror = Mirror(workdir, project) if project else None
         self.workdir = workdir
         self.lines = workdir / "metrics.jsonl"
         if self.lines.exists():
@@ -50,6 +53,8 @@ class Writer:
             file.write(json.dumps({"step": step, "time": round(now, 3), **values}) + "\n")
         for name, value in values.items():
             self.events.add_scalar(tag(name), value, step, now)
+        if self.mirror:
+            self.mirror.log(step, {tag(name): value for name, value in values.items()})
 
     def preview(self, step: int, picture: np.ndarray) -> Path:
         """Writes a picture [H, W, 3] uint8 as previews/step_NNNNNN.png and returns its path."""
@@ -57,11 +62,15 @@ class Writer:
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)
         self.events.add_image("preview", picture, step, dataformats="HWC")
+        if self.mirror:
+            self.mirror.preview(step, picture)
         return path
 
     def close(self) -> None:
-        """Flushes and closes the TensorBoard events."""
+        """Flushes and closes the TensorBoard events and the mirror."""
         self.events.close()
+        if self.mirror:
+            self.mirror.close()
 
 
 def tag(name: str) -> str:

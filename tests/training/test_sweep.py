@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from matting_jax.commandline import main, parse
 from matting_jax.training import sweep as program
 from matting_jax.training.sweep import run_sweep, wait_for
 from matting_jax.training.sweep_file import read_sweep
-from matting_jax.training.sweep_jobs import run_jobs
+from matting_jax.training.sweep_jobs import Job, run_jobs
 from matting_jax.training.sweep_table import mean_and_deviation, write_table
 from tests.helpers import CONFIGS, ROOT
 
@@ -202,6 +203,43 @@ def test_failed_job_is_reported_with_its_log(tmp_path):
     assert "no data" in Path(error.removeprefix("see ")).read_text()
 
 
+def test_preempted_job_saves_and_is_queued_again(tmp_path):
+    """Its training gets SIGTERM and is waited for, while the job waits for it too."""
+    saves = (
+        "import pathlib, signal, sys, time\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "def save(*_):\n"
+        "    time.sleep(0.3)\n"
+        "    (folder / 'saved').touch()\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "(folder / 'started').touch()\n"
+        "time.sleep(60)\n"
+    )
+    job = Job([sys.executable, "-c", saves])
+    again = []
+
+    def preempt(*_):
+        again.append(job.checkpoint())
+        assert (tmp_path / "saved").exists()
+
+    before = signal.signal(signal.SIGUSR2, preempt)
+    try:
+        threading.Thread(target=signal_when, args=(tmp_path / "started", signal.SIGUSR2)).start()
+        with pytest.raises(subprocess.CalledProcessError, match="143"):
+            job()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert again[0].function.command == job.command
+
+
+def signal_when(path, number):
+    """Sends this process a signal once a file exists."""
+    while not path.exists():
+        time.sleep(0.05)
+    os.kill(os.getpid(), number)
+
+
 def launch(path, folder, *flags):
     """Starts a sweep as a user does, and returns the process."""
     command = [sys.executable, "-m", "matting_jax", "--mode=sweep", f"--sweep={path}"]
@@ -231,5 +269,5 @@ def test_stopped_sweep_and_one_of_jobs_give_the_table_of_an_unbroken_one(path, t
     assert scores(stopped) == expected
     assert (stopped / "sweep.md").read_text() == (whole / "sweep.md").read_text()
 
-    assert launch(path, jobs, "--cluster=local").wait() == 0
-    assert scores(jobs) == expected
+    assert launch(path, jobs, "--cluster=local", "--seeds=1").wait() == 0
+    assert scores(jobs) == [row for row in expected if row["seed"] == "3"]
