@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matting_jax.choices import one_of
-from matting_jax.training.stopping import stop_signal
+from matting_jax.stopping import stop_signal
 from matting_jax.training.sweep_file import Sweep
 from matting_jax.training.sweep_table import write_table
 from matting_jax.workdir.claim import check_claim
