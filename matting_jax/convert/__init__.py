@@ -82,8 +82,11 @@ def load_model_variables(model: nn.Module, path: str | Path) -> Variables:
     place = locate(path)
     if place.is_dir():
         from matting_jax.workdir.checkpoint import load_step  # Orbax is slow to import
+        from matting_jax.workdir.checksums import layout as layout_of
 
-        step, variables = load_step(place, model)
+        step, variables, layout = load_step(place, model)
+        if layout != layout_of(variables):
+            check_variables(model, variables, f"step {step} of {place}")
         identity = identity_of_run(place).with_origin(step=step)
     else:
         variables = to_variables(model, read_content(place))
@@ -168,6 +171,50 @@ def to_official(model: nn.Module, variables: Variables) -> dict[str, np.ndarray]
     return state_dict
 
 
+def check_variables(model: nn.Module, variables: Variables, what: str) -> None:
+    """Raises ValueError that lists in what the variables of a run are not those of `model`.
+
+    Args:
+        model: the network.
+        variables: what a checkpoint of the run holds.
+        what: name of the checkpoint, for the error message.
+    """
+    from matting_jax.workdir.checksums import named_arrays
+
+    kinds, wanted = (
+        {name: f"{x.dtype} {tuple(x.shape)}" for name, x in named_arrays(tree).items()}
+        for tree in (variables, traverse_util.unflatten_dict(flat_shapes(model)))
+    )
+    faults = {
+        "other kinds": [
+            f"{name} is {kinds[name]}, expected {wanted[name]}"
+            for name in wanted
+            if name in kinds and kinds[name] != wanted[name]
+        ],
+        "missing": [f"missing {name}" for name in wanted if name not in kinds],
+        "unexpected": [f"unexpected {name}" for name in kinds if name not in wanted],
+    }
+    report_faults(faults, f"{what} is not a checkpoint of {describe(model)}", lambda: "")
+
+
+def report_faults(faults: Mapping[str, list[str]], start: str, hint: Callable[[], str]) -> None:
+    """Raises ValueError if there are faults.
+
+    Args:
+        faults: lines by the kind of fault.
+        start: the first line of the error message.
+        hint: returns the last line, or "".
+    """
+    if not any(faults.values()):
+        return
+    lines = [f"  {fault}" for kind in faults.values() for fault in kind]
+    counts = ""
+    if len(lines) > LINES - 2:  # not all of them are shown
+        counts = ", ".join(f"{len(x)} {kind}" for kind, x in faults.items() if x)
+        counts = f" ({counts})"
+    raise ValueError(shorten([f"{start}{counts}:", *lines], hint()))
+
+
 def assign(
     shapes: Mapping[LeafPath, Any],
     names: Callable[[LeafPath], list[str]],
@@ -209,14 +256,7 @@ def assign(
         read[first] = array = np.asarray(copies[first], np.float32)
         flat[path] = np.ascontiguousarray(array.transpose(FLAX_AXES.get(array.ndim)))
     faults["unexpected"] = [f"unexpected {name}" for name in state_dict if name not in known]
-    if any(faults.values()):
-        lines = [f"  {fault}" for kind in faults.values() for fault in kind]
-        counts = ""
-        if len(lines) > LINES - 2:  # not all of them are shown
-            counts = ", ".join(f"{len(x)} {kind}" for kind, x in faults.items() if x)
-            counts = f" ({counts})"
-        start = f"this is not a checkpoint of {what}{counts}:"
-        raise ValueError(shorten([start, *lines], hint()))
+    report_faults(faults, f"this is not a checkpoint of {what}", hint)
     check_finite(read, what)
     if differing:
         warnings.warn(

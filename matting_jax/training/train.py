@@ -39,6 +39,7 @@ from matting_jax.training.state import (
 )
 from matting_jax.training.step import check_micro_batches, check_pooled_norm, train_step
 from matting_jax.workdir import checkpoint
+from matting_jax.workdir.checksums import layout
 from matting_jax.workdir.claim import claim_alone
 from matting_jax.workdir.writer import Writer
 
@@ -162,7 +163,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
             stop = asked_to_stop(step)
             if scores or stop or is_due(step, config.save_every, config) or step == config.steps:
                 finite.check()
-                checkpoint.save(checkpoints, step, state, scores or None)
+                checkpoint.save(checkpoints, step, state, scores or None, layout(shapes))
             if stop:
                 break
     if writer:

@@ -73,15 +73,31 @@ def open_checkpoints(
 
 
 def save(
-    checkpoints: ocp.CheckpointManager, step: int, state: Any, metrics: dict[str, float] | None
+    checkpoints: ocp.CheckpointManager,
+    step: int,
+    state: Any,
+    metrics: dict[str, float] | None,
+    layout: str = "",
 ) -> None:
-    """Starts writing `state` of `step`; `metrics` are the scores of this step, if evaluated."""
+    """Starts writing a state.
+
+    Args:
+        checkpoints: those of the workdir.
+        step: number of the step.
+        state: what to save.
+        metrics: scores of this step, if it was evaluated.
+        layout: `checksums.layout` of the network's variables, by which `load_step` knows that they
+            fit without tracing the network.
+    """
     if step not in checkpoints.all_steps():
         checkpoints.save(
             step,
             args=ocp.args.StandardSave(state),
             metrics=metrics,
-            custom_metadata={checksums.KEY: checksums.checksums(state)},
+            custom_metadata={
+                checksums.KEY: checksums.checksums(state),
+                checksums.LAYOUT: layout,
+            },
         )
 
 
@@ -116,7 +132,9 @@ def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:
     arguments = ocp.args.StandardRestore(abstract)
 
     def read(step: int) -> Any:
-        restored = reader.restore(arrays_folder(checkpoints, step), args=arguments)
+        folder = arrays_folder(checkpoints, step)
+        checksums.check_names(arrays_in(folder), abstract)
+        restored = reader.restore(folder, args=arguments)
         checksums.check(restored, custom_metadata(checkpoints, step))
         return restored
 
@@ -133,13 +151,13 @@ def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, A
     return load_step(workdir, model)[1]
 
 
-def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[str, Any]]:
-    """Returns the step and the Flax variables of the best checkpoint of `workdir`.
+def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[str, Any], str]:
+    """Returns step, Flax variables and saved layout of the best checkpoint of `workdir`.
 
-    They are those of the moving average if it was kept. The step is logged, with the reason why it
-    is used. If the checkpoint is corrupt, the newest readable one is used, with a warning. Raises
-    FileNotFoundError if the folder holds no checkpoint, ValueError if none can be read or if the
-    run trained another network than `model`.
+    The variables are those of the moving average if it was kept. The step is logged, with the
+    reason why it is used. If the checkpoint is corrupt, the newest readable one is used, with a
+    warning. Raises FileNotFoundError if the folder holds no checkpoint, ValueError if none can be
+    read or if the run trained another network than `model`.
     """
     config = read_config(workdir)
     if model is not None:
@@ -159,7 +177,8 @@ def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[
             if other != step:  # of the step itself only the scores are damaged
                 logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is used")
         logger.info(f"{workdir}: step {step}, {explain(step, found, task.score_name)}")
-        return step, variables
+        layout = (custom_metadata(checkpoints, step) or {}).get(checksums.LAYOUT, "")
+        return step, variables, layout
     if message := all_damaged_message(checkpoints, damaged):
         raise ValueError(message)
     raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")
@@ -218,8 +237,7 @@ def read_variables(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, A
     Raises ValueError if weights are not finite, or not as they were saved.
     """
     folder = arrays_folder(checkpoints, step)
-    reader = ocp.PyTreeCheckpointer()
-    tree = reader.metadata(folder).item_metadata.tree
+    reader, tree = ocp.PyTreeCheckpointer(), arrays_in(folder)
     wanted = {name: x for name, x in tree.items() if name not in ("step", "opt_state", "memory")}
     # As NumPy arrays, because the devices that saved them need not exist here.
     as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
@@ -227,8 +245,8 @@ def read_variables(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, A
         folder, args=ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
     )
     checksums.check(state, custom_metadata(checkpoints, step))
-    average = state.pop("ema")
-    variables = state | {"params": average or state["params"]}
+    average = state.pop("ema", None)
+    variables = state | {"params": average or state.get("params", {})}
     flat = traverse_util.flatten_dict(variables, sep="/")
     check_finite({name: np.asarray(x) for name, x in flat.items()}, str(step))
     return variables
@@ -262,6 +280,14 @@ def custom_metadata(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, 
         return checkpoints.metadata(step).custom_metadata
     except Exception:  # damaged metadata are no reason to lose the arrays
         return None
+
+
+def arrays_in(folder: Path) -> dict[str, Any]:
+    """Returns what describes the arrays of a checkpoint; raises ValueError if that is missing."""
+    metadata = ocp.PyTreeCheckpointer().metadata(folder).item_metadata
+    if metadata is None:
+        raise ValueError("its list of arrays is missing or damaged")
+    return metadata.tree
 
 
 def arrays_folder(checkpoints: ocp.CheckpointManager, step: int) -> Path:

@@ -88,7 +88,7 @@ def test_variables_are_the_newest_if_none_was_evaluated(tmp_path):
 def test_step_is_logged_with_the_reason(tmp_path, caplog, scores, said):
     caplog.set_level(logging.INFO)
     write(tmp_path, scores)
-    step, variables = checkpoint.load_step(tmp_path)
+    step, variables, _ = checkpoint.load_step(tmp_path)
     assert step == value_of(variables["params"]) == 2
     assert caplog.messages[-1] == f"{tmp_path}: {said}"
 
