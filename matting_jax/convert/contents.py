@@ -1,4 +1,4 @@
-"""Recognises files that are not the checkpoint that their name promises."""
+"""Recognises files that are not checkpoints, or not of the format of their extension."""
 
 from __future__ import annotations
 

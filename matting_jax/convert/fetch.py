@@ -1,7 +1,8 @@
-"""Fetches files of weights: resumed where a download broke, checked, never half under their name.
+"""Downloads files of weights: resumes interrupted downloads and compares checksums.
 
-Beside a file FILE lies its record FILE.json with its SHA-256, to which later uses compare it. While
-it is fetched, FILE.part holds what has arrived, and FILE.part.json which version that is.
+FILE.json is the record of FILE and has its SHA-256, which later uses compare. During a download,
+FILE.part holds the downloaded bytes and FILE.part.json the version of the file. FILE is created
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def accept(
     licence: str = "",
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Makes a fetched file `part` the file `path`, with its record.
+    """Renames the complete download `part` to `path`, and writes its record.
 
     Raises ValueError, and deletes the file, if it is a web page or another file; see `fetch`.
     """
@@ -135,10 +136,10 @@ def checked_record(
 
 
 def download(address: str, part: Path, path: Path) -> None:
-    """Fetches `address` into `part`, in which stays what has arrived before it breaks off.
+    """Downloads `address` to `part`, which keeps the downloaded bytes if the connection breaks.
 
-    A download that breaks off is continued as long as more arrives. Raises FileNotFoundError if
-    there is no such file or it cannot be reached; the message says where to put it by hand.
+    An interrupted download is resumed as long as it makes progress. Raises FileNotFoundError if
+    the file does not exist or cannot be reached; the message says where to save it by hand.
     """
     import requests
 
@@ -165,7 +166,7 @@ def download(address: str, part: Path, path: Path) -> None:
 
 
 def download_rest(address: str, part: Path) -> None:
-    """Appends to `part` what it lacks of `address`, or starts it again if the file has changed."""
+    """Downloads the rest of `address` to `part`, or all of it if the file has changed."""
     from pooch import HTTPDownloader
     from requests import ConnectionError
     from tqdm import tqdm
@@ -181,7 +182,7 @@ def download_rest(address: str, part: Path) -> None:
     with part.open("ab") as file, tqdm(**bar) as progress:
 
         def start(response: Any, **_: Any) -> None:
-            """Empties the file unless the answer is its rest."""
+            """Empties the file unless the response is its rest."""
             nonlocal expected
             if response.status_code == 206:
                 numbers = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"])
@@ -226,12 +227,12 @@ def write_version(part: Path, headers: Mapping[str, str]) -> None:
 
 
 def discard(part: Path) -> None:
-    """Deletes what has arrived of a file."""
+    """Deletes the partial download of a file."""
     part.unlink(missing_ok=True)
     version_file(part).unlink(missing_ok=True)
 
 
 def show_licence(path: Path, licence: str) -> None:
-    """Shows the licence of a file, as a warning, so that it is seen in Python too."""
+    """Logs the licence of a file as a warning, so that it is also visible in Python."""
     if licence:
         logger.warning(f"{path.name}: its licence is {licence}")

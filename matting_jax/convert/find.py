@@ -1,8 +1,7 @@
 """Finds a network's tensors in what a checkpoint file holds.
 
 Training code saves more than weights: {"model": ..., "optimizer": ...}, `params_ema`, names that
-begin with `module.` or `_orig_mod.`. The part and the prefix whose names fit are found, whatever
-they are called.
+begin with `module.` or `_orig_mod.`. The dict and the prefix are found by the names that fit.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ def drop_counters(state_dict: StateDict) -> StateDict:
 def find_tensors(content: Content, shapes: Shapes) -> StateDict:
     """Returns the tensors of `content` that fit a network best, named as in `shapes`.
 
-    Names that lie beside them in the same dict keep their prefix. Of two parts that fit, the moving
-    average is taken, which is logged.
+    Other names in the same dict keep their prefix. If two sets of weights fit, the moving average
+    is used, and this is logged.
 
     Args:
         content: what a file holds.
         shapes: names and shapes of the network's tensors.
 
     Raises:
-        ValueError: several parts fit, and none of them is a moving average.
+        ValueError: several sets of weights fit, and none is a moving average.
     """
     groups = {name: drop_counters(group) for name, group in walk(content)}
     tensors = {name + key: x for name, group in groups.items() for key, x in group.items()}

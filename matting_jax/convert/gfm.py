@@ -72,7 +72,7 @@ FILES = {
     "r101_tt": official_file("gfm_r101_tt", "resnet101", "tt"),
     "d121_rim": official_file("gfm_d121_rim", "densenet121", "rim"),
 }
-# What the tensors of FT and BT do not tell.
+# What the tensors of FT and BT do not determine.
 TWO_CLASSES = "whether rosta is 'ft' or 'bt', which have the same tensors"
 
 # A name in old files of DenseNet-121, which write norm.1 for norm1.

@@ -1,6 +1,6 @@
 """The identity of weights: their network, its keywords and test-time options, and their origin.
 
-It is written with every file, in the metadata of .safetensors and beside other files as FILE.json.
+It is written with every file, in the metadata of .safetensors and, for other formats, in FILE.json.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Identity | None:
-    """Returns the identity in a record, None if it names no network."""
+    """Returns the identity in a record, None if it has no network."""
     if "network" not in record:
         return None
     known = restore_tuples({x: record.get(x) or {} for x in ("keywords", "test_time", "origin")})
@@ -174,12 +174,12 @@ def from_record(record: Mapping[str, Any]) -> Identity | None:
 
 
 def side_car(path: Path) -> Path:
-    """Returns the file beside a file of weights that holds its record."""
+    """Returns the path of the record of a file of weights."""
     return path.with_name(f"{path.name}.json")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Returns the record beside a file of weights, None if there is none of this library."""
+    """Returns the record of a file of weights, None if this library wrote none."""
     try:
         return parse_record(side_car(path).read_text())
     except (OSError, UnicodeDecodeError):
@@ -187,7 +187,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def parse_record(text: str) -> dict[str, Any] | None:
-    """Returns the record in a text, None if it is none of this library."""
+    """Returns the record in a text, None if this library did not write it."""
     try:
         record = json.loads(text)
     except ValueError:
@@ -196,7 +196,7 @@ def parse_record(text: str) -> dict[str, Any] | None:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes the record of a file of weights beside it."""
+    """Writes the record of a file of weights next to the file."""
     with write_atomically(side_car(path)) as file:
         file.write_text(json.dumps(record, indent=2) + "\n")
 
@@ -204,7 +204,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def read_identity(path: Path) -> Identity | None:
     """Returns the identity that was written with a file of weights, None if there is none.
 
-    A record beside the file that is that of other weights is ignored, with a warning.
+    A record of other weights is ignored, with a warning.
     """
     record = read_record(path)
     if record and record.get("sha256") != sha256_of(path):

@@ -42,7 +42,7 @@ class Backbone:
 
     `name(path, state_dict)` is the name of one Flax leaf among `tensors(state_dict)`, or None where
     this file does not have it but others do. `tensors(state_dict)` selects what the network takes
-    of a file, in the network's shapes. `is_held(path)` tells whether such files hold a leaf.
+    of a file, in the network's shapes. `is_held(path)` is whether such files hold a leaf.
     """
 
     name: Callable[[LeafPath, StateDict], str | None]
@@ -93,7 +93,7 @@ class Names:
     backbone: Backbone | None = None
     # Keywords of variants that have other tensors than the default, to recognise their files.
     variants: tuple[Mapping[str, Any], ...] = ()
-    # What the tensors do not tell of this variant, for the error message; "" if they tell all.
+    # What the tensors do not determine of this variant, for the error message; "" for nothing.
     untold: str = ""
     # Published files by short name.
     files: Mapping[str, OfficialFile] = field(default_factory=dict)

@@ -25,14 +25,14 @@ def convert(config: ConfigDict, source: str | Path, output: str, overwrite: bool
     """Writes the variables of a workdir or a file as an official file, with their identity.
 
     Args:
-        config: names the network, its keywords and the options of its test-time rule.
+        config: has the network, its keywords and the options of its test-time rule.
         source: a workdir, an official file, or the name of a published file.
         output: the file to write; its extension is the format.
         overwrite: replace an existing file.
 
     Raises:
         ValueError: if the extension is not supported, or `source` is another network's.
-        FileExistsError: if the output, or the record beside it, exists.
+        FileExistsError: if the output or its record exists.
     """
     path = Path(output)
     check_suffix(path)

@@ -1,8 +1,8 @@
 """Reads PyTorch's files without PyTorch: tensors in dicts, and nothing that could run code.
 
-A file is a zip archive of a pickle and of the bytes of each storage, or before PyTorch 1.6 pickles
-that the storages follow. The pickle may only name what rebuilds tensors, and what is known to be
-harmless beside them; the former are replaced by records here, the latter by nothing.
+A file is a zip archive of a pickle and of the bytes of each storage. Before PyTorch 1.6 it is a
+series of pickles, followed by the storages. The pickle may only contain functions that rebuild
+tensors, which are replaced by records here, and globals known to be harmless, which are ignored.
 """
 
 from __future__ import annotations

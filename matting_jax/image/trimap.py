@@ -70,7 +70,7 @@ def gca(
     Args:
         alpha: [H, W, 1] in [0, 1].
         foreground_size: size of the foreground's ellipse, from 1 to `largest`.
-        background_size: size of the background's ellipse, from 1 to `largest`; drawn independently.
+        background_size: size of the background's ellipse, from 1 to `largest`; independent.
         largest: upper limit of both sizes.
     """
     subject = dilate_by_ellipse(alpha > 1e-5, background_size, largest)

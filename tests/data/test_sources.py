@@ -529,7 +529,7 @@ def test_faults_of_trimaps_are_listed_or_skipped(config, photos):
     for message in (
         f"a.png: no file a.* in {trimaps}",
         "b.png: 60 x 40 pixels, but its trimap has 60 x 30",
-        "c.png: 2 files of one stem",
+        "c.png: 2 files with the same stem",
         "d.png: the file is empty",
     ):
         assert message in str(error.value)

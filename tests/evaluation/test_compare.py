@@ -133,7 +133,7 @@ def test_all_faults_are_listed_before_anything_is_measured(folders, capsys):
     assert "unpredicted.png: no file unpredicted.*" in error and "trimaps" in error
     assert "stray.png: no file stray.*" in error
     assert f"no file grey.* in {folder / 'trimaps'}" in error
-    assert "wide.png" in error and "known.jpg" in error and "2 files of one stem" in error
+    assert "wide.png" in error and "known.jpg" in error and "2 files with the same stem" in error
     assert not (folder / "out").exists()
     save(TRIMAP, folder, "trimaps", "grey.bmp")
     assert run(folder) == 2

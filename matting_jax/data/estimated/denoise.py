@@ -65,7 +65,7 @@ def noise_deviation(image: np.ndarray) -> float:
 
 
 def denoise_folder(folder: Path, output: Path, workers: int, profile: str = "srgb") -> list[Path]:
-    """Writes the copies that `output` lacks of all images below `folder`, and returns them.
+    """Writes the missing copies of all images below `folder` to `output`, and returns their paths.
 
     Args:
         folder: the folder.

@@ -46,7 +46,7 @@ def find_copies(
     Args:
         paths: the images.
         folder: the folder.
-        field: the config field that names it, for errors.
+        field: its config field, for errors.
         cache: folder of file checks.
         workers: number of threads.
 

@@ -71,7 +71,7 @@ def find_pairs(
 
     Args:
         folder: the folder.
-        field: the config field that names it, for errors.
+        field: its config field, for errors.
         cache: folder of file checks.
         workers: number of threads.
         truth: name of the second folder, such as "label".
@@ -89,7 +89,7 @@ def find_pairs(
     for stem in sorted(images.keys() | alphas.keys()):
         parts = images[stem], alphas[stem]
         pair_faults = [
-            f"{', '.join(map(str, part))}: {len(part)} files of one stem"
+            f"{', '.join(map(str, part))}: {len(part)} files with the same stem"
             for part in parts
             if len(part) > 1
         ]
@@ -120,7 +120,7 @@ def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Fo
 
     Args:
         folder: the folder.
-        field: the config field that names it, for errors.
+        field: its config field, for errors.
         cache: folder of file checks.
         workers: number of threads.
 
@@ -156,7 +156,7 @@ def find_faults(
     if not same:
         return [f"{image}: no file {image.stem}.* in {folder}"]
     if len(same) > 1:
-        return [f"{', '.join(map(str, same))}: {len(same)} files of one stem"]
+        return [f"{', '.join(map(str, same))}: {len(same)} files with the same stem"]
     if isinstance(headers[same[0]], str):
         return [headers[same[0]]]
     sizes = [str(headers[x]) for x in (image, same[0])]
@@ -170,7 +170,7 @@ def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) 
 
     Args:
         folder: the folder.
-        field: the config field that names it, for errors.
+        field: its config field, for errors.
         cache: folder of file checks.
         workers: number of threads.
 
@@ -204,7 +204,7 @@ def find_backgrounds(folder: str | Path, field: str, cache: Path, workers: int) 
 
     Args:
         folder: the folder.
-        field: the config field that names it, for errors.
+        field: its config field, for errors.
         cache: folder of file checks.
         workers: number of threads.
 
@@ -235,7 +235,7 @@ def find_compared(
     given; a photo may be missing. Without predictions every truth needs a photo, to be predicted.
 
     Args:
-        predictions: folder of predicted alphas; NAME_alpha.*, as --mode predict names it, is the
+        predictions: folder of predicted alphas; NAME_alpha.*, as written by --mode predict, is the
             prediction for NAME.
         truths: folder of true alphas.
         trimaps: folder of trimaps.
@@ -296,7 +296,7 @@ def find_faults_of_name(
     """Returns the faults of the files of one name, by folder; `first` needs one of each name."""
     there = [path for paths in same.values() for path in paths]
     faults = [
-        f"{', '.join(map(str, paths))}: {len(paths)} files of one stem"
+        f"{', '.join(map(str, paths))}: {len(paths)} files with the same stem"
         for paths in same.values()
         if len(paths) > 1
     ]

@@ -49,14 +49,14 @@ def find_listed(group: ConfigDict, field: str, cache: Path, workers: int, trimap
     /fg.
 
     Args:
-        group: the config group that names the list.
+        group: the config group of the list.
         field: the name of that group, for errors.
         cache: folder of file checks.
         workers: number of threads.
         trimaps: whether to use the column of trimaps.
 
     Raises:
-        ValueError: the list or the root is missing; the list is empty or names no existing
+        ValueError: the list or the root is missing; the list is empty or has no existing
             foreground; or only some lines have a background.
     """
     path = Path(group.list).expanduser()

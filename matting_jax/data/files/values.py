@@ -26,7 +26,7 @@ LARGEST_CODE = 2
 # Most classes of common data sets are below; alphas as faint as this have all values in between.
 LARGEST_CLASS = 20
 VOID = 255  # of pixels without a class
-MOST_LABELLED = 0.01  # share of pixels from which numbers beside VOID are those of classes
+MOST_LABELLED = 0.01  # share of pixels above which numbers other than VOID are classes
 PERCENT = 100
 FEW = 0.005  # share of pixels above 0 below which a prediction has no subject
 BITS = {1023: 10, 4095: 12, 16383: 14}  # by the largest value in a file of 16 bits
@@ -121,7 +121,7 @@ def check_photo(values: np.ndarray, full: int) -> tuple[str, str]:
 
 
 def holds_void(values: np.ndarray) -> bool:
-    """Returns whether values are class numbers and VOID alone, as in labels."""
+    """Returns whether values are only class numbers and VOID, as in labels."""
     numbers = (values > 0) & (values <= LARGEST_CLASS)
     others = (values > LARGEST_CLASS) & (values < VOID)
     return bool(numbers.mean() > MOST_LABELLED and values.max() == VOID and not others.any())
