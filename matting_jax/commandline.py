@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 import matting_jax
-from matting_jax import allocator
+from matting_jax import addresses, allocator
 from matting_jax.caches import keep_compiled
 from matting_jax.choices import one_of
 from matting_jax.config import (
@@ -152,6 +152,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
     for flag in FLAGS:
         if flag.type is Path and values[flag.name].value:
             values[flag.name].value = os.path.expanduser(values[flag.name].value)
+            addresses.check_flag(flag.name, values[flag.name].value)
     check_flags(values)
     check_folders(values, overrides)
     if values.predictions:
@@ -179,6 +180,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
             "give --config FILE, --workdir of an earlier run, or a --checkpoint to use"
         )
     values["config"].value = override(config, overrides)
+    addresses.check_fields(values.config)
     return values
 
 

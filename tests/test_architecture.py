@@ -19,6 +19,7 @@ LAYERS = (
         "overlap",
         "parallel",
         "stopping",
+        "addresses",
         "config",
         "ranges",
     ),

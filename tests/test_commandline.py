@@ -51,6 +51,11 @@ def parsed(*arguments):
         (["--config=nowhere/modnet.py"], ["nowhere/modnet.py"]),
         ([f"--config={ROOT / 'README.md'}"], ["README.md is not a Python file"]),
         ([f"--config={MODNET.parent}"], [str(MODNET.parent)]),
+        ([BASE, "--workdir=gs://bucket/run"], ["--workdir must be a local", "gs://bucket/run"]),
+        (
+            [BASE, "--config.data.train.foregrounds=gs://bucket/fg"],
+            ["--config.data.train.foregrounds must be a local", "mount the bucket"],
+        ),
         ([BASE, "--config.steps=many"], ["steps", "many"]),
         ([BASE, "--config.steps=2.5"], ["steps", "2.5"]),
         ([BASE, "--config.optimizer.learning_rate=fast"], ["learning_rate", "fast"]),
