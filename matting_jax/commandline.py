@@ -396,5 +396,6 @@ def configure_logging() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS log each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)
+    warnings.formatwarning = lambda message, *_: f"{message}\n"  # without lines of code
     # Pillow warns of files that it reads all the same, or whose error message says why not.
     warnings.filterwarnings("ignore", module=r"PIL\.")

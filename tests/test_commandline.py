@@ -2,13 +2,14 @@ import importlib
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import matting_jax
 from matting_jax import commandline
-from matting_jax.commandline import FLAGS, main, parse
+from matting_jax.commandline import FLAGS, configure_logging, main, parse
 from matting_jax.config import flatten, load_config
 from matting_jax.convert.identity import Identity, write_weights
 from matting_jax.evaluation import evaluate
@@ -437,3 +438,9 @@ def test_tuple_of_pairs_has_any_length():
     for views in ((), ((64, 96),)):
         values = parse([*start, f"--config.synthesis.views={views}"])
         assert values.config.synthesis.views == views
+
+
+def test_warning_is_shown_without_lines_of_code():
+    configure_logging()
+    shown = warnings.formatwarning("3 tensors differ", UserWarning, "x.py", 3, "code")
+    assert shown == "3 tensors differ\n"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
+from matting_jax.data.evaluation import names_test_data
 from matting_jax.data.sources import part_of
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import predictions
@@ -124,6 +125,12 @@ def find_images(
     """Returns the images of `folders` if there are any, else the test data of the config."""
     if folders:
         return folder_images(**folders, profile=config.data.colour_profile)
+    if not names_test_data(config):
+        raise ValueError(
+            f"there are no test data for {config.name}: give --photos DIR and --truths DIR, or the "
+            "folder --config.data.test.images=DIR, the list --config.data.test.list=FILE or the "
+            "data set --config.data.test.dataset=NAME"
+        )
     return evaluation_images(config, labelled=task.labelled(config))
 
 

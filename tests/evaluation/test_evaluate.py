@@ -64,6 +64,14 @@ def test_table_and_means_equal_scores_by_hand(constants, tmp_path, capsys):
     assert not (tmp_path / "run" / "evaluation" / "best" / "alphas").exists()
 
 
+def test_network_without_test_data_is_told_all_ways_to_name_them(constants, tmp_path):
+    constants.data.test.images = constants.data.test.dataset = ""
+    words = "--photos DIR and --truths DIR.*--config.data.test.images"
+    with pytest.raises(ValueError, match=words):
+        evaluate(constants, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_alphas_are_saved_with_save(constants, tmp_path):
     evaluate(constants, tmp_path / "run", output=str(tmp_path / "out"), options=Options(save=True))
     assert not (tmp_path / "run").exists()

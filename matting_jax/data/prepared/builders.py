@@ -130,7 +130,8 @@ def counted_examples(builder: tfds.core.DatasetBuilder, name: str) -> Iterator[N
     builder._split_generators = counted
     tfds.disable_progress_bar()
     try:
-        bar = tqdm(desc=f"prepare {name}", unit=" images", leave=False, disable=None)
+        form = "{desc}: {n} images, {elapsed}"  # how many there will be is not known
+        bar = tqdm(desc=f"prepare {name}", bar_format=form, leave=False, disable=None)
         with bar, redirect_stdout(io.StringIO()):
             yield
     finally:
