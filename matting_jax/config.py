@@ -146,7 +146,7 @@ def defaults() -> ConfigDict:
     config.data.train.foregrounds = ""  # folder with image/ and alpha/, or of RGBA files
     config.data.train.backgrounds = ""  # folder of backgrounds, with its subfolders
     config.data.train.images = ""  # folder of real photos with image/ and alpha/
-    config.data.train.photos = ""  # folder of unlabelled photos for SOC, with its subfolders
+    config.data.train.photos = ""  # folder of unlabelled photos and clips for SOC
     config.data.train.list = ""  # list file of PaddleSeg: foreground [background] [trimap]
     config.data.train.root = ""  # folder of the list's relative paths; "": that of the list
     config.data.train.separator = " "  # separator of the list's columns

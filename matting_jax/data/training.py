@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.choices import at_least, is_probability, one_of
+from matting_jax.data.clips.random_access import ClipFrame, find_photos, read_frame
 from matting_jax.data.crops import check_crop, check_fits, find_rule
 from matting_jax.data.decoded import DiskImages
 from matting_jax.data.estimated import colours
@@ -342,16 +343,22 @@ def unlabelled_photos(config: ConfigDict) -> Unlabelled:
             f"config.data.crop.around is {config.data.crop.around!r}, but photos without alpha "
             "can only be cropped 'anywhere'"
         )
-    found = folders.find_backgrounds(
+    found = find_photos(
         config.data.train.photos,
         "config.data.train.photos",
         cache_folder(config),
         config.data.workers,
     )
     folders.accept([found], config.data.skip_bad)
-    description = f"{len(found.items)} photos without alpha, {found.folder}"
-    read = partial(read_visible, profile=config.data.colour_profile)
-    return Unlabelled(Lazy(found.items, read), description)
+    clips = len({item.path for item in found.items if isinstance(item, ClipFrame)})
+    what = "photos without alpha" + (f", with the frames of {clips} clips" if clips else "")
+
+    def read(item: Path | ClipFrame) -> np.ndarray:
+        if isinstance(item, ClipFrame):
+            return read_frame(item)
+        return read_visible(item, config.data.colour_profile)
+
+    return Unlabelled(Lazy(found.items, read), f"{len(found.items)} {what}, {found.folder}")
 
 
 def with_colours(pairs: list[folders.Pair], config: ConfigDict) -> Lazy:

@@ -1,0 +1,1 @@
+"""Reads clips, folders of numbered frames and cameras, one frame at a time."""
