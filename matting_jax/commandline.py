@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import absl.logging
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -28,6 +25,7 @@ from matting_jax.config import (
     read_config,
     split_variant,
 )
+from matting_jax.messages import configure_logging
 from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped
 
@@ -80,8 +78,9 @@ FLAGS = (
         RESULTS,
         type=Path,
     ),
-    Flag("input", "a photo, a folder, or a glob pattern of photos", PREDICT, type=Path),
-    Flag("output", "folder of the results; convert: file to write", RESULTS, type=Path),
+    Flag("input", "photo, folder, glob pattern of photos, clip or camera:N", PREDICT, type=Path),
+    Flag("output", "folder of results, files of a clip; convert: the file", RESULTS, type=Path),
+    Flag("video", "the folder or GIF file of --input is one clip", PREDICT, False, bool),
     Flag(
         "trimap", "trimap of the photo, or folder of trimaps of the same names", PREDICT, type=Path
     ),
@@ -94,6 +93,11 @@ FLAGS = (
         PREDICT,
     ),
     Flag("bits", "bits of alpha: 8 or 16; cut-outs always have 8", PREDICT, 8, int),
+    Flag("composite", "of a clip: new background, a colour, a photo or a clip", PREDICT),
+    Flag("smooth", "of a clip: none, or delay, against flicker of one frame", PREDICT, "none"),
+    Flag("smooth_threshold", "of --smooth delay, in [0, 1]", PREDICT, 0.1, float),
+    Flag("frame_rate", "frames a second of a folder of frames", PREDICT, 25.0, float),
+    Flag("batch", "frames of a clip at a time; 0: 1 on CPU, else 8", PREDICT, 0, int),
     Flag("trimap_from", "what makes the trimaps; as --checkpoint", BOTH, type=Path),
     Flag("trimap_head", "output of --trimap_from to make trimaps of", BOTH),
     Flag("trimap_sure", "minimum confidence of known pixels, in [0.5, 1]", BOTH, type=float),
@@ -354,6 +358,12 @@ def run(values: flags.FlagValues) -> int | None:
                 overwrite=values.overwrite,
             )
             evaluate(config, workdir, values.checkpoint, values.output, options)
+        case "predict" if is_clip(values):
+            from matting_jax.prediction.video.program import Options, predict_clip
+
+            options = Options(trimap_rule=rule, **{x: values[x].value for x in Options.flags()})
+            source = values.checkpoint or workdir
+            return predict_clip(config, source, values.input, values.output, options)
         case "predict":
             from matting_jax import parallel
             from matting_jax.prediction.predict import Options, predict
@@ -379,23 +389,9 @@ def run(values: flags.FlagValues) -> int | None:
     return None
 
 
-class AboveBars(logging.StreamHandler):
-    """Writes messages to stderr on lines of their own, above progress bars."""
+def is_clip(values: flags.FlagValues) -> bool:
+    """Returns whether --input is a clip; raises ValueError for flags of the other kind of input."""
+    from matting_jax.prediction.video.outputs import asks_for_a_clip
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Writes a message."""
-        from tqdm import tqdm
-
-        tqdm.write(self.format(record), sys.stderr)
-
-
-def configure_logging() -> None:
-    """Shows the messages of matting_jax, and of other libraries only warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[AboveBars()])
-    # XLA raises its errors; what it logs as such is that a compilation takes minutes.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS log each of their steps
-    logging.getLogger("matting_jax").setLevel(logging.INFO)
-    warnings.formatwarning = lambda message, *_: f"{message}\n"  # without lines of code
-    # Pillow warns of files that it reads all the same, or whose error message says why not.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    given = [flag.name for flag in FLAGS if values[flag.name].present]
+    return asks_for_a_clip(values.input, values.output, values.video, given)

@@ -14,6 +14,7 @@ LAYERS = (
         "__init__",
         "choices",
         "files",
+        "messages",
         "caches",
         "allocator",
         "overlap",
@@ -41,6 +42,7 @@ PROGRAMS = (
     "evaluation.compare",
     "evaluation.evaluate",
     "prediction.predict",
+    "prediction.video.program",
     "training.sweep",
     "training.train",
 )

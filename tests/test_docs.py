@@ -15,6 +15,7 @@ from matting_jax.commandline import config_of_checkpoint, main
 from matting_jax.config import flatten, load_config, override, split_variant
 from matting_jax.convert.files import write_state_dict
 from matting_jax.models import create_model
+from tests.clips import BACKGROUND, composites, moving_alpha, write_clip
 from tests.datasets.layouts.by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
 from tests.goldens import synth
@@ -125,6 +126,8 @@ def place_files(folder: Path) -> None:
         (folder / name).mkdir()
         for i in range(2):
             room.save(folder / name / f"{i}.png")
+    write_clip(folder / "clip.mp4", composites(moving_alpha(3)), sound="aac")
+    Image.new("RGB", (64, 48), BACKGROUND).save(folder / "empty_of_clip.png")
     shutil.copytree(folder / "holdout", folder / "holdout_empty")
     shutil.copytree(folder / "holdout" / "image", folder / "holdout_empty" / "background")
     (folder / "configs").symlink_to(ROOT / "configs")
@@ -229,7 +232,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         written = [
             words[words.index(flag) + 1] for flag in ("--workdir", "--output") if flag in words
         ]
-        for name in written or [flags["--workdir"]]:
+        for name in ",".join(written or [flags["--workdir"]]).split(","):
             path = tmp_path / name
             assert path.is_file() or any(path.iterdir()), (words, name)
     photo = np.random.default_rng(0).integers(0, 256, (40, 44, 3), np.uint8)

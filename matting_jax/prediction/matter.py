@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_
 from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.traces import trace_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
+from matting_jax.prediction.video.alphas import predict_frames
 
 Images = dict[str, np.ndarray]
 
@@ -126,6 +127,29 @@ class Matter:
         """
         images = self.checked(photo, trimap, background)
         return self.finish(self.rule(self.apply, **images)[0], images)
+
+    def video(
+        self,
+        frames: Iterable[np.ndarray],
+        *,
+        background: np.ndarray | None = None,
+        smooth: float | None = None,
+        batch: int = 1,
+    ) -> Iterator[np.ndarray]:
+        """Yields the alpha of each frame, [H, W] float32 in [0, 1], with few frames in memory.
+
+        The test-time rule is compiled whole for the frames' size. Equal to calls to rounding.
+
+        Args:
+            frames: uint8 [H, W, 3], all of one size, read one ahead.
+            background: the place without the subject, as a frame; if the network takes one.
+            smooth: threshold of MODNet's one-frame delay, 0.1 in its paper; None: not smoothed.
+            batch: frames that are computed together; more than one only helps on accelerators.
+
+        Raises:
+            ValueError: for a wrong shape, dtype or size, and for a missing or unexpected input.
+        """
+        return predict_frames(self, frames, background=background, smooth=smooth, batch=batch)
 
     def cut_out(
         self,

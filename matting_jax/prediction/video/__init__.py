@@ -1,0 +1,1 @@
+"""Alphas of clips: decoded, predicted and encoded frame by frame."""

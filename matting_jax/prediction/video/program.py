@@ -1,0 +1,221 @@
+"""Writes the alpha, the cut-out or a composite of a clip (--mode predict)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from matting_jax.choices import one_of, refuse_input, require_input
+from matting_jax.data.clips.camera import is_camera, open_camera
+from matting_jax.data.clips.clip import Clip
+from matting_jax.data.clips.folder import open_frames
+from matting_jax.data.clips.reader import open_clip
+from matting_jax.data.files.images import read_visible
+from matting_jax.image.align import align, opencv
+from matting_jax.models import find_network
+from matting_jax.prediction.companions import WAYS
+from matting_jax.prediction.inputs import size_of
+from matting_jax.prediction.load import list_inputs, load_matter
+from matting_jax.prediction.video.backdrop import open_backdrop
+from matting_jax.prediction.video.frames import FramePredictor
+from matting_jax.prediction.video.layers import draw, has_colours
+from matting_jax.prediction.video.outputs import (
+    check_results,
+    images_of,
+    open_writers,
+    split_outputs,
+)
+from matting_jax.prediction.video.run import Done, write_clip
+from matting_jax.stopping import Stopped
+
+FOREGROUNDS = ("network", "blur", "none")
+SMOOTHINGS = ("delay", "none")
+
+logger = logging.getLogger("matting_jax")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `predict_clip`, named as the flags of the command line.
+
+    Attributes:
+        background: photo of the empty place.
+        align: align it with the first frame.
+        trimap_from: workdir of a network that makes the trimaps.
+        trimap_rule: fields of that network's rule to replace.
+        foreground: where foreground colours come from: "network", the default if it predicts them,
+            "blur", or "none" for no cut-outs in folders.
+        bits: 8 or 16, of alphas in folders.
+        composite: the new background: a colour, a photo or a clip.
+        smooth: "delay" or "none".
+        smooth_threshold: largest difference of values that agree.
+        frame_rate: frames a second of a folder of frames.
+        batch: frames that are computed together; 0: 1 on CPU, 8 elsewhere.
+        overwrite: replace existing results.
+    """
+
+    background: str | None = None
+    align: bool = False
+    trimap_from: str | None = None
+    trimap_rule: Mapping[str, Any] | None = None
+    foreground: str | None = None
+    bits: int = 8
+    composite: str | None = None
+    smooth: str = "none"
+    smooth_threshold: float = 0.1
+    frame_rate: float = 25.0
+    batch: int = 0
+    overwrite: bool = False
+
+    @classmethod
+    def flags(cls) -> list[str]:
+        """Returns the names of the flags; those of the trimap rule are several."""
+        return [field.name for field in fields(cls) if field.name != "trimap_rule"]
+
+
+def predict_clip(
+    config: ConfigDict, checkpoint: str | Path, source: str, output: str, options: Options
+) -> int:
+    """Writes the results of a clip that the names in `output` ask for.
+
+    Args:
+        config: names the network, its keywords and the options of its test-time rule.
+        checkpoint: an official file or a workdir.
+        source: the file of a clip, a folder of numbered frames, or camera:N.
+        output: files and folders, separated by commas.
+        options: what the command line's flags say.
+
+    Returns:
+        1 if frames were damaged, else 0.
+
+    Raises:
+        ValueError: if the arguments do not fit the network or one another.
+        OSError: if a result exists, before anything is written, or cannot be written.
+        Stopped: after a signal; the results hold what came before.
+    """
+    foreground = check_options(config, options)
+    paths, cut_out = split_outputs(output), foreground != "none"
+    kinds = (options.composite is not None, cut_out, options.bits)
+    images = images_of(paths, *kinds)
+    if has_colours(images) and not cut_out:
+        raise ValueError("--foreground none makes no cut-out and no composite: omit it")
+    check_results(paths, source, options.overwrite)
+    clip = open_source(source, options, config.data.colour_profile)
+    background, backdrop = read_background(clip, options, config), None
+    if options.composite:
+        size = (clip.height, clip.width)
+        backdrop = open_backdrop(options.composite, *size, config.data.colour_profile)
+    matter = load_matter(
+        config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
+    )
+    predictor = FramePredictor(
+        matter,
+        partial(draw, images=images),
+        foreground=has_colours(images) and foreground == "network",
+        background=background,
+        threshold=options.smooth_threshold if options.smooth == "delay" else None,
+        batch=options.batch or default_batch(),
+    )
+    writers = open_writers(paths, clip, *kinds)
+    return report(clip, write_clip(clip, predictor, writers, backdrop), output)
+
+
+def check_options(config: ConfigDict, options: Options) -> str:
+    """Returns where foreground colours come from; raises ValueError for options that do not fit."""
+    network = find_network(config.name)
+    if network.output != "alpha":
+        raise ValueError(
+            f"{config.name} predicts classes, not an alpha: predict the clip with a network that "
+            "takes a trimap, and pass this one's run as --trimap_from WORKDIR"
+        )
+    taken = list_inputs(config)
+    if "trimap" in taken and not options.trimap_from:
+        raise ValueError(
+            f"{config.name} needs a trimap of each frame: pass --trimap_from WORKDIR, a network "
+            "that makes them"
+        )
+    if options.background:
+        refuse_input("background", taken, config.name, "--background")
+    if "background" in taken:
+        given = ["background"] if options.background else []
+        way = f"pass --background FILE, {WAYS['background']}"
+        require_input("background", given, config.name, way)
+    if options.align:
+        refuse_input("background", taken, config.name, "--align")
+        opencv()
+    one_of(options.smooth, SMOOTHINGS, "--smooth")
+    one_of(str(options.bits), ("8", "16"), "--bits")
+    for name, value in (("frame_rate", options.frame_rate), ("batch", options.batch + 1)):
+        if value <= 0:
+            raise ValueError(f"--{name} must be positive, got {getattr(options, name)}")
+    if not 0 <= options.smooth_threshold <= 1:
+        raise ValueError(f"--smooth_threshold must be in [0, 1], got {options.smooth_threshold}")
+    predicts = network.foreground is not None
+    if options.foreground is None:
+        return "network" if predicts else "blur"
+    if options.foreground == "multilevel":
+        raise ValueError("--foreground multilevel is for photos: for a clip pass blur, or network")
+    if one_of(options.foreground, FOREGROUNDS, "--foreground") == "network" and not predicts:
+        raise ValueError(f"{config.name} predicts no foreground colours: pass --foreground blur")
+    return options.foreground
+
+
+def open_source(source: str, options: Options, profile: str) -> Clip:
+    """Opens a clip, a folder of numbered frames or a camera."""
+    if is_camera(source):
+        return open_camera(source)
+    if Path(source).is_dir():
+        rate = Fraction(options.frame_rate).limit_denominator(1001)
+        return open_frames(Path(source), rate, profile)
+    return open_clip(source)
+
+
+def read_background(clip: Clip, options: Options, config: ConfigDict) -> np.ndarray | None:
+    """Returns the photo of the empty place, uint8 [H, W, 3], aligned with the first frame if asked.
+
+    Raises ValueError if it does not fit the clip.
+    """
+    if not options.background:
+        return None
+    image = read_visible(options.background, config.data.colour_profile)
+    if options.align:
+        first = next(clip.read())
+        try:
+            image = align(image, first.image)
+        except ValueError as error:
+            raise ValueError(
+                f"{options.background} cannot be aligned with {clip.name}: {error}; pass another "
+                "background, or omit --align if the camera stood still"
+            ) from error
+    if image.shape[:2] != (clip.height, clip.width):
+        raise ValueError(
+            f"{options.background}: {size_of(image)} pixels, but {clip.name} has "
+            f"{clip.width} x {clip.height}"
+        )
+    return image
+
+
+def default_batch() -> int:
+    """Returns how many frames are computed together: more than one is slower on CPU."""
+    return 1 if jax.default_backend() == "cpu" else 8
+
+
+def report(clip: Clip, done: Done, output: str) -> int:
+    """Prints what was written; returns 1 if frames were damaged. Raises Stopped after a signal."""
+    of = f" of {clip.count}" if clip.count > done.frames else ""
+    print(f"{done.frames}{of} frames: {output}")
+    for problem in clip.problems:
+        print(f"{clip.name}: {problem}", file=sys.stderr)
+    if done.signal:
+        raise Stopped(done.signal, f"{output} ends after {done.frames} frames")
+    return int(bool(clip.problems))

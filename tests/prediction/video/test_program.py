@@ -1,0 +1,311 @@
+"""Clips on the command line: every kind of result is read back."""
+
+import errno
+import os
+import resource
+import signal
+from dataclasses import replace
+
+import av
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import matting_jax as mj
+from matting_jax.commandline import main
+from matting_jax.convert import to_state_dict
+from matting_jax.convert.files import write_state_dict
+from matting_jax.data.clips.reader import open_clip
+from matting_jax.models import NETWORKS
+from matting_jax.models.network import TrimapRule
+from matting_jax.prediction.video.run import Loader
+from matting_jax.training.state import initial_variables, training_model
+from matting_jax.workdir.claim import claim
+from tests.clips import BACKGROUND, SUBJECT, TIMES, composites, moving_alpha, sound_of, write_clip
+from tests.helpers import compile_quickly
+from tests.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def run_of(compiled_once, tmp_path_factory):
+    """A function that makes the flags of a network from its name and its variables."""
+
+    def make(name, variables=None, **test_time):
+        config = tiny_config()
+        if name != "tiny":
+            config.name, config.test_time = name, test_time
+        config.compilation_cache = str(compiled_once)
+        folder = tmp_path_factory.mktemp(name)
+        if variables is None:
+            variables = jax.device_get(initial_variables(config, training_model(config)))
+        write_state_dict(folder / "w.safetensors", to_state_dict(name, variables))
+        claim(folder / "run", config)
+        return [f"--workdir={folder / 'run'}", f"--checkpoint={folder / 'w.safetensors'}"]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tiny_run(run_of):
+    return run_of("tiny")
+
+
+@pytest.fixture(scope="module")
+def subtraction_run(run_of):
+    """The network whose alpha is the difference from the background."""
+    return run_of("tiny_background", {"params": {"gain": np.ones(1, np.float32)}})
+
+
+def predict(flags, source, output, *more):
+    with compile_quickly():
+        arguments = [*flags, f"--input={source}", f"--output={output}", *more]
+        return main(["launch.py", "--mode=predict", *arguments], "")
+
+
+def read(path, format="rgb24"):
+    """Returns the frames of a clip as FFmpeg gives them, [T, H, W, C] or [T, H, W]."""
+    with av.open(str(path)) as container:
+        return np.stack([x.to_ndarray(format=format) for x in container.decode(video=0)])
+
+
+def times_of(path):
+    clip = open_clip(path)
+    return np.array([float(frame.time * clip.time_base) for frame in clip.read()])
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A clip with uneven times and sound."""
+    folder = tmp_path_factory.mktemp("clip")
+    frames = composites(moving_alpha())
+    return write_clip(folder / "in.mp4", frames, times=TIMES, matrix="ITU709", sound="aac")
+
+
+OUTPUTS = ("alpha.mp4", "alpha.mkv", "out.webm", "out.mov", "new.mp4", "frames")
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run, clip, tmp_path_factory):
+    """The folder of all kinds of results of one run."""
+    folder = tmp_path_factory.mktemp("results")
+    outputs = ",".join(str(folder / name) for name in OUTPUTS)
+    assert predict(tiny_run, clip, outputs, "--composite=green", "--bits=16") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_run, clip):
+    """The alphas of the frames by the network as it predicts photos, [T, H, W] in [0, 1]."""
+    checkpoint = tiny_run[1].partition("=")[2]
+    variables = mj.load_checkpoint("tiny", checkpoint)
+    matter = mj.Matter("tiny", variables, test_time={"reference_size": 32})
+    return np.stack([matter(frame.image) for frame in open_clip(clip).read()])
+
+
+def test_alpha_of_each_frame_is_that_of_the_photo(results, expected):
+    assert sorted(path.name for path in results.iterdir()) == sorted(OUTPUTS)
+    lossy = read(results / "alpha.mp4")[..., 0].astype(float)
+    assert np.abs(lossy - 255 * expected).mean() < 1.5
+    exact = read(results / "alpha.mkv", "gray16le")
+    np.testing.assert_allclose(exact, 65535 * expected, atol=1)
+    for number, alpha in enumerate(expected):
+        image = Image.open(results / "frames" / f"{number:06d}_alpha.png")
+        np.testing.assert_allclose(np.asarray(image), 65535 * alpha, atol=1)
+    assert len(list((results / "frames").iterdir())) == 2 * len(expected)
+
+
+def test_cut_outs_hold_alpha_and_the_composite_the_new_background(results, expected):
+    for name, limit in (("out.webm", 2), ("out.mov", 1)):
+        frames = list(open_clip(results / name).read())
+        opacity = np.stack([frame.opacity for frame in frames]).astype(float)
+        assert np.abs(opacity - 255 * expected).mean() < limit
+    saved = np.asarray(Image.open(results / "frames" / "000003_composite.png")).astype(float)
+    cutout = read(results / "out.mov", "rgba64le")[3] / 65535
+    weight = expected[3][..., None]
+    composite = weight * cutout[..., :3] + (1 - weight) * np.array([0, 128, 0]) / 255
+    assert np.abs(saved - 255 * composite).mean() < 1.5
+    assert np.abs(read(results / "new.mp4")[3] - saved).mean() < 4
+
+
+@pytest.mark.parametrize("name", OUTPUTS[:-1])
+def test_times_sound_and_length_are_those_of_the_clip(results, clip, name):
+    times, source = times_of(results / name), times_of(clip)
+    np.testing.assert_allclose(np.diff(times), np.diff(source), atol=1.1e-3)
+    packets, end = sound_of(results / name)
+    original, original_end = sound_of(clip)
+    if name.endswith("webm"):  # holds no AAC
+        with av.open(str(results / name)) as container:
+            assert container.streams.audio[0].codec_context.name == "opus"
+    else:
+        assert packets == original
+    # Matroska cannot start before 0, as AAC does: the whole clip is a little later.
+    late = times[0] - source[0]
+    assert -1e-3 <= late < 0.03
+    assert abs(end - late - original_end) < 0.02
+
+
+def test_colours_of_a_composite_are_the_foregrounds(subtraction_run, tmp_path):
+    """Subject and background have one colour each, so that nothing of the old one may be left."""
+    alpha = moving_alpha(3)
+    write_clip(tmp_path / "in.mkv", composites(alpha), "ffv1", "bgra")
+    Image.new("RGB", (64, 48), BACKGROUND).save(tmp_path / "empty.png")
+    Image.new("RGB", (100, 48), (10, 20, 30)).save(tmp_path / "photo.png")
+    flags = [f"--background={tmp_path / 'empty.png'}", f"--composite={tmp_path / 'photo.png'}"]
+    output = tmp_path / "out"
+    assert predict(subtraction_run, tmp_path / "in.mkv", output, "--foreground=blur", *flags) == 0
+    difference = max(abs(a - b) for a, b in zip(SUBJECT, BACKGROUND, strict=True)) / 255
+    for number in range(3):
+        found = np.asarray(Image.open(output / f"{number:06d}_alpha.png")) / 255
+        np.testing.assert_allclose(found, difference * alpha[number] / 255, atol=0.02)
+        composite = np.asarray(Image.open(output / f"{number:06d}_composite.png"))
+        outside = alpha[number] == 0
+        np.testing.assert_allclose(composite[outside], [[10, 20, 30]] * outside.sum(), atol=1)
+
+
+def test_colours_of_the_network_are_used_where_it_predicts_them(subtraction_run, tmp_path):
+    """Those of this network are the photo's without red."""
+    alpha = moving_alpha(2)
+    write_clip(tmp_path / "in.mkv", composites(alpha), "ffv1", "bgra")
+    Image.new("RGB", (64, 48), BACKGROUND).save(tmp_path / "empty.png")
+    flags = f"--background={tmp_path / 'empty.png'}"
+    assert predict(subtraction_run, tmp_path / "in.mkv", tmp_path / "out", flags) == 0
+    cutout = np.asarray(Image.open(tmp_path / "out" / "000001_cutout.png"))
+    assert cutout[..., 0].max() == 0
+    opaque = alpha[1] == 255
+    np.testing.assert_array_equal(cutout[opaque][:, 1:3], [SUBJECT[1:]] * opaque.sum())
+
+
+def test_frames_of_a_folder_are_a_clip_and_trimaps_come_from_another_network(
+    run_of, finished, tmp_path, monkeypatch, capsys
+):
+    rule = TrimapRule("alpha", 0.52, 0.0, {"alpha": (0,)})
+    monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], trimap=rule))
+    trimap_run, frames = run_of("tiny_trimap"), composites(moving_alpha(3))
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(frames, 9):  # 9, 10, 11
+        Image.fromarray(image).save(tmp_path / "in" / f"{number}.png")
+    arguments = [trimap_run, tmp_path / "in", tmp_path / "alpha.mkv", "--video", "--frame_rate=10"]
+    assert predict(*arguments) == 2
+    assert "pass --trimap_from WORKDIR" in capsys.readouterr().err
+    assert predict(*arguments, f"--trimap_from={finished[0]}") == 0
+    np.testing.assert_allclose(times_of(tmp_path / "alpha.mkv"), [0, 0.1, 0.2], atol=1e-3)
+    options = {"test_time": {"reference_size": 32}}
+    first = mj.Matter("tiny", mj.load_checkpoint("tiny", finished[0]), **options)
+    variables = mj.load_checkpoint("tiny_trimap", trimap_run[1].partition("=")[2])
+    both = mj.Matter("tiny_trimap", variables, trimap_from=first)
+    expected = np.stack([both(image) for image in frames])
+    assert set(np.unique(expected)) & {0, 1} and len(np.unique(expected)) > 3
+    found = read(tmp_path / "alpha.mkv", "gray16le")
+    np.testing.assert_allclose(found, 65535 * expected, atol=1)
+
+
+def test_nothing_is_replaced_unless_asked(tiny_run, clip, tmp_path, capsys):
+    output = tmp_path / "alpha.mp4"
+    output.write_bytes(b"precious")
+    assert predict(tiny_run, clip, f"{tmp_path / 'alpha.mkv'},{output}") == 2
+    assert "alpha.mp4 exists already: pass --overwrite" in capsys.readouterr().err
+    assert output.read_bytes() == b"precious" and os.listdir(tmp_path) == ["alpha.mp4"]
+    assert predict(tiny_run, clip, output, "--overwrite") == 0
+    assert len(read(output)) == 12
+    assert predict(tiny_run, output, output, "--overwrite") == 2
+    assert "would replace" in capsys.readouterr().err and len(read(output)) == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_what_was_written_and_says_so(
+    tiny_run, clip, tmp_path, monkeypatch, capsys, number
+):
+    original = Loader.__call__
+
+    def load(self, item):
+        if item == 6:
+            os.kill(os.getpid(), number)
+        return original(self, item)
+
+    monkeypatch.setattr(Loader, "__call__", load)
+    outputs = [tmp_path / "alpha.mp4", tmp_path / "alpha.mkv"]
+    code = predict(tiny_run, clip, ",".join(map(str, outputs)))
+    assert code == 128 + number
+    text = capsys.readouterr()
+    written = int(text.out.split()[0])
+    assert 1 <= written < 12 and f"ends after {written} frames" in text.err
+    for output in outputs:
+        assert len(read(output)) == written
+        assert sound_of(output)[1] < TIMES[written] / 10 + 0.15
+
+
+def test_full_disk_leaves_what_fitted_and_names_the_file(tiny_run, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (90, 48, 64, 3), np.uint8)
+    write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        code = predict(tiny_run, tmp_path / "in.mkv", tmp_path / "alpha.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert code == 2
+    message = capsys.readouterr().err
+    assert "cannot write" in message and os.strerror(errno.EFBIG).lower() in message
+    assert sum(1 for _ in open_clip(tmp_path / "alpha.mp4").read()) >= 40
+    assert sorted(os.listdir(tmp_path)) == ["alpha.mp4", "in.mkv"]
+
+
+def test_damaged_frame_is_reported_and_the_clip_goes_on(tiny_run, tmp_path, capsys):
+    path = write_clip(tmp_path / "in.mov", composites(moving_alpha(6)), "png", "rgb24")
+    with av.open(str(path)) as container:
+        packet = [x for x in container.demux() if x.size][3]
+    content = bytearray(path.read_bytes())
+    middle = packet.pos + packet.size // 2
+    content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+    assert predict(tiny_run, path, tmp_path / "alpha.mkv") == 1
+    assert "0.300 s" in capsys.readouterr().err
+    assert len(read(tmp_path / "alpha.mkv", "gray16le")) >= 5
+
+
+def test_odd_sizes_are_padded_for_h264_only(tiny_run, tmp_path):
+    frames = composites(moving_alpha(2))[:, :47, :63]
+    write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
+    names = ("alpha.mp4", "alpha.mkv", "out.webm", "out.mov")
+    outputs = ",".join(str(tmp_path / name) for name in names)
+    assert predict(tiny_run, tmp_path / "in.mkv", outputs) == 0
+    sizes = [read(tmp_path / name).shape[1:3] for name in names]
+    assert sizes == [(48, 64), (47, 63), (47, 63), (47, 63)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--trimap=x"], "--trimap is for photos"),
+        (["--smooth=dealy"], "did you mean 'delay'"),
+        (["--smooth_threshold=2"], "in [0, 1]"),
+        (["--foreground=multilevel"], "for a clip pass blur"),
+        (["--foreground=network"], "predicts no foreground colours"),
+        (["--composite=greeen", "--output=new.mp4"], "no colour and no file"),
+        (["--composite=green"], "no --output shows it"),
+        (["--output=out.avi"], "unknown kind of file"),
+        (["--output=alpha.webm"], "cannot hold the alpha"),
+        (["--output=a.mp4,./a.mp4"], "twice"),
+        (["--foreground=none", "--output=out.webm"], "makes no cut-out"),
+        (["--background=x.png"], "takes no background"),
+        (["--batch=-1"], "--batch must be positive"),
+        (["--input=camera:9"], "cannot open"),
+        (["--input=missing.mp4"], "missing.mp4"),
+    ],
+)
+def test_wrong_flags_are_refused_before_anything_is_written(
+    tiny_run, clip, tmp_path, monkeypatch, capsys, flags, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert predict(tiny_run, clip, "alpha.mkv", *flags) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_clips_are_refused_for_photos(tiny_run, tmp_path, capsys):
+    Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
+    assert predict(tiny_run, tmp_path / "a.png", tmp_path / "out", "--smooth=delay") == 2
+    assert "--smooth is for clips" in capsys.readouterr().err
