@@ -1,4 +1,4 @@
-"""matting_jax from the command line: train, evaluate, predict, convert.
+"""matting_jax from the command line: train, evaluate, predict, convert, export.
 
 python launch.py --config configs/modnet.py
 python launch.py --mode evaluate --workdir runs/modnet
@@ -6,6 +6,7 @@ python launch.py --mode predict --workdir runs/modnet --input photos/ --output c
 python launch.py --mode predict --workdir runs/gca --input photos/ --trimap trimaps/ --output out/
 python launch.py --mode predict --workdir runs/bgmv2 --input frames/ --background b.jpg --output o/
 python launch.py --mode convert --workdir runs/modnet --output modnet.ckpt
+python launch.py --mode export --workdir runs/modnet --output modnet.stablehlo
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """

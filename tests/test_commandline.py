@@ -9,10 +9,11 @@ import pytest
 
 import matting_jax
 from matting_jax import commandline
-from matting_jax.commandline import FLAGS, configure_logging, main, parse
+from matting_jax.commandline import configure_logging, main, parse
 from matting_jax.config import flatten, load_config
 from matting_jax.convert.identity import Identity, write_weights
 from matting_jax.evaluation import evaluate
+from matting_jax.flags import FLAGS
 from matting_jax.prediction import predict
 from matting_jax.workdir.claim import claim
 from tests.helpers import MODNET, MODNET_SOC, ROOT

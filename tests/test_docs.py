@@ -58,6 +58,8 @@ SMALL_PREDICTION = (
     "--config.allocator=False --config.test_time.reference_size=32 --config.test_time.max_short=32"
 ).split()
 
+SMALL_EXPORT = ["--size=40x44"]  # the size of the photo that the programs of a page get
+
 
 def commands(page: Path) -> list[list[str]]:
     """Returns the commands of a page's `sh` blocks, each as a list of words."""
@@ -227,6 +229,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         small = [*small, f"--config.compilation_cache={compiled_once}"]
         # Without a network there is no config.
         small = [] if "--predictions" in words else applicable(words, small)
+        small += SMALL_EXPORT if "--rule" in words else []
         with compile_quickly(), np.errstate(all="ignore"):
             assert main([*words[1:], *small], "") == 0, words
         written = [

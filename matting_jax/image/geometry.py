@@ -54,7 +54,14 @@ def resize(x: Array, height: int, width: int) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def interpolate(x: Array, axis: int, old: int, new: int) -> Array:
     """Resizes x bilinearly along one axis, from the size `old` to `new`."""
-    return sum_taps(x, axis, *linear_taps(old, new))
+    if isinstance(new, int):
+        return sum_taps(x, axis, *linear_taps(old, new))
+    # A program for any size computes what is a constant otherwise.
+    position = jnp.clip((jnp.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = jnp.floor(position).astype(jnp.int32)
+    weight = position - before
+    indices = jnp.stack([before, jnp.minimum(before + 1, old - 1)])
+    return sum_taps(x, axis, indices, jnp.stack([1 - weight, weight]))
 
 
 def interpolate_forward(x: Array, axis: int, old: int, new: int):

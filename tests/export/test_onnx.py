@@ -1,0 +1,151 @@
+"""ONNX files: each primitive that networks need, and each network, run by onnxruntime."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+pytest.importorskip("onnxruntime")
+
+import onnx
+
+from matting_jax.export import onnx as room
+from matting_jax.export.graph import Graph
+from matting_jax.image.patches import cut, put
+from matting_jax.models import create_model, example_inputs
+from tests.export.networks import (
+    NETWORKS,
+    as_inputs,
+    images,
+    published_matter,
+    small_matter,
+    write,
+)
+from tests.helpers import compile_quickly
+
+x = np.random.default_rng(0).normal(size=(1, 6, 8, 4)).astype(np.float32)
+
+# Functions of x, float32 [1, 6, 8, 4], each with operators that some network needs.
+FUNCTIONS = {
+    "arithmetic": lambda x: -jnp.abs(x) * 2 + x / 3 - jnp.square(x) ** 3 + jnp.sign(x),
+    "functions": lambda x: jnp.exp(x) + jnp.tanh(x) + lax.rsqrt(jnp.abs(x) + 1) + jnp.log(x * x),
+    "rounding": lambda x: jnp.floor(3 * x) + jnp.rint(5 * x),
+    "clipping": lambda x: jnp.clip(x, -0.5, 0.5) + jax.nn.relu(x) + jnp.minimum(x, x[:, :1]),
+    "comparing": lambda x: jnp.where((x > 0) & ~(x >= 1) | (x != x[..., :1]), x, 7.0),
+    "integers": lambda x: (jnp.arange(8)[:, None] % 3 + x.astype(int) // 2).astype(float),
+    "broadcasting": lambda x: jnp.concatenate([jnp.broadcast_to(x[:, :1], x.shape), x], -1),
+    "slicing": lambda x: x[:, ::-1, 1::2] + x[:, :, :4, :1],
+    "splitting": lambda x: jnp.split(x, (1, 3), axis=-1)[1],
+    "reflecting": lambda x: jnp.pad(x, ((0, 0), (2, 3), (1, 0), (0, 0)), mode="reflect"),
+    "cutting": lambda x: lax.pad(x, 2.0, ((0, 0, 0), (-1, 2, 0), (3, -2, 0), (0, 0, 0))),
+    "reducing": lambda x: jnp.mean(x, (1, 2)) + jnp.max(x, (1, 2)) - jnp.min(x, (1, 2)),
+    "maximum": lambda x: jnp.argmax(x, -1).astype(jnp.float32),
+    "largest": lambda x: lax.top_k(x.reshape(2, -1), 5)[1].astype(jnp.float32),
+    "products": lambda x: jnp.einsum("bhwc,whd->bcd", x, jnp.tanh(x[0, :, :, :3].swapaxes(0, 1))),
+    "batched products": lambda x: jnp.einsum("bhwc,bhvc->bhwv", x, 2 * x),
+    "average pooling": lambda x: lax.reduce_window(
+        x, 0.0, lax.add, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    ),
+    "maximum pooling": lambda x: lax.reduce_window(
+        x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    ),
+    "convolution": lambda x: lax.conv_general_dilated(
+        x,
+        np.cos(np.arange(3 * 2 * 2 * 6.0)).reshape(3, 2, 2, 6).astype(np.float32),
+        (2, 1),
+        ((2, 1), (0, 3)),
+        rhs_dilation=(1, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=2,
+    ),
+    "one axis": lambda x: jnp.take(x, np.array([[2, 0], [1, 1]]), axis=2),
+    "computed positions": lambda x: x[:, jnp.argmax(x[0, :, 0, 0]) + jnp.arange(9)],
+    "windows": lambda x: cut(x, jnp.argmax(x[:, :3, 0], 1), jnp.argmax(x[:, :3, 1], 1), 4),
+    "cells": lambda x: put(x, cells_of(x), x[0, :3].reshape(3, 2, 2, 8)[..., :4], some_of(x)),
+    "adding at positions": lambda x: x.at[:, np.array([0, 5, 9]), np.array([7, 1, 2])].add(
+        2 * x[:, :3, 0], mode="drop"
+    ),
+    "loop": lambda x: lax.scan(lambda total, row: (total + row, total * row), x[0, 0], x[0])[1],
+    "reversed loop": lambda x: lax.scan(
+        lambda total, row: (total + row, total), x[0, 0], x[0], reverse=True
+    )[1],
+    "gradient checkpoint": jax.checkpoint(lambda x: jnp.tanh(x) * 2),
+}
+
+
+def cells_of(x):
+    """Three computed cells of 2x2 pixels, [1, 3]."""
+    return jnp.argsort(-jnp.arange(12) % 5)[None, :3] + jnp.argmax(x[:, :2, 0, 0], 1)[:, None]
+
+
+def some_of(x):
+    """Whether the cells count, [1, 3], the second not."""
+    return jnp.array([[1, 0, 1]]) + 0 * jnp.argmax(x[:, :2, 0, 0], 1)[:, None]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_computes_the_same_in_a_file(name, tmp_path):
+    function = FUNCTIONS[name]
+    graph = Graph(lambda image: {"y": function(image).astype(jnp.float32)}, {"image": x.shape}, ())
+    path = tmp_path / "x.onnx"
+    room.write(graph, path, {})
+    expected = np.asarray(function(jnp.asarray(x)), np.float32)
+    assert expected.std() > 0
+    np.testing.assert_allclose(
+        room.open_file(path)({"image": x})["y"], expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_primitive_without_an_operator_is_named(tmp_path):
+    graph = Graph(lambda image: {"y": jnp.sort(image)}, {"image": x.shape}, ())
+    with pytest.raises(NotImplementedError, match="sort has no operator"):
+        room.write(graph, tmp_path / "x.onnx", {})
+
+
+def test_constants_are_not_enlarged():
+    """A value that is broadcast over the image is stored once."""
+    shape = (1, 64, 64, 3)
+    graph = Graph(lambda image: {"y": image * jnp.arange(3.0) + 0.5}, {"image": shape}, ())
+    model = room.build(graph, {})
+    assert max(np.prod(w.dims) for w in model.graph.initializer) <= 3
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_trimap", "tiny_background"])
+def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
+    matter, path = small_matter(name), tmp_path / "rule.onnx"
+    with compile_quickly():
+        assert write(matter, path, size="50x70", rule=True) is None  # the record is in the file
+        given = images(matter, 50, 70)
+        alpha = matter(**given)
+    np.testing.assert_allclose(
+        room.open_file(path)(as_inputs(given))["alpha"][0, ..., 0], alpha, atol=1e-6
+    )
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert metadata["network"] == name and metadata["computes"].startswith("the test-time rule")
+    inputs = json.loads(metadata["inputs"])
+    assert list(inputs) == list(example_inputs(create_model(name)))
+    assert inputs["image"] == {"shape": [1, 50, 70, 3], "values": "RGB, float32 in [0, 1]"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [False, True], ids=["network", "rule"])
+@pytest.mark.parametrize("case", NETWORKS)
+def test_network_computes_the_same_in_a_file(case, rule, tmp_path):
+    options = {"reference_size": 64} if case == "modnet" else {}
+    matter, path = published_matter(case, **options), tmp_path / "network.onnx"
+    size = (72, 90) if rule else (64, 64)
+    given = images(matter, *size)
+    with compile_quickly():
+        write(matter, path, size="{}x{}".format(*size), rule=rule)
+        found, inputs = room.open_file(path)(as_inputs(given)), as_inputs(given)
+        if rule:
+            ((_, output), *_) = found.items()
+            expected = matter(**given).reshape(output.shape)
+            np.testing.assert_allclose(output, expected, atol=1e-4)
+            return
+        for head, output in found.items():
+            expected = matter.apply(head, **inputs)
+            np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
