@@ -117,6 +117,20 @@ def predict_background(apply, image, background, *, model):
     return apply("alpha", image=image, background=background)
 
 
+# A recipe file of the tiny network, for programs that tests start: format folders and cache.
+RECIPE = """
+from pathlib import Path
+
+from tests.helpers import use_folders
+from tests.tiny import register_tiny, tiny_config
+
+register_tiny()
+
+
+def get_config():
+    return use_folders(tiny_config(), Path({folders!r}), {cache!r})
+"""
+
 TINY = {
     "tiny": Network(Tiny, modnet.predict),
     "tiny_trimap": Network(TinyTrimap, gca.predict),

@@ -18,19 +18,8 @@ from matting_jax.training.sweep_file import read_sweep
 from matting_jax.training.sweep_jobs import Job, run_jobs
 from matting_jax.training.sweep_table import mean_and_deviation, write_table
 from tests.helpers import CONFIGS, ROOT
+from tests.tiny import RECIPE
 
-RECIPE = """
-from pathlib import Path
-
-from tests.helpers import use_folders
-from tests.tiny import register_tiny, tiny_config
-
-register_tiny()
-
-
-def get_config():
-    return use_folders(tiny_config(), Path({folders!r}), {cache!r})
-"""
 SWEEP = """
 CONFIG = {recipe!r}
 SEEDS = 2

@@ -1,4 +1,4 @@
-"""The names of the toy network in its checkpoints."""
+"""Names of the toy network in its checkpoints."""
 
 from matting_jax.convert.names import Names, dotted
 

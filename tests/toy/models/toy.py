@@ -13,7 +13,7 @@ from matting_jax.models.sides import check_sides
 
 
 class Toy(nn.Module):
-    """Two convolutions; alpha [B, H, W, 1] has the size of the image, which must be even."""
+    """Predicts alpha [B, H, W, 1] by two convolutions from an image of even sides."""
 
     features: int = 4
     dtype: Any = None

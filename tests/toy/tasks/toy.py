@@ -1,4 +1,4 @@
-"""What the toy network learns: the alpha of composites."""
+"""Task of the toy network: the alpha of composites."""
 
 import jax.numpy as jnp
 
@@ -8,14 +8,14 @@ from matting_jax.tasks.task import Task
 
 
 def synthesize(keys, batch, config):
-    """Composites [B, H, W, 3] and their alpha [B, H, W, 1]."""
+    """Composes images [B, H, W, 3] and returns them with their alpha [B, H, W, 1]."""
     arrays = {name: x.astype(jnp.float32) / 255 for name, x in batch.items() if name != "index"}
     image = composite(arrays["foreground"], arrays["alpha"], arrays["background"])
     return {"image": image}, {"alpha": arrays["alpha"]}
 
 
 def loss(outputs, inputs, truth, config, axis_name=None):
-    """The weighted mean squared error of alpha."""
+    """Returns the weighted mean squared error of alpha."""
     error = config.task.weight * l2(outputs["alpha"], truth["alpha"], axis_name)
     return error, {"error": error}
 
