@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from matting_jax.config import flatten
 
-# Intervals of the fields of `config.defaults()` and of probabilities that recipes add.
+# Intervals of the fields of `config.defaults()`.
 RANGES = {
     "seed": "[0, inf)",
     "steps": "[1, inf)",
@@ -43,26 +44,80 @@ RANGES = {
     "data.crop.size": "[1, inf)",
     "data.crop.width": "[0, inf)",
     "data.crop.max_short": "[0, inf)",
-    "synthesis.flip": "[0, 1]",
-    "synthesis.blur": "[0, 1]",
-    "synthesis.sharpen": "[0, 1]",
+}
+PROBABILITIES = ("chance", "flip", "blur", "sharpen", "jpeg", "square")
+STRENGTHS = ("brightness", "contrast", "saturation", "value", "translation", "strength")
+ANGLES = ("rotation", "shear", "hue")
+SIZES = ("blur_radius", "blur_size", "blur_sizes", "square_size", "window", "kernel_size")
+# Intervals of the fields that recipes add, by patterns of their names: the first one counts.
+ADDED = {
+    "optimizer.module_rates.*": "[0, inf)",
+    "test_time.*": "[0, inf)",
+    "task.*_weight": "[0, inf)",
+    "task.*_steps": "[0, inf)",
+    "task.classes": "[0, 1]",
+    "task.hard_least": "[1, inf)",
+    "task.hard_probability": "(0, 1]",
+    "model.backbone_scale": "(0, 1]",
+    "model.threshold": "[0, 1]",
+    "model.dropout": "[0, 1)",
+    "model.*": "(0, inf)",
+    "data.crop.corners": "[1, inf)",
+    "data.crop.rescale": "[1, inf)",
+    "data.crop.windows": "[1, inf)",
+    "synthesis.views": "[1, inf)",
+    "synthesis.trimap_kernel": "[1, inf)",
+    "synthesis.trimap_iterations": "[0, inf)",
     "synthesis.noise": "[0, 1]",
-    "synthesis.jpeg": "[0, 1]",
-    "synthesis.distort.chance": "[0, 1]",
     "synthesis.rssn.sharpness": "[0, 1]",
     "synthesis.rssn.noise": "[0, 1]",
     "synthesis.rssn.denoise": "[0, 1]",
+    **{f"*.{name}": "[0, 1]" for name in PROBABILITIES},
+    **{f"*.{name}": "[0, 1]" for name in STRENGTHS},
+    **{f"*.{name}": "[0, 360]" for name in ANGLES},
+    **{f"*.{name}": "[1, inf)" for name in SIZES},
+    "*deviation": "[0, inf)",
+    "*.scale": "(0, inf)",
+    "*.scales": "(0, inf)",
 }
+# Pairs from which a number is drawn: the first must not be above the second.
+RISING = (
+    "data.crop.rescale",
+    "data.crop.scales",
+    "synthesis.trimap_kernel",
+    "synthesis.trimap_iterations",
+    "*.affine.scale",
+    "*.blur_size",
+)
 
 
 def check_ranges(config: ConfigDict) -> None:
-    """Raises ValueError that names the first field whose value is out of range or not finite."""
+    """Raises ValueError that names the first field whose value cannot be.
+
+    It is out of its range, not finite, or a pair that falls.
+    """
     for field, value in flatten(config).items():
+        interval = range_of(field)
         for number in numbers(value):
             if not math.isfinite(number):
                 raise ValueError(f"--config.{field} must be finite, got {value}")
-            if field in RANGES and not contains(RANGES[field], number):
-                raise ValueError(f"--config.{field} must be in {RANGES[field]}, got {value}")
+            if interval and not contains(interval, number):
+                raise ValueError(f"--config.{field} must be in {interval}, got {value}")
+        if matches(field, RISING) and not value[0] <= value[-1]:
+            raise ValueError(f"--config.{field} must be (SMALLEST, LARGEST), got {value}")
+
+
+def range_of(field: str) -> str:
+    """Returns the interval of a field, "" for one that is no number."""
+    if field in RANGES:
+        return RANGES[field]
+    pattern = matches(field, ADDED)
+    return ADDED[pattern] if pattern else ""
+
+
+def matches(field: str, patterns: Iterable[str]) -> str:
+    """Returns the first of the patterns that a field has, "" if it has none."""
+    return next((pattern for pattern in patterns if fnmatchcase(field, pattern)), "")
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -70,11 +125,12 @@ def numbers(value: Any) -> Iterator[float]:
     if isinstance(value, tuple):
         for part in value:
             yield from numbers(part)
-    elif isinstance(value, int | float):
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         yield value
 
 
 def contains(interval: str, number: float) -> bool:
     """Returns whether an interval such as "[0, 1)" contains a number."""
     lower, upper = map(float, interval[1:-1].split(","))
-    return lower <= number and (number <= upper if interval.endswith("]") else number < upper)
+    above = lower <= number if interval.startswith("[") else lower < number
+    return above and (number <= upper if interval.endswith("]") else number < upper)

@@ -1,10 +1,12 @@
 """Numbers of a config that cannot be are refused before anything starts."""
 
+import runpy
+
 import pytest
 
 from matting_jax.commandline import main, parse
-from matting_jax.config import defaults, flatten
-from matting_jax.ranges import RANGES, check_ranges, contains
+from matting_jax.config import defaults, flatten, load_config
+from matting_jax.ranges import RANGES, check_ranges, contains, numbers, range_of
 from tests.helpers import CONFIGS, MODNET
 
 
@@ -20,6 +22,12 @@ from tests.helpers import CONFIGS, MODNET
         ("optimizer.learning_rate=inf", "must be finite, got inf"),
         ("optimizer.module_rates.backbone=nan", "must be finite, got nan"),
         ("synthesis.flip=2.0", r"must be in \[0, 1\], got 2.0"),
+        ("synthesis.trimap_kernel=(20,10)", r"must be \(SMALLEST, LARGEST\), got \(20, 10\)"),
+        ("data.crop.rescale=(9,3)", r"must be \(SMALLEST, LARGEST\), got \(9, 3\)"),
+        ("data.crop.rescale=(0,3)", r"must be in \[1, inf\), got \(0, 3\)"),
+        ("optimizer.module_rates.backbone=-1.0", r"must be in \[0, inf\), got -1.0"),
+        ("task.semantic_weight=-1.0", r"must be in \[0, inf\), got -1.0"),
+        ("test_time.reference_size=-1", r"must be in \[0, inf\), got -1"),
         ("data.workers=0", r"must be in \[1, inf\), got 0"),
         ("data.test.trimap_distance=-2", r"must be in \[-1, inf\), got -2"),
     ],
@@ -44,9 +52,20 @@ def test_every_program_refuses_them_in_one_line_before_it_starts(
     assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
-def test_every_recipe_is_in_range(path):
-    check_ranges(parse(["launch.py", f"--config={path}"]).config)
+def recipes():
+    """Yields each recipe with each of its variants."""
+    for path in sorted(CONFIGS.glob("*.py")):
+        variants = runpy.run_path(str(path)).get("VARIANTS", ())
+        yield from ((path, variant) for variant in ("", *variants))
+
+
+def test_every_number_of_every_recipe_has_a_range_and_is_in_it():
+    for path, variant in recipes():
+        config = load_config(path, variant)
+        check_ranges(config)
+        for field, value in flatten(config).items():
+            if field != "profile_steps" and list(numbers(value)):
+                assert range_of(field), f"{path.stem}:{variant} {field}"
 
 
 def test_every_number_of_the_defaults_has_a_range():
@@ -57,7 +76,12 @@ def test_every_number_of_the_defaults_has_a_range():
 
 @pytest.mark.parametrize(
     ("interval", "inside", "outside"),
-    [("[0, 1)", (0, 0.5), (-0.1, 1)), ("[0, 1]", (0, 1), (1.01,)), ("[1, inf)", (1, 9e9), (0,))],
+    [
+        ("[0, 1)", (0, 0.5), (-0.1, 1)),
+        ("[0, 1]", (0, 1), (1.01,)),
+        ("[1, inf)", (1, 9e9), (0,)),
+        ("(0, 1]", (1e-9, 1), (0,)),
+    ],
 )
 def test_interval_contains_its_closed_ends(interval, inside, outside):
     assert all(contains(interval, x) for x in inside)
