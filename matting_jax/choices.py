@@ -27,10 +27,17 @@ def one_of(
     choices = list(choices)
     if value in choices:
         return value
+    if not value:
+        raise ValueError(f"no {kind} is given: choose one of {shorten_list(choices)}")
     closest = (synonyms or {}).get(value.rpartition(".")[2].lower())
     closest = closest or difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]
     listed = f" (valid: {', '.join(choices)})" if len(choices) <= 12 else ""
     raise ValueError(f"unknown {kind} {value!r}: did you mean {closest!r}?{listed}")
+
+
+def shorten_list(choices: Sequence[str]) -> str:
+    """Returns the first choices, joined by commas."""
+    return ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
 
 
 def at_least(value: float, least: float, field: str) -> None:

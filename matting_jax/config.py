@@ -39,6 +39,15 @@ SYNONYMS = {
     **dict.fromkeys(("eval_interval", "eval_every", "val_every"), "evaluate_every"),
     **dict.fromkeys(("save_interval", "ckpt_every"), "save_every"),
 }
+# Types of fields, for error messages.
+TYPES = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a tuple",
+    ConfigDict: "a group of fields",
+}
 
 
 def defaults() -> ConfigDict:
@@ -239,7 +248,8 @@ def load_config(path: Path, variant: str) -> ConfigDict:
         config = module.get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise ValueError(f"get_config() of {path} must return a ConfigDict, got {config!r:.80}")
-    return complete(config)
+    with named_errors(path):
+        return complete(config)
 
 
 def import_config_file(path: Path) -> ModuleType:
@@ -275,11 +285,15 @@ def read_config(workdir: Path) -> ConfigDict:
         raise FileNotFoundError(f"{workdir} is not a workdir: it has no config.json")
     try:
         fields = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no config of a run: {error}") from error
+    except (ValueError, RecursionError) as error:
+        fault = "damaged or incomplete" if path.stat().st_size else "empty"
+        raise ValueError(f"{path}, the config of the run, is {fault}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is no config of a run: it holds {fields!r:.80}")
-    return complete(ConfigDict(restore_tuples(fields)))
+    try:
+        return complete(ConfigDict(restore_tuples(fields)))
+    except ValueError as error:
+        raise ValueError(f"{path} is no config of a run: {error}") from error
 
 
 def restore_tuples(value: Any) -> Any:
@@ -292,19 +306,30 @@ def restore_tuples(value: Any) -> Any:
 
 
 def complete(config: ConfigDict) -> ConfigDict:
-    """Adds the fields of `defaults()` that `config` lacks, and returns it."""
+    """Adds the fields of `defaults()` that `config` lacks, and returns it.
+
+    Raises ValueError for a field of another type than its default.
+    """
     with config.unlocked():
         add_missing(config, defaults())
     return config
 
 
-def add_missing(group: ConfigDict, other: ConfigDict) -> None:
-    """Adds the fields of `other` that `group` lacks, at any depth."""
+def add_missing(group: ConfigDict, other: ConfigDict, prefix: str = "") -> None:
+    """Adds the fields of `other` that `group` lacks, at any depth; `prefix` is its own field."""
     for name, value in other.items():
         if name not in group:
             group[name] = value
-        elif isinstance(value, ConfigDict):
-            add_missing(group[name], value)
+            continue
+        check_type(prefix + name, group[name], value)
+        if isinstance(value, ConfigDict):
+            add_missing(group[name], value, f"{prefix}{name}.")
+
+
+def check_type(field: str, value: Any, default: Any) -> None:
+    """Raises ValueError for a value of another type than the default; floats may be integers."""
+    if not (type(value) is type(default) or (type(default) is float and type(value) is int)):
+        raise ValueError(f"{field} must be {TYPES[type(default)]}, got {value!r:.80}")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

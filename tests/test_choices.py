@@ -48,3 +48,11 @@ def test_missing_and_unexpected_inputs_are_reported():
         require_input("trimap", {}, "gca", "pass --trimap")
     with pytest.raises(ValueError, match="^modnet takes no trimap: omit --trimap$"):
         refuse_input("trimap", {}, "modnet", "--trimap")
+
+
+def test_empty_choice_is_said_to_be_missing():
+    with pytest.raises(ValueError, match="no task is given: choose one of a, b"):
+        one_of("", ["a", "b"], "task")
+    many = [str(i) for i in range(13)]
+    with pytest.raises(ValueError, match=r"10, 11, \.\.\.$"):
+        one_of("", many, "task")

@@ -118,12 +118,35 @@ def test_config_file_that_gives_no_config_is_one_sentence(tmp_path, text, words)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", '{"steps": ', "[1, 2]", "null", "\x00"])
-def test_damaged_config_of_a_run_is_one_sentence(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the config of the run, is empty"),
+        ('{"steps": ', "the config of the run, is damaged or incomplete"),
+        ("\x00", "is damaged or incomplete"),
+        ("[" * 100_000, "is damaged or incomplete"),
+        ("[1, 2]", r"is no config of a run: it holds \[1, 2\]"),
+        ("null", "is no config of a run: it holds None"),
+        ('{"name": 3}', "name must be a text, got 3"),
+        ('{"steps": "many"}', "steps must be a whole number, got 'many'"),
+        ('{"steps": 1.5}', "steps must be a whole number, got 1.5"),
+        ('{"steps": true}', "steps must be a whole number, got True"),
+        ('{"allocator": "yes"}', "allocator must be True or False, got 'yes'"),
+        ('{"optimizer": {"eps": null}}', "optimizer.eps must be a number, got None"),
+        ('{"data": {"crop": 3}}', "data.crop must be a group of fields, got 3"),
+        ('{"model": [1]}', r"model must be a group of fields, got \(1,\)"),
+    ],
+)
+def test_config_of_a_run_that_cannot_be_is_one_sentence(tmp_path, text, words):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match="config.json is no config of a run: ") as error:
+    with pytest.raises(ValueError, match=f"config.json.*{words}") as error:
         read_config(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_whole_number_is_a_number(tmp_path):
+    (tmp_path / "config.json").write_text('{"optimizer": {"learning_rate": 1}}')
+    assert read_config(tmp_path).optimizer.learning_rate == 1
 
 
 RECIPES = [

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.convert.identity import differences, recall
-from matting_jax.models import CHANNELS, create_model, input_names, network_of
+from matting_jax.models import CHANNELS, create_model, input_names, network_of, rule_options
 from matting_jax.models.layers.folding import fold
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
 from matting_jax.prediction.programs import Needed, Program, Programs
@@ -66,7 +66,8 @@ class Matter:
             **keywords: keywords of the network, those of `create_model`.
 
         Raises:
-            ValueError: if `trimap_from` makes no trimap, or the network takes none.
+            ValueError: if `trimap_from` makes no trimap, or the network takes none, or its rule has
+                no option of a name in `test_time`.
         """
         self.name = name
         self.model = model = create_model(name, **keywords)
@@ -85,6 +86,8 @@ class Matter:
                 stacklevel=2,
             )
         self.options = dict(test_time or {})
+        for option in self.options:
+            one_of(option, rule_options(name) or ("none",), f"option of {name}'s test-time rule")
         self.rule = partial(self.network.predict, model=model, **self.options)
         self.programs = Programs(name, partial(select_heads, model, name))
         self.set_variables(variables)

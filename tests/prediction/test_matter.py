@@ -142,6 +142,8 @@ def test_unknown_network_and_keyword_raise_errors_with_the_closest():
         mj.Matter("modnett", {})
     with pytest.raises(ValueError, match="did you mean 'context'"):
         mj.Matter("modnet", {}, contxt="se")
+    with pytest.raises(ValueError, match="option of modnet's test-time rule.*'reference_size'"):
+        mj.Matter("modnet", {}, test_time={"reference": 512})
 
 
 def test_modnet_equals_the_official_image_demo(official):
