@@ -6,6 +6,7 @@ CPU run several times slower than the same multiply-adds in the forward pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -14,6 +15,7 @@ from jax import lax
 
 Array = jax.Array
 Padding = tuple[tuple[int, int], tuple[int, int]]
+Factors = tuple[list[Array], list[Array]]
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Positions that one matrix product of the loop sums over, at least.
@@ -67,10 +69,6 @@ def kernel_gradient(
 ) -> Array:
     """Computes the gradient of the kernel of `convolve_lax`, a few rows at a time.
 
-    At stride 1 each row of x is multiplied with all rows of the cotangent that read it: one product
-    gives all taps, from copies of the row for the taps along it only. At other strides one product
-    multiplies the pixels under all taps with a row of the cotangent.
-
     Args:
         x: images [B, H, W, C].
         g: cotangent of the result [B, h, w, D].
@@ -82,51 +80,141 @@ def kernel_gradient(
     Returns:
         [k, k, C, D].
     """
-    batch, height, width, features = g.shape
-    channels = x.shape[-1]
     reach = dilation * (size - 1)
     taps = range(0, reach + 1, dilation)
-    span = (width - 1) * stride + 1
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    if stride > 1:
+        total = sum_under_taps(x, g, taps, stride, padding)
+    elif x.shape[-1] > g.shape[-1]:
+        total = sum_over_readers(x, g, taps, padding)
+    else:
+        total = sum_by_rows(x, g, taps, padding)
+    return total.astype(g.dtype)
 
-    by_rows = stride == 1  # of x, otherwise of the cotangent
-    lines = height + reach if by_rows else height
-    blocks = -(-lines * batch * width // POSITIONS) if lines * batch * width > 2 * POSITIONS else 1
-    blocks = min(blocks, lines)
-    count = -(-lines // blocks)
-    blocks = -(-lines // count)
-    # Rows that x and the cotangent need for all blocks, beyond those that they have.
-    needed = blocks * count if by_rows else (blocks * count - 1) * stride + reach + 1
+
+def sum_under_taps(x: Array, g: Array, taps: range, stride: int, padding: Padding) -> Array:
+    """Multiplies the pixels under all taps with each row of the cotangent.
+
+    Args:
+        x: as in `kernel_gradient`.
+        g: as in `kernel_gradient`.
+        taps: their offsets along an axis.
+        stride: as in `kernel_gradient`.
+        padding: as in `kernel_gradient`.
+
+    Returns:
+        The gradient in at least float32.
+    """
+    batch, height, width, features = g.shape
+    reach, span = taps[-1], (width - 1) * stride + 1
+    blocks, count = split(height, batch * width)
     (top, _), columns = padding
-    x = lax.pad(
-        x,
-        jnp.zeros((), x.dtype),
-        ((0, 0, 0), (top, needed - top - x.shape[1], 0), (*columns, 0), (0, 0, 0)),
+    needed = (blocks * count - 1) * stride + reach + 1
+    x = pad(x, (top, needed - top - x.shape[1]), columns)
+    g = pad(g, (0, blocks * count - height), (0, 0))
+
+    def factors(block: Array) -> Factors:
+        first = block * count
+        rows = lax.dynamic_slice_in_dim(x, first * stride, (count - 1) * stride + reach + 1, 1)
+        end = (count - 1) * stride + 1
+        left = [rows[:, i : i + end : stride, j : j + span : stride] for i in taps for j in taps]
+        return left, [lax.dynamic_slice_in_dim(g, first, count, 1)]
+
+    k, channels = len(taps), x.shape[-1]
+    total = sum_products(blocks, factors, (k**2 * channels, features), g)
+    return total.reshape(k, k, channels, features)
+
+
+def sum_by_rows(x: Array, g: Array, taps: range, padding: Padding) -> Array:
+    """Multiplies each row of x with all rows of the cotangent that read it, at stride 1.
+
+    One product gives all taps, from copies of the row for the taps along it only. Arguments and
+    result are those of `sum_under_taps`.
+    """
+    batch, height, width, features = g.shape
+    reach = taps[-1]
+    blocks, count = split(height + reach, batch * width)
+    (top, _), columns = padding
+    x = pad(x, (top, blocks * count - top - x.shape[1]), columns)
+    g = pad(g, (reach, blocks * count - height), (0, 0))
+
+    def factors(block: Array) -> Factors:
+        first = block * count
+        rows = lax.dynamic_slice_in_dim(x, first, count, 1)
+        seen = lax.dynamic_slice_in_dim(g, first, count + reach, 1)
+        left = [rows[:, :, j : j + width] for j in taps]
+        return left, [seen[:, reach - i : reach - i + count] for i in taps]
+
+    k, channels = len(taps), x.shape[-1]
+    total = sum_products(blocks, factors, (k * channels, k * features), g)
+    return total.reshape(k, channels, k, features).transpose(2, 0, 1, 3)
+
+
+def sum_over_readers(x: Array, g: Array, taps: range, padding: Padding) -> Array:
+    """Multiplies each pixel of x with the cotangents of all pixels that read it, at stride 1.
+
+    Only the cotangent is copied, which pays off if it has fewer channels than x. Arguments and
+    result are those of `sum_under_taps`.
+    """
+    batch, height, width, features = g.shape
+    rows, columns, channels = x.shape[1:]
+    reach = taps[-1]
+    blocks, count = split(rows, batch * columns)
+    (top, _), (left, _) = padding
+    x = pad(x, (0, blocks * count - rows), (0, 0))
+    g = pad(
+        g, (reach - top, blocks * count + top - height), (reach - left, columns + left - width)
     )
-    above = reach if by_rows else 0
-    g = jnp.pad(g, ((0, 0), (above, blocks * count - height), (0, 0), (0, 0)))
+
+    def factors(block: Array) -> Factors:
+        first = block * count
+        seen = lax.dynamic_slice_in_dim(g, first, count + reach, 1)
+        right = [
+            seen[:, reach - i : reach - i + count, reach - j : reach - j + columns]
+            for i in taps
+            for j in taps
+        ]
+        return [lax.dynamic_slice_in_dim(x, first, count, 1)], right
+
+    k = len(taps)
+    total = sum_products(blocks, factors, (channels, k**2 * features), g)
+    return total.reshape(channels, k, k, features).transpose(1, 2, 0, 3)
+
+
+def split(lines: int, width: int) -> tuple[int, int]:
+    """Returns the number of blocks of `lines` rows of `width` positions, and the rows in each."""
+    positions = lines * width
+    blocks = min(-(-positions // POSITIONS), lines) if positions > 2 * POSITIONS else 1
+    count = -(-lines // blocks)
+    return -(-lines // count), count
+
+
+def pad(x: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+    """Pads x [B, H, W, C] with zeros before and after its rows and its columns, or crops it."""
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+
+
+def sum_products(
+    blocks: int, factors: Callable[[Array], Factors], shape: tuple[int, int], g: Array
+) -> Array:
+    """Sums left^T right over the positions of all blocks.
+
+    Args:
+        blocks: their number.
+        factors: maps the number of a block to the parts of left and right, [..., channels], which
+            are concatenated.
+        shape: that of the result.
+        g: the cotangent, for its dtype and the devices over which it varies.
+
+    Returns:
+        The sum in at least float32.
+    """
+    wide = jnp.promote_types(g.dtype, jnp.float32)
 
     def add_block(block: Array, total: Array) -> Array:
-        first = block * count
-        if by_rows:
-            rows = lax.dynamic_slice_in_dim(x, first, count, 1)
-            seen = lax.dynamic_slice_in_dim(g, first, count + reach, 1)
-            left = [rows[:, :, j : j + span] for j in taps]
-            right = [seen[:, reach - i : reach - i + count] for i in taps]
-        else:
-            rows = lax.dynamic_slice_in_dim(x, first * stride, (count - 1) * stride + reach + 1, 1)
-            end = (count - 1) * stride + 1
-            left = [
-                rows[:, i : i + end : stride, j : j + span : stride] for i in taps for j in taps
-            ]
-            right = [lax.dynamic_slice_in_dim(g, first, count, 1)]
-        left, right = (jnp.concatenate(parts, axis=-1) for parts in (left, right))
+        left, right = (jnp.concatenate(parts, axis=-1) for parts in factors(block))
         left, right = (part.reshape(-1, part.shape[-1]) for part in (left, right))
         return total + jnp.matmul(left.T, right, preferred_element_type=wide)
 
-    shape = (size, channels, size, features) if by_rows else (size, size, channels, features)
-    matrix = (size * channels, size * features) if by_rows else (size**2 * channels, features)
     # Adding 0 * g marks the sum as varying over devices under shard_map, as g does.
-    total = jnp.zeros(matrix, wide) + 0 * g[0, 0, 0, 0].astype(wide)
-    total = lax.fori_loop(0, blocks, add_block, total).reshape(shape)
-    return (total.transpose(2, 0, 1, 3) if by_rows else total).astype(g.dtype)
+    total = jnp.zeros(shape, wide) + 0 * g[0, 0, 0, 0].astype(wide)
+    return lax.fori_loop(0, blocks, add_block, total)

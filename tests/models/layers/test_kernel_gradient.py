@@ -15,7 +15,11 @@ def gradients(function, x, kernel, cotangent, *options):
     return jax.vjp(lambda x, kernel: function(x, kernel, *options), x, kernel)[1](cotangent)
 
 
-@pytest.mark.parametrize("positions", [16, 1000], ids=["loop", "one product"])
+@pytest.mark.parametrize(
+    ("positions", "features"),
+    [(16, 4), (1000, 4), (16, 2)],
+    ids=["loop", "one product", "fewer features"],
+)
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "dilation"),
     [
@@ -23,14 +27,17 @@ def gradients(function, x, kernel, cotangent, *options):
         (2, 1, SAME, 1),
         (3, 1, ((2, 2), (2, 2)), 2),
         (3, 1, ((0, 0), (0, 0)), 1),
+        (3, 1, ((0, 2), (1, 0)), 1),
         (3, 2, LATE, 1),
         (3, 2, ((0, 0), (0, 0)), 1),
         (7, 2, ((3, 3), (3, 3)), 1),
     ],
 )
-def test_gradients_equal_those_of_xla(monkeypatch, positions, size, stride, padding, dilation):
+def test_gradients_equal_those_of_xla(
+    monkeypatch, positions, features, size, stride, padding, dilation
+):
     monkeypatch.setattr(kernel_gradient, "POSITIONS", positions)
-    x, kernel = random((2, 9, 8, 3), 0), random((size, size, 3, 4), 1)
+    x, kernel = random((2, 9, 8, 3), 0), random((size, size, 3, features), 1)
     options = stride, padding, dilation
     y = convolve_lax(x, kernel, *options)
     inputs = x, kernel, random(y.shape, 2), *options
