@@ -15,6 +15,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from matting_jax import allocator
+
 AXIS = "batch"
 
 # On CPU XLA would remove the barriers of `jax.checkpoint` and thereby undo rematerialisation.
@@ -89,6 +91,24 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()))
     is_cpu = mesh.devices.flat[0].platform == "cpu"
     return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
+
+
+def compile_at_first_call(program: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that compiles the jitted `program` when it is first called.
+
+    All calls have arguments of the same shapes. Before the first one runs, the memory that
+    compilation leaves is released, which may be as much as that of a training step.
+    """
+    compiled = None
+
+    def call(*arguments: Any) -> Any:
+        nonlocal compiled
+        if compiled is None:
+            compiled = program.lower(*arguments).compile()
+            allocator.release_freed_memory()
+        return compiled(*arguments)
+
+    return call
 
 
 def switch(index: jax.Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:

@@ -27,6 +27,26 @@ from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_
 STEPS = 3
 
 
+def test_memory_is_released_between_compilation_and_first_run(monkeypatch):
+    events = []
+
+    def step(state, batch):
+        events.append("traced")
+        jax.debug.callback(lambda: events.append("run"), ordered=False)
+        return state + batch.sum(), batch
+
+    monkeypatch.setattr(
+        parallel.allocator, "release_freed_memory", lambda: events.append("released")
+    )
+    call = parallel.compile_at_first_call(jax.jit(step, donate_argnums=0))
+    state = jax.numpy.zeros(())
+    for _ in range(2):
+        state, _ = call(state, jax.numpy.ones(3))
+    jax.effects_barrier()
+    assert float(state) == 6
+    assert events == ["traced", "released", "run", "run"]
+
+
 @pytest.mark.parametrize(
     "count, joins",
     [

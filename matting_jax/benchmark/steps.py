@@ -116,16 +116,19 @@ def measure(
     compiled = lowered.compile()
     planned = compiled.memory_analysis().temp_size_in_bytes
     print(f"trace {traced - start:.1f} s, compile {time.process_time() - traced:.1f} s")
+    compiler_peak = peak_memory()
+    allocator.release_freed_memory()  # as in a run
 
     seconds = []
     for _ in range(1 + steps):
         start = time.process_time()
         state, terms = jax.block_until_ready(compiled(state, batch))
         seconds.append(time.process_time() - start)
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"step {min(seconds[1:]):.2f} s (first {seconds[0]:.2f}), loss {terms['loss']:.6f}")
-    print(f"memory {peak / GB:.2f} GB, of which XLA plans {planned / GB:.2f} for a step")
+    print(
+        f"memory {peak_memory() / GB:.2f} GB, of the compiler {compiler_peak / GB:.2f}; "
+        f"XLA plans {planned / GB:.2f} for a step"
+    )
 
     if operations:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,6 +136,12 @@ def measure(
                 jax.block_until_ready(compiled(state, batch))
             times = operation_times(Path(folder))
         print_operations(times, compiled.as_text(), operations)
+
+
+def peak_memory() -> int:
+    """Returns the most memory that the process had so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def operation_times(folder: Path) -> Counter[str]:

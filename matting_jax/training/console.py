@@ -106,10 +106,10 @@ def describe(step: int, values: Mapping[str, float]) -> str:
 def announce_compiling(
     step: Callable[..., Any], what: str, interval: LogInterval
 ) -> Callable[..., Any]:
-    """Returns a jitted function that logs its first call, which compiles it, and how long it took.
+    """Returns a function that logs its first call, which compiles it, and how long it took.
 
     Args:
-        step: the jitted function.
+        step: the function.
         what: its name in the messages.
         interval: timing of the steps, from which that call is excluded.
     """

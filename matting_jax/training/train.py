@@ -116,7 +116,8 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         what = " ".join(
             ["the training step", *(f"at {height} x {width}" for height, width in view)]
         )
-        return console.announce_compiling(parallel.pmap(step, mesh), what, interval)
+        compiled = parallel.compile_at_first_call(parallel.pmap(step, mesh))
+        return console.announce_compiling(compiled, what, interval)
 
     rate = learning_rate(config)
     batches = train_batches(

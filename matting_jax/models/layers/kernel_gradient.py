@@ -161,9 +161,7 @@ def sum_over_readers(x: Array, g: Array, taps: range, padding: Padding) -> Array
     blocks, count = split(rows, batch * columns)
     (top, _), (left, _) = padding
     x = pad(x, (0, blocks * count - rows), (0, 0))
-    g = pad(
-        g, (reach - top, blocks * count + top - height), (reach - left, columns + left - width)
-    )
+    g = pad(g, (reach - top, blocks * count + top - height), (reach - left, columns + left - width))
 
     def factors(block: Array) -> Factors:
         first = block * count
