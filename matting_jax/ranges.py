@@ -13,7 +13,7 @@ from matting_jax.config import flatten
 
 # Intervals of the fields of `config.defaults()`.
 RANGES = {
-    "seed": "[0, inf)",
+    "seed": "[0, 2147483648)",
     "steps": "[1, inf)",
     "batch_size": "[1, inf)",
     "accumulate": "[1, inf)",

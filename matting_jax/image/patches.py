@@ -23,7 +23,9 @@ def cut(x: Array, rows: Array, columns: Array, size: int) -> Array:
 
     def window(image: Array, row: Array, column: Array) -> Array:
         shape = (size, size, image.shape[-1])
-        return jax.lax.dynamic_slice(image, (row, column, 0), shape)
+        # Of the type of the others, also where Python's integers have 64 bits.
+        channel = jnp.zeros((), row.dtype)
+        return jax.lax.dynamic_slice(image, (row, column, channel), shape)
 
     windows = jax.vmap(jax.vmap(window, (None, 0, 0)))(x, rows, columns)
     return windows.reshape(-1, size, size, x.shape[-1])
