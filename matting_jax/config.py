@@ -65,7 +65,7 @@ def defaults() -> ConfigDict:
     config.accumulate = 1  # gradient accumulation: micro-batches per step, to save memory
     # True: keep only results of convolutions for the backward pass, and compute the rest again
     config.rematerialise = False
-    config.compute_dtype = "float32"  # "float32", or "bfloat16" on accelerators
+    config.compute_dtype = "float32"  # "float32", or "bfloat16"; also to evaluate and predict
     config.synchronise_statistics = True  # compute batch statistics over all devices
     config.freeze_statistics = False  # keep the running statistics of BatchNorm, for fine-tuning
     # decay of the moving average of the parameters, which is then evaluated and saved too; 0: none

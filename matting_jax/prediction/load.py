@@ -25,6 +25,7 @@ from matting_jax.convert.identity import (
 )
 from matting_jax.convert.tables import describe, flat_shapes
 from matting_jax.models import create_model, input_names
+from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.trimap_from import rule_of
 from matting_jax.tasks import find_task
@@ -124,6 +125,7 @@ def load_matter(
         test_time=config.test_time,
         trimap_from=first,
         trimap_rule=trimap_rule,
+        dtype=compute_dtype(config.compute_dtype),
         **config.model,
     )
     if config.compilation_cache:

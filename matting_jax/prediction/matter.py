@@ -90,6 +90,7 @@ class Matter:
             one_of(option, rule_options(name) or ("none",), f"option of {name}'s test-time rule")
         self.rule = partial(self.network.predict, model=model, **self.options)
         self.programs = Programs(name, partial(select_heads, model, name))
+        self.programs.remedy = find_remedy(model, name)
         self.set_variables(variables)
 
     @property
@@ -321,6 +322,15 @@ class Matter:
         """Returns the program of the outputs `heads` for inputs of a size."""
         shapes = ((name, (1, *size, CHANNELS[name])) for name in sorted(input_names(self.model)))
         return Needed(self.programs, Program(heads, tuple(shapes)))
+
+
+def find_remedy(model: nn.Module, name: str) -> str:
+    """Returns what makes photos fit in memory: the options of the rule that set a size, a dtype."""
+    sizes = [x for x, value in rule_options(name).items() if type(value) is int]
+    remedies = [f"a smaller test_time.{x}" for x in sizes] or ["a smaller photo"]
+    if getattr(model, "dtype", None) is None:
+        remedies.append("compute_dtype=bfloat16")
+    return f"pass {' or '.join(remedies)}"
 
 
 def select_heads(

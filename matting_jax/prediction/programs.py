@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from matting_jax.parallel import AXIS, local_mesh, replicate
+from matting_jax.prediction.memory import explain, free_bytes, needed_bytes
 from matting_jax.prediction.traces import traced
 
 Inputs = Mapping[str, Any]
@@ -68,6 +69,7 @@ class Programs:
         variables: the variables that all programs are called with.
         sizes: all sizes, height and width, that were compiled.
         trace_file: returns the file of the trace of a program, or None; None: traces are not kept.
+        remedy: what users can do if a photo does not fit in memory.
         expected: number of programs that will be compiled, for messages; 0 if unknown.
     """
 
@@ -78,6 +80,8 @@ class Programs:
         self.begun = self.expected = 0
         self.compiled: dict[Program, Future] = {}
         self.outputs: dict[Program, Any] = {}
+        self.memory: dict[Program, int] = {}
+        self.remedy = "pass a smaller photo"
         self.copies: dict[int, tuple[Any, Any]] = {}
         self.lock = threading.Lock()
 
@@ -91,9 +95,30 @@ class Programs:
         return self.run_single(heads, inputs)
 
     def run_single(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
-        """Returns what `run` returns, without others."""
+        """Returns what `run` returns, without others.
+
+        Raises MemoryError, with what would make it fit, if the device has too little memory.
+        """
         program = program_of(heads, inputs)
-        return self.compile(program)(self.variables_of(program), inputs)
+        compiled = self.compile(program)
+        if (free := free_bytes(jax.local_devices()[0])) is not None and self.needed(program) > free:
+            raise MemoryError(self.explain(program, free))
+        try:
+            return compiled(self.variables_of(program), inputs)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise MemoryError(self.explain(program, None)) from error
+
+    def needed(self, program: Program) -> int:
+        """Returns the memory that a compiled program needs on each device, in bytes."""
+        if program not in self.memory:
+            self.memory[program] = needed_bytes(self.compile(program))
+        return self.memory[program]
+
+    def explain(self, program: Program, free: int | None) -> str:
+        """Returns why a program does not fit in `free` bytes, and what would make it fit."""
+        return explain(self.name, program.size, self.needed(program), free, self.remedy)
 
     def run_batch(self, heads: tuple[str, ...], samples: Sequence[Inputs], size: int) -> list[Any]:
         """Returns the outputs `heads` of each sample, whose inputs have the same shapes [1, ...].

@@ -13,10 +13,10 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from matting_jax import parallel
-from matting_jax.choices import one_of
 from matting_jax.convert import load_backbone, load_checkpoint
 from matting_jax.data.crops import sides
 from matting_jax.models import create_model, example_inputs, find_network
+from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.tasks.task import Task
 
 State = dict[str, Any]
@@ -34,8 +34,7 @@ if jax.__version_info__ < (0, 11):  # newer ones do not have the option
 
 def training_model(config: ConfigDict) -> nn.Module:
     """Returns the network of `config` with its compute dtype and its handling of statistics."""
-    dtypes = {"float32": None, "bfloat16": jnp.bfloat16}
-    keywords = {"dtype": dtypes[one_of(config.compute_dtype, dtypes, "compute_dtype")]}
+    keywords = {"dtype": compute_dtype(config.compute_dtype)}
     if find_network(config.name).batch_norm:
         keywords["axis_name"] = parallel.AXIS if config.synchronise_statistics else None
         keywords["frozen_statistics"] = config.freeze_statistics

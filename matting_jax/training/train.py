@@ -20,6 +20,7 @@ from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import score_alphas
 from matting_jax.models import network_of
+from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.prediction.matter import Matter
 from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped, stop_signal
@@ -102,7 +103,13 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     writer = None
     if jax.process_index() == 0:
         writer = Writer(workdir, first_step if resumed else -1, config.logging.wandb)
-    matter = Matter(config.name, variables_of(state), test_time=config.test_time, **config.model)
+    matter = Matter(
+        config.name,
+        variables_of(state),
+        test_time=config.test_time,
+        dtype=compute_dtype(config.compute_dtype),
+        **config.model,
+    )
     if writer and not resumed:
         evaluate_first(writer, task, matter, images, config)
 

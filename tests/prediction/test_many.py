@@ -1,6 +1,8 @@
 """Batches, devices, processes and shares: the same results, and each photo once."""
 
+import re
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,9 +11,12 @@ from PIL import Image
 
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.prediction import programs as module
 from matting_jax.prediction.batches import batch_groups, photos_a_device
 from matting_jax.prediction.jobs import Job, sort_jobs
-from matting_jax.prediction.programs import Needed, Program, Programs
+from matting_jax.prediction.matter import Matter
+from matting_jax.prediction.memory import free_bytes
+from matting_jax.prediction.programs import Needed, Program, Programs, program_of
 from matting_jax.prediction.shards import Shard, parse_shard
 from matting_jax.prediction.together import run_together
 from matting_jax.training.state import initial_variables, training_model
@@ -81,6 +86,28 @@ def test_a_batch_that_does_not_fit_runs_singly(programs, monkeypatch):
     calls = [lambda x=x: programs.run(("alpha",), x)["alpha"] for x in photos]
     for result, photo in zip(run_together(calls, 2), photos, strict=True):
         np.testing.assert_array_equal(result.result(), single(("alpha",), photo)["alpha"])
+
+
+def test_photo_that_does_not_fit_says_what_would_fit(programs, monkeypatch):
+    small, large = photos_of((4, 6), (64, 96))
+    needed = 64 * 96 * 4
+    monkeypatch.setattr(module, "free_bytes", lambda device: needed // 2)
+    programs.remedy = "pass a smaller test_time.size"
+    assert programs.run(("alpha",), small)["alpha"].shape == (1, 4, 6, 1)
+    words = "scale needs 0.0 GiB of memory for 96 x 64 pixels, and there are 0.0 GiB; pass a"
+    with pytest.raises(MemoryError, match=words) as raised:
+        programs.run(("alpha",), large)
+    share = int(re.search(r"(\d+) % of these sides", str(raised.value))[1]) / 100
+    assert 0.4 * needed < share**2 * programs.needed(program_of(("alpha",), large)) < 0.5 * needed
+
+
+def test_memory_of_this_machine_is_known():
+    total = int(re.search(r"MemTotal: *(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
+    assert 2**28 < free_bytes(jax.devices()[0]) <= total
+    matter = Matter("modnet", {"params": {}})
+    assert matter.programs.remedy == (
+        "pass a smaller test_time.reference_size or compute_dtype=bfloat16"
+    )
 
 
 def test_batches_fill_the_devices_with_one_program_a_group(programs, tmp_path, monkeypatch):

@@ -344,6 +344,21 @@ def test_output_that_is_a_file_is_rejected_before_the_first_photo(
     assert "--output" in error and "cannot be a folder" in error and error.count("\n") == 1
 
 
+def test_compute_dtype_of_the_config_counts(predict, photos, weights, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(image).save(photos / "noise.png")
+    flags = ["--bits=16", "--foreground=none", "--config.compute_dtype=bfloat16"]
+    assert predict(photos / "noise.png", *flags) == 0
+    saved = np.asarray(Image.open(tmp_path / "out" / "noise_alpha.png")) / 65535
+    variables, options = mj.load_checkpoint("tiny", weights[0]), {"reference_size": 32}
+    whole = mj.Matter("tiny", variables, test_time=options)(image)
+    half = mj.Matter("tiny", variables, test_time=options, dtype=jax.numpy.bfloat16)(image)
+    np.testing.assert_allclose(saved, half, atol=1e-5)
+    assert 1e-4 < np.abs(saved - whole).max() < 0.05
+    assert predict(photos / "noise.png", "--overwrite", "--config.compute_dtype=bfloat61") == 2
+    assert "bfloat16" in capsys.readouterr().err
+
+
 def test_sixteen_bits_hold_a_finer_alpha(predict, photos, matter, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (45, 60, 3), np.uint8)
     Image.fromarray(image).save(photos / "noise.png")
