@@ -262,6 +262,7 @@ def run(values: flags.FlagValues) -> int | None:
                 convention=values.convention,
                 save=values.save,
                 shard=values.shard,
+                size_step=values.size_step,
                 overwrite=values.overwrite,
             )
             evaluate(config, workdir, values.checkpoint, values.output, options)
@@ -285,6 +286,7 @@ def run(values: flags.FlagValues) -> int | None:
                 foreground=values.foreground,
                 bits=values.bits,
                 shard=values.shard,
+                size_step=values.size_step,
                 existing=values.existing or ("overwrite" if values.overwrite else "error"),
             )
             source = values.checkpoint or workdir

@@ -83,6 +83,7 @@ FLAGS = (
         "photos that have results: error, keep (resumes a folder), overwrite; default: error",
         PREDICT,
     ),
+    Flag("size_step", "pad photos to multiples of it, for fewer compilations", BOTH, 0, int),
     Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", BOTH),
     Flag("size", "HEIGHTxWIDTH of the inputs, or any", EXPORT, "512x512"),
     Flag(

@@ -44,6 +44,7 @@ class Options:
         save: write the alphas as well.
         overwrite: replace an earlier evaluation.
         shard: "INDEX/COUNT", the share of the images to score; the last share writes the report.
+        size_step: multiple to which both sides of a photo are padded, see `Matter`.
     """
 
     folders: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Options:
     save: bool = False
     overwrite: bool = False
     shard: str | None = None
+    size_step: int = 0
 
 
 DEFAULTS = Options()
@@ -89,6 +91,7 @@ def evaluate(
         checkpoint or workdir,
         trimap_from=options.trimap_from,
         trimap_rule=options.trimap_rule,
+        size_step=options.size_step,
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
     if task.evaluate:

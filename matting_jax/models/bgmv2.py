@@ -383,16 +383,25 @@ def predict(
         Alpha [N, H, W, 1].
     """
     height, width = image.shape[1:3]
-    multiple = 4 if model.refine else 1
-    image, background = (pad_to_multiple(x, multiple) for x in (image, background))
+    image, background = (pad_to_multiple(x, padding(model)) for x in (image, background))
     return apply("alpha", image=image, background=background)[:, :height, :width]
 
 
 def passes(height: int, width: int, *, model: BGMv2) -> Sizes:
     """Returns the network's size for a photo of height x width by `predict`."""
-    return {"alpha": padded_size(height, width, 4 if model.refine else 1)}
+    return {"alpha": padded_size(height, width, padding(model))}
+
+
+def padding(model: BGMv2) -> int:
+    """Returns the multiple to which `predict` pads both sides."""
+    return 4 if model.refine else 1
 
 
 NETWORK = Network(
-    BGMv2, predict, passes=passes, foreground="foreground", pooled_norm=lambda _: True
+    BGMv2,
+    predict,
+    passes=passes,
+    padding=padding,
+    foreground="foreground",
+    pooled_norm=lambda _: True,
 )

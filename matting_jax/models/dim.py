@@ -154,4 +154,4 @@ def passes(height: int, width: int, *, model: DIM) -> Sizes:
     return {"alpha": padded_size(height, width, 32)}
 
 
-NETWORK = Network(DIM, predict, passes=passes, batch_norm=False)
+NETWORK = Network(DIM, predict, passes=passes, padding=lambda model: 32, batch_norm=False)

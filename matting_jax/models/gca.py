@@ -285,4 +285,4 @@ def passes(height: int, width: int, *, model: GCA) -> Sizes:
     return {"alpha": padded_size(height, width, 32)}
 
 
-NETWORK = Network(GCA, predict, passes=passes)
+NETWORK = Network(GCA, predict, passes=passes, padding=lambda model: 32)

@@ -53,6 +53,8 @@ class Network:
         passes: returns the network's size (h, w) in each pass of the rule by the output that is
             read, for `height` and `width` of a photo, `model` and the options of the rule. Programs
             are then compiled ahead; None: when they are called.
+        padding: returns the multiple of both sides to which the rule pads photos, for networks that
+            get photos at their own size. Larger multiples need fewer programs, see `Matter`.
         pooled_norm: whether a model batch-normalises the mean of the whole photo, one value per
             channel. Training then needs several photos in a micro-batch.
     """
@@ -65,4 +67,5 @@ class Network:
     optional_modules: tuple[str, ...] = ()
     batch_norm: bool = True
     passes: Callable[..., Sizes] | None = None
+    padding: Callable[[nn.Module], int] | None = None
     pooled_norm: Callable[[nn.Module], bool] = lambda model: False

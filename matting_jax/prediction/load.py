@@ -98,6 +98,7 @@ def load_matter(
     *,
     trimap_from: str | Path | None = None,
     trimap_rule: Mapping[str, Any] | None = None,
+    size_step: int = 0,
 ) -> Matter:
     """Returns the network of `config` with its weights and its test-time rule.
 
@@ -106,6 +107,7 @@ def load_matter(
         checkpoint: a workdir, whose best checkpoint is loaded, an official file, or a name.
         trimap_from: the same of a network that makes the trimaps of this one.
         trimap_rule: fields of that network's rule to replace.
+        size_step: multiple to which both sides of a photo are padded, see `Matter`.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint or workdir.
@@ -117,6 +119,7 @@ def load_matter(
         refuse_input("trimap", list_inputs(config), config.name, "--trimap_from")
         first = load_trimap_matter(trimap_from, trimap_rule)
     model = create_model(config.name, **config.model)
+    dtype = compute_dtype(config.compute_dtype)
     variables = load_model_variables(model, checkpoint)
     adopt(variables, checkpoint, model, config.test_time)
     matter = Matter(
@@ -125,7 +128,8 @@ def load_matter(
         test_time=config.test_time,
         trimap_from=first,
         trimap_rule=trimap_rule,
-        dtype=compute_dtype(config.compute_dtype),
+        size_step=size_step,
+        **({"dtype": dtype} if dtype is not None else {}),
         **config.model,
     )
     if config.compilation_cache:

@@ -15,9 +15,11 @@ from flax import linen as nn
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.convert.identity import differences, recall
+from matting_jax.image.geometry import padded_size
 from matting_jax.models import CHANNELS, create_model, input_names, network_of, rule_options
 from matting_jax.models.layers.folding import fold
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
+from matting_jax.prediction.padding import check_size_step, run_padded
 from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.traces import trace_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
@@ -50,6 +52,7 @@ class Matter:
         test_time: Mapping[str, Any] | None = None,
         trimap_from: Matter | None = None,
         trimap_rule: Mapping[str, Any] | None = None,
+        size_step: int = 0,
         **keywords: Any,
     ):
         """Creates the network and checks that it fits `trimap_from`.
@@ -63,11 +66,14 @@ class Matter:
             test_time: options of its test-time rule, e.g. `reference_size` of MODNet.
             trimap_from: makes the trimap of a photo that is passed without one.
             trimap_rule: replaces fields of its trimap rule: `head`, `sure`, `margin`.
+            size_step: multiple to which both sides of a photo are padded as the rule pads them, for
+                networks that get photos at their own size: photos of many sizes then need few
+                programs; 0: only as much as the rule needs.
             **keywords: keywords of the network, those of `create_model`.
 
         Raises:
-            ValueError: if `trimap_from` makes no trimap, or the network takes none, or its rule has
-                no option of a name in `test_time`.
+            ValueError: if `size_step` does not fit the network, `trimap_from` makes no trimap or does
+                not fit it, or its rule has no option of a name in `test_time`.
         """
         self.name = name
         self.model = model = create_model(name, **keywords)
@@ -88,7 +94,8 @@ class Matter:
         self.options = dict(test_time or {})
         for option in self.options:
             one_of(option, rule_options(name) or ("none",), f"option of {name}'s test-time rule")
-        self.rule = partial(self.network.predict, model=model, **self.options)
+        self.size_step = check_size_step(size_step, name, model)
+        self.rule = partial(run_padded, self.size_step, self.network.predict, model, self.options)
         self.programs = Programs(name, partial(select_heads, model, name))
         self.programs.remedy = find_remedy(model, name)
         self.set_variables(variables)
@@ -316,7 +323,8 @@ class Matter:
         """Returns the network's size in each pass of its rule, by the output that is read."""
         if self.network.passes is None:
             return {}
-        return self.network.passes(height, width, model=self.model, **self.options)
+        size = padded_size(height, width, self.size_step or 1)
+        return self.network.passes(*size, model=self.model, **self.options)
 
     def needed(self, heads: tuple[str, ...], size: tuple[int, int]) -> Needed:
         """Returns the program of the outputs `heads` for inputs of a size."""

@@ -49,6 +49,7 @@ class Options:
         existing: what happens to photos that have results: "error" raises before anything is
             written, "keep" skips them, "overwrite" predicts them again.
         shard: "INDEX/COUNT", the share of the photos to predict.
+        size_step: multiple to which both sides of a photo are padded, see `Matter`.
     """
 
     trimap: str | None = None
@@ -60,6 +61,7 @@ class Options:
     bits: int = 8
     existing: str = "error"
     shard: str | None = None
+    size_step: int = 0
 
 
 DEFAULTS = Options()
@@ -104,7 +106,11 @@ def predict(
     if not jobs:
         return 0
     matter = load_matter(
-        config, checkpoint, trimap_from=options.trimap_from, trimap_rule=options.trimap_rule
+        config,
+        checkpoint,
+        trimap_from=options.trimap_from,
+        trimap_rule=options.trimap_rule,
+        size_step=options.size_step,
     )
     cut_out = options.foreground == "network"
     work = Work(
@@ -117,7 +123,7 @@ def predict(
 
 def check_label_options(config: ConfigDict, options: Options) -> None:
     """Raises ValueError for options that only alphas have."""
-    flags = ("trimap", "background", "align", "trimap_from", "foreground", "bits")
+    flags = ("trimap", "background", "align", "trimap_from", "foreground", "bits", "size_step")
     refused = [f"--{x}" for x in flags if getattr(options, x) != getattr(DEFAULTS, x)]
     if refused:
         raise ValueError(

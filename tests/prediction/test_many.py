@@ -2,6 +2,7 @@
 
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -9,13 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from matting_jax.commandline import main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.models import (
+    CHANNELS,
+    NETWORKS,
+    create_model,
+    find_network,
+    input_names,
+    modnet,
+)
 from matting_jax.prediction import programs as module
 from matting_jax.prediction.batches import batch_groups, photos_a_device
 from matting_jax.prediction.jobs import Job, sort_jobs
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.memory import free_bytes
+from matting_jax.prediction.padding import run_padded
 from matting_jax.prediction.programs import Needed, Program, Programs, program_of
 from matting_jax.prediction.shards import Shard, parse_shard
 from matting_jax.prediction.together import run_together
@@ -108,6 +119,58 @@ def test_memory_of_this_machine_is_known():
     assert matter.programs.remedy == (
         "pass a smaller test_time.reference_size or compute_dtype=bfloat16"
     )
+
+
+@pytest.mark.parametrize("name", ["gca", "dim", "bgmv2"])
+def test_step_of_sizes_pads_as_the_rule_does(name):
+    """The rule gets the photo reflected to the multiple, and its result is cropped."""
+    rng, seen = np.random.default_rng(0), []
+    network, model = find_network(name), create_model(name)
+    images = {x: rng.random((1, 70, 33, CHANNELS[x]), np.float32) for x in input_names(model)}
+
+    def apply(head, **inputs):
+        seen.append(inputs)
+        return inputs["image"][..., :1] ** 2
+
+    result = run_padded(64, network.predict, model, {}, apply, **images)
+    np.testing.assert_array_equal(result, images["image"][..., :1] ** 2)
+    for kind, image in images.items():
+        expected = np.pad(image, ((0, 0), (0, 58), (0, 31), (0, 0)), "reflect")
+        np.testing.assert_array_equal(seen[0][kind], expected)
+    matter = Matter(name, {"params": {}}, size_step=64)
+    sizes = {matter.list_passes(*size)["alpha"] for size in ((70, 33), (65, 64), (128, 1))}
+    assert sizes == {(128, 64)}
+    with pytest.raises(ValueError, match=f"size_step of {name} must be a multiple of .*, got 62"):
+        Matter(name, {"params": {}}, size_step=62)
+
+
+def test_step_of_sizes_is_refused_where_photos_have_the_size_of_the_rule():
+    with pytest.raises(ValueError, match="modnet gets photos at sizes of its own: omit size_step"):
+        Matter("modnet", {"params": {}}, size_step=64)
+
+
+def test_folder_of_forty_sizes_compiles_as_often_as_it_has_network_sizes(
+    weights, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO", "matting_jax")
+    monkeypatch.setitem(NETWORKS, "tiny", replace(NETWORKS["tiny"], passes=modnet.passes))
+    (tmp_path / "photos").mkdir()
+    sizes = [(height, width) for height in range(32, 72, 5) for width in (33, 40, 60, 64, 90)]
+    for number, (height, width) in enumerate(sizes):
+        Image.new("RGB", (width, height), (9 * number % 256, 50, 200)).save(
+            tmp_path / "photos" / f"{number}.png"
+        )
+    places = [f"--input={tmp_path / 'photos'}", f"--output={tmp_path / 'out'}"]
+    more = ["--foreground=none", "--config.test_time.reference_size=32"]
+    assert main(["launch.py", "--mode=predict", *weights, *places, *more], "") == 0
+    needed = {
+        modnet.passes(*size, model=modnet.DEFAULT, reference_size=32)["alpha"] for size in sizes
+    }
+    assert len(set(sizes)) == 40 and 2 < len(needed) < 8
+    assert f"the photos need {len(needed)} programs of tiny" in caplog.messages
+    compiled = [x for x in caplog.messages if x.startswith("compiled tiny for")]
+    assert len(compiled) == len(needed)
+    assert len(list((tmp_path / "out").glob("*_alpha.png"))) == 40
 
 
 def test_batches_fill_the_devices_with_one_program_a_group(programs, tmp_path, monkeypatch):

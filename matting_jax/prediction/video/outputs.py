@@ -15,7 +15,7 @@ from matting_jax.prediction.video.writers import FileWriter, FolderWriter, Write
 
 # Flags for one kind of input.
 CLIPS_ONLY = ("composite", "smooth", "smooth_threshold", "frame_rate", "batch")
-PHOTOS_ONLY = ("trimap", "existing", "shard")
+PHOTOS_ONLY = ("trimap", "existing", "shard", "size_step")
 WAYS = (
     "alpha.mp4 or alpha.mkv for the alpha in grey, NAME.webm or NAME.mov for a cut-out with alpha, "
     "NAME.mp4 with --composite for a composite, a folder for PNG files"
