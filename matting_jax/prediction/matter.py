@@ -72,8 +72,8 @@ class Matter:
             **keywords: keywords of the network, those of `create_model`.
 
         Raises:
-            ValueError: if `size_step` does not fit the network, `trimap_from` makes no trimap or does
-                not fit it, or its rule has no option of a name in `test_time`.
+            ValueError: if `size_step` does not fit, `trimap_from` makes no trimap or the
+                network takes none, or its rule has no option of a name in `test_time`.
         """
         self.name = name
         self.model = model = create_model(name, **keywords)
