@@ -278,7 +278,7 @@ def test_page_of_the_data_sets_lists_all():
     } <= set(named)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
 def test_links_between_pages_are_valid(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / target).exists(), target
