@@ -296,15 +296,12 @@ def run(values: flags.FlagValues) -> int | None:
 
             convert(config, values.checkpoint or workdir, values.output, values.overwrite)
         case "export":
-            from matting_jax.export.program import Options, export
+            from matting_jax.export.formats import Options
+            from matting_jax.export.program import export
             from matting_jax.prediction.load import load_matter
 
-            options = Options(
-                size=values.size,
-                rule=values.rule,
-                platform=values.platform,
-                overwrite=values.overwrite,
-            )
+            names = ("size", "rule", "platform", "weights", "overwrite")
+            options = Options(**{name: values[name].value for name in names})
             source = values.checkpoint or workdir
             matter = load_matter(config, source)
             weights = matter.model, matter.variables, matter.options

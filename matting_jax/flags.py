@@ -89,7 +89,8 @@ FLAGS = (
     Flag(
         "rule", "the test-time rule for photos of --size, not only a network", EXPORT, False, bool
     ),
-    Flag("platform", "where a .stablehlo file runs fast: cpu, cuda, rocm or tpu", EXPORT, "cpu"),
+    Flag("platform", "where StableHLO runs fast: cpu, cuda, rocm or tpu", EXPORT, "cpu"),
+    Flag("weights", "how kernels are stored: float32, float16 or int8", EXPORT, "float32"),
     Flag("sweep", "file of the runs, or the name of one in configs/sweeps", SWEEP, type=Path),
     Flag("seeds", "seeds of each row; default: SEEDS of the file, or 1", SWEEP, type=int),
     Flag("cluster", "slurm, or local to start all runs at once; default: in turn", SWEEP),

@@ -144,8 +144,11 @@ def test_pure_rooms_import_neither_tensorflow_nor_data(name):
     assert [x for x in IMPORTS[name] if is_in(x, forbidden)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not is_in(name, ("data",))])
-def test_only_data_imports_tensorflow(name):
+TENSORFLOW = ("data", "export.savedmodel", "export.tflite")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not is_in(name, TENSORFLOW)])
+def test_only_data_and_its_own_formats_import_tensorflow(name):
     assert [x for x in IMPORTS[name] if is_in(x, ("tensorflow", "tensorflow_datasets"))] == []
 
 

@@ -40,10 +40,13 @@ class Nodes:
     """Collects nodes and weights.
 
     Attributes:
+        weights: how kernels are stored: "float32", "float16", or "int8" with a scale for each of
+            their output channels.
         nodes: the nodes in the order in which they are computed.
         initializers: the constants by name.
     """
 
+    weights: str = "float32"
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     names: dict[tuple, str] = field(default_factory=dict)
@@ -85,6 +88,25 @@ class Nodes:
             name = self.names[key]
             self.initializers[name] = numpy_helper.from_array(array, name)
         return self.names[key]
+
+    def kernel(self, x: Value, axis: int) -> Value:
+        """Returns a constant kernel as it is stored; `axis` is that of its output channels.
+
+        It is converted to float32 where it is read, so that activations keep their precision.
+        """
+        if self.weights == "float32" or x.array is None or x.dtype != np.float32:
+            return x
+        if self.weights == "float16":
+            stored = Value(x.shape, np.dtype(np.float16), self.name(constant(x.array, np.float16)))
+            return self.cast(stored, np.float32)
+        others = tuple(i for i in range(len(x.shape)) if i != axis)
+        scale = np.abs(x.array).max(others) / 127
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        wide = np.expand_dims(scale, others)
+        stored = constant(np.rint(x.array / wide).astype(np.int8))
+        return self.add(
+            "DequantizeLinear", [stored, constant(scale)], x.shape, np.float32, axis=axis
+        )
 
     def expand(self, x: Value, shape: Sequence[int]) -> Value:
         """Returns x in its traced shape."""

@@ -25,8 +25,8 @@ OPSET = 18
 ENLARGING = ("broadcast_in_dim",)
 
 
-def build(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Returns `graph` as an ONNX model with `metadata`.
+def build(graph: Graph, metadata: Mapping[str, str], weights: str = "float32") -> onnx.ModelProto:
+    """Returns `graph` as an ONNX model with `metadata`; `weights` is how its kernels are stored.
 
     Raises NotImplementedError for a primitive without an operator here.
     """
@@ -35,7 +35,7 @@ def build(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
     # A dict is flattened in the order of its keys.
     names = sorted(graph.shapes)
     inputs = [Value(graph.shapes[x].shape, np.dtype(np.float32), x) for x in names]
-    nodes = Nodes()
+    nodes = Nodes(weights)
     values = add_program(nodes, closed, inputs)
     for name, value in zip(sorted(outputs), values, strict=True):
         value = nodes.expand(value, outputs[name].shape)
@@ -135,13 +135,13 @@ def unroll(nodes: Nodes, equation: Any, inputs: list[Value]) -> list[Value]:
     return [*state, *stacked]
 
 
-def write(graph: Graph, path: Path, record: Mapping[str, Any]) -> None:
+def write(graph: Graph, path: Path, record: Mapping[str, Any], *, weights: str = "float32") -> None:
     """Writes `graph` with the entries of its record as metadata, other values than text as JSON."""
     metadata = {
         name: x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)
         for name, x in record.items()
     }
-    path.write_bytes(build(graph, metadata).SerializeToString())
+    path.write_bytes(build(graph, metadata, weights).SerializeToString())
 
 
 def open_file(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:

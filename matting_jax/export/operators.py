@@ -226,6 +226,7 @@ def matmul(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
         shape = [x.shape[axis] for axis in batch] + (sizes if last else sizes[::-1])
         matrices.append(nodes.reshape(nodes.transpose(x, order), shape))
         free.append(sizes[0])
+    matrices[1] = nodes.kernel(matrices[1], len(matrices[1].shape) - 1)
     shape = [*matrices[0].shape[:-2], *free]
     return nodes.reshape(nodes.add("MatMul", matrices, shape), equation.outvars[0].aval.shape)
 
@@ -236,14 +237,14 @@ def convolve(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     if set(params["lhs_dilation"]) != {1} or params["batch_group_count"] != 1:
         raise NotImplementedError("transposed convolution")
     numbers, padding = params["dimension_numbers"], params["padding"]
-    result = nodes.transpose(x, numbers.lhs_spec), nodes.transpose(kernel, numbers.rhs_spec)
+    x, kernel = nodes.transpose(x, numbers.lhs_spec), nodes.transpose(kernel, numbers.rhs_spec)
     order = numbers.out_spec
     shape = [equation.outvars[0].aval.shape[axis] for axis in order]
     y = nodes.add(
         "Conv",
-        result,
+        [x, nodes.kernel(kernel, 0)],
         shape,
-        kernel_shape=result[1].shape[2:],
+        kernel_shape=kernel.shape[2:],
         strides=params["window_strides"],
         dilations=params["rhs_dilation"],
         pads=[low for low, _ in padding] + [high for _, high in padding],

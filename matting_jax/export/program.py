@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
-from matting_jax.choices import one_of
 from matting_jax.convert.identity import (
     Identity,
     keywords_of,
@@ -23,79 +21,17 @@ from matting_jax.convert.identity import (
 )
 from matting_jax.convert.known import locate
 from matting_jax.export.check import compare, run_jax, sample_inputs
+from matting_jax.export.formats import Format, Options, find_format
 from matting_jax.export.graph import Graph, build_graph, parse_size
 from matting_jax.export.record import make_record
-from matting_jax.files import write_atomically
+from matting_jax.files import write_atomically, write_folder_atomically
 from matting_jax.models import name_of
-
-Runner = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 logger = logging.getLogger("matting_jax")
 
-TOLERANCE = 2e-3  # of 99.9 % of the values: half a step of alphas of 8 bits
-LIBRARIES = "libraries of their own: pip install 'matting_jax[export]'"
+# Of 99.9 % of the values: half a step of alphas of 8 bits, and what stored kernels may cost.
+TOLERANCES = {"float32": 2e-3, "float16": 2e-2, "int8": 0.2}
 CHECKED = 512  # side of the photo that a file for any size is checked with
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is exported, and how.
-
-    Attributes:
-        size: "HEIGHTxWIDTH" of the inputs, or "any".
-        rule: export the test-time rule for photos of that size, and not only the network.
-        platform: where a StableHLO file will run fast.
-        overwrite: replace an existing file.
-    """
-
-    size: str = "512x512"
-    rule: bool = False
-    platform: str = "cpu"
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format of files.
-
-    Attributes:
-        form: form of the layers in its files.
-        facts: what its record says in addition.
-        write: writes a graph and its record to a path.
-        open: returns a file as a function that maps inputs to outputs, both by name.
-        holds_record: whether the file holds the record, which otherwise stands beside it.
-        any_size: whether there are files for inputs of any size.
-    """
-
-    form: str
-    facts: Mapping[str, Any]
-    write: Callable[[Graph, Path, Mapping[str, Any]], None]
-    open: Callable[[Path], Runner]
-    holds_record: bool = False
-    any_size: bool = False
-
-
-def stablehlo(options: Options) -> Format:
-    """Returns the format of StableHLO files for one platform."""
-    from matting_jax.export import stablehlo as room
-
-    form, platforms = room.form_of(options.platform), room.platforms_of(options.platform)
-    write = partial(room.write, platforms=platforms)
-    return Format(form, {"platforms": platforms}, write, room.open_file, any_size=True)
-
-
-def onnx(options: Options) -> Format:
-    """Returns the format of ONNX files."""
-    try:
-        from matting_jax.export import onnx as room
-    except ImportError as error:
-        raise ImportError(f".onnx files need {LIBRARIES}") from error
-
-    facts = {"operator_set": room.OPSET}
-    return Format("lax", facts, room.write, room.open_file, holds_record=True)
-
-
-FORMATS = {".stablehlo": stablehlo, ".onnx": onnx}
 
 
 def export(
@@ -125,16 +61,13 @@ def export(
         ImportError: if the libraries of the format are missing.
         RuntimeError: if the file computes something else than JAX.
     """
-    path = Path(output)
-    found = FORMATS[one_of(path.suffix, FORMATS, "extension of --output")](options)
+    path, found = Path(output), find_format(str(output), options)
     for written in (path, *([] if found.holds_record else [side_car(path)])):
         if written.exists() and not options.overwrite:
             raise FileExistsError(f"{written} exists already: pass --overwrite to replace it")
     size = parse_size(options.size)
     if options.rule and None in size:
         raise ValueError("--rule needs the size of the photos: pass --size HEIGHTxWIDTH")
-    if None in size and not found.any_size:
-        raise ValueError(f"{path.suffix} files have one size: pass --size HEIGHTxWIDTH")
     build = partial(build_graph, model, variables, test_time, size=size, rule=options.rule)
     graph = build(form=found.form)
     identity = replace(
@@ -143,17 +76,19 @@ def export(
         test_time=dict(test_time),
     )
     record = {**make_record(graph, identity, rule=options.rule), **found.facts}
-    with write_atomically(path) as temporary:
+    write = write_folder_atomically if found.is_folder else write_atomically
+    with write(path) as temporary:
         logger.info(f"writing {path}")
         found.write(graph, temporary, record)
         logger.info("comparing it with JAX")
-        check(found, temporary, build(form="auto"))
-        record["sha256"] = sha256_of(temporary)
+        check(found, temporary, build(form="auto"), TOLERANCES[options.weights])
+        files = [x for x in (temporary, *temporary.rglob("*")) if x.is_file()]
+        megabytes = sum(x.stat().st_size for x in files) / 1e6
+        if not found.is_folder:
+            record["sha256"] = sha256_of(temporary)
     if not found.holds_record:
         write_record(path, record)
-    print(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; licence of the weights: {record['licence']}"
-    )
+    print(f"{path}: {megabytes:.1f} MB; licence of the weights: {record['licence']}")
 
 
 def identity_of(model: nn.Module, variables: Mapping[str, Any], source: str | Path) -> Identity:
@@ -162,7 +97,7 @@ def identity_of(model: nn.Module, variables: Mapping[str, Any], source: str | Pa
     return identity.with_origin(file=place.name) if place.is_file() else identity
 
 
-def check(found: Format, path: Path, graph: Graph) -> None:
+def check(found: Format, path: Path, graph: Graph, tolerance: float) -> None:
     """Raises RuntimeError if the file at `path` computes something else than `graph`."""
     shapes = {
         name: tuple(CHECKED if side is None else side for side in shape)
@@ -172,8 +107,8 @@ def check(found: Format, path: Path, graph: Graph) -> None:
     differences = compare(found.open(path)(inputs), run_jax(graph, inputs))
     for name, difference in differences.items():
         print(f"{name}: largest difference from JAX {difference}")
-        if not difference.quantile <= TOLERANCE:
+        if not difference.quantile <= tolerance:
             raise RuntimeError(
                 f"the file computes another {name} than JAX: 99.9 % of the values are within "
-                f"{difference.quantile:.1e}, but {TOLERANCE} is the limit; nothing was written"
+                f"{difference.quantile:.1e}, but {tolerance} is the limit; nothing was written"
             )

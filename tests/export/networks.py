@@ -2,13 +2,15 @@
 
 import functools
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 
 import matting_jax as mj
 from matting_jax.convert.identity import side_car
-from matting_jax.export.program import Options, export
+from matting_jax.export.formats import Options
+from matting_jax.export.program import export
 from matting_jax.models import create_model, example_inputs
 from tests.goldens import bgmv2, synth
 from tests.helpers import GOLDENS
@@ -53,7 +55,8 @@ def published_matter(case, **options):
 def write(matter, path, **options):
     """Exports a Matter; returns the record beside the file, if there is one."""
     export(matter.model, matter.variables, matter.options, "weights.pth", path, Options(**options))
-    return json.loads(side_car(path).read_text()) if side_car(path).exists() else None
+    record = side_car(Path(path))
+    return json.loads(record.read_text()) if record.exists() else None
 
 
 def images(matter, height, width, seed=0):

@@ -130,6 +130,32 @@ def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
     assert inputs["image"] == {"shape": [1, 50, 70, 3], "values": "RGB, float32 in [0, 1]"}
 
 
+@pytest.mark.parametrize(
+    ("weights", "share", "error"), [("float16", 0.5, 1e-3), ("int8", 0.25, 2e-2)]
+)
+def test_kernels_are_stored_in_fewer_bits(weights, share, error, tmp_path):
+    kernel = np.random.default_rng(2).normal(size=(3, 3, 4, 64)).astype(np.float32)
+    matrix = np.random.default_rng(3).normal(size=(64, 500)).astype(np.float32) / 8
+
+    def function(image):
+        y = lax.conv_general_dilated(
+            image, kernel / 6, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return {"y": y @ matrix}
+
+    graph, sizes, outputs = Graph(function, {"image": x.shape}, ()), {}, {}
+    for stored in ("float32", weights):
+        path = tmp_path / f"{stored}.onnx"
+        room.write(graph, path, {}, weights=stored)
+        sizes[stored], outputs[stored] = (
+            path.stat().st_size,
+            room.open_file(path)({"image": x})["y"],
+        )
+    assert sizes[weights] < (share + 0.05) * sizes["float32"]
+    difference = np.abs(outputs[weights] - outputs["float32"])
+    assert 0 < difference.max() and difference.mean() < error * outputs["float32"].std()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", [False, True], ids=["network", "rule"])
 @pytest.mark.parametrize("case", NETWORKS)

@@ -8,7 +8,7 @@ from jax import export as jax_export
 
 from matting_jax.commandline import main
 from matting_jax.convert.identity import Identity
-from matting_jax.export import program, stablehlo
+from matting_jax.export import stablehlo
 from matting_jax.export.check import compare, sample_inputs
 from matting_jax.export.graph import parse_size
 from matting_jax.export.record import OWN_LICENCE, licence_of
@@ -89,9 +89,11 @@ def test_existing_files_are_kept_unless_asked(tmp_path):
         ("x.stablehlo", {"size": "512"}, "HEIGHTxWIDTH"),
         ("x.stablehlo", {"size": "0x512"}, "HEIGHTxWIDTH"),
         ("x.stablehlo", {"size": "any", "rule": True}, "--rule needs the size"),
-        ("x.onnx", {"size": "any"}, ".onnx files have one size"),
+        ("x.onnx", {"size": "any"}, ".onnx has one size"),
         ("x.stablehlo", {"size": "100x64"}, "multiples of 32, got 100x64"),
         ("x.stablehlo", {"platform": "gpu"}, "platform"),
+        ("x.stablehlo", {"weights": "int8"}, ".stablehlo has weights of float32"),
+        ("x.onnx", {"weights": "float8"}, "unknown weights 'float8'"),
     ],
 )
 def test_wrong_choices_are_refused(name, options, message, tmp_path):
@@ -144,4 +146,3 @@ def test_command_exports_a_run(finished, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "largest difference" in printed and str(path) in printed
     assert main([*command, "--size=64x64"], "") == 2
-    assert program.Options().size == "512x512"

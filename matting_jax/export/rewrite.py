@@ -1,0 +1,199 @@
+"""Traced programs without the primitives that the converter of TensorFlow Lite lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+from matting_jax.export.calls import CALLS, inner_program
+
+Array = Any
+LARGEST = 2**16  # elements of a constant that is broadcast when the file is written
+
+
+def rewrite(function: Callable[..., dict[str, Array]]) -> Callable[..., dict[str, Array]]:
+    """Returns a function that computes the same with the primitives replaced that are named here.
+
+    Products with a matrix are 1x1 convolutions, bytes are integers of 32 bits, loops are unrolled,
+    and windows at constant positions are slices.
+    """
+
+    def rewritten(**inputs: Array) -> dict[str, Array]:
+        traced = jax.make_jaxpr(lambda given: function(**given), return_shape=True)
+        closed, shapes = traced(inputs)
+        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(inputs))
+        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+    return rewritten
+
+
+def evaluate(jaxpr: core.Jaxpr, consts: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
+    """Computes a program with its primitives replaced."""
+    values: dict[Any, Array] = dict(zip(jaxpr.constvars, consts, strict=True))
+    values |= dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(variable: Any) -> Array:
+        return variable.val if isinstance(variable, core.Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        given = [widen(read(x)) for x in equation.invars]
+        values |= dict(zip(equation.outvars, evaluate_equation(equation, given), strict=True))
+    return [read(x) for x in jaxpr.outvars]
+
+
+def evaluate_equation(equation: Any, inputs: list[Array]) -> list[Array]:
+    """Computes the outputs of one equation."""
+    name = equation.primitive.name
+    if name in CALLS:
+        closed = inner_program(equation)
+        return evaluate(closed.jaxpr, closed.consts, inputs)
+    if name == "scan":
+        return unroll(equation, inputs)
+    small = all(np.prod(x.aval.shape) <= LARGEST for x in equation.outvars)
+    if (small or name != "broadcast_in_dim") and not any(is_traced(x) for x in inputs):
+        with jax.ensure_compile_time_eval():  # the converter needs constant positions
+            return compute(equation, inputs)
+    return compute(equation, inputs)
+
+
+def compute(equation: Any, inputs: list[Array]) -> list[Array]:
+    """Computes the outputs of one equation by what replaces it, or by itself."""
+    name = equation.primitive.name
+    if name in REPLACED:
+        return [REPLACED[name](equation, *inputs)]
+    outputs = equation.primitive.bind(*inputs, **equation.params)
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def unroll(equation: Any, inputs: list[Array]) -> list[Array]:
+    """Computes a loop of known length without a loop."""
+    params = equation.params
+    if params["reverse"]:
+        raise NotImplementedError("a loop that runs backwards")
+    constants, carried, closed = params["num_consts"], params["num_carry"], params["jaxpr"]
+    fixed, state = inputs[:constants], inputs[constants : constants + carried]
+    sequences, results = inputs[constants + carried :], []
+    for turn in range(params["length"]):
+        elements = [(x if is_traced(x) else np.asarray(x))[turn] for x in sequences]
+        outputs = evaluate(closed.jaxpr, closed.consts, [*fixed, *state, *elements])
+        state = outputs[:carried]
+        results.append(outputs[carried:])
+    return [*state, *(jnp.stack(rows) for rows in zip(*results, strict=True))]
+
+
+def multiply(equation: Any, x: Array, y: Array) -> Array:
+    """Multiplies by a matrix as a 1x1 convolution."""
+    params = equation.params
+    (summed, batch) = params["dimension_numbers"]
+    if batch != ((), ()):
+        return lax.dot_general_p.bind(x, y, **params)
+    left, right = (
+        [axis for axis in range(value.ndim) if axis not in axes]
+        for value, axes in zip((x, y), summed, strict=True)
+    )
+    count = int(np.prod([x.shape[axis] for axis in summed[0]]))
+    pixels = x.transpose(*left, *summed[0]).reshape(1, -1, 1, count)
+    kernel = y.transpose(*summed[1], *right).reshape(1, 1, count, -1)
+    z = lax.conv_general_dilated(
+        pixels,
+        kernel,
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=params["precision"],
+    )
+    return z.reshape(equation.outvars[0].aval.shape)
+
+
+def widen(x: Array) -> Array:
+    """Returns constant bytes as integers of 32 bits, and others as they are."""
+    is_byte = not is_traced(x) and np.asarray(x).dtype == np.int8
+    return np.asarray(x, np.int32) if is_byte else x
+
+
+def wider(dtype: Any) -> Any:
+    """Returns int32 for int8, and other types as they are."""
+    return np.dtype(np.int32) if np.dtype(dtype) == np.int8 else dtype
+
+
+def convert(equation: Any, x: Array) -> Array:
+    return lax.convert_element_type(x, wider(equation.params["new_dtype"]))
+
+
+def count(equation: Any) -> Array:
+    return lax.iota_p.bind(**equation.params | {"dtype": wider(equation.params["dtype"])})
+
+
+def gather(equation: Any, x: Array, indices: Array) -> Array:
+    """Cuts a window at a constant position as a slice."""
+    params = equation.params
+    numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+    windows = len(numbers.offset_dims) == len(equation.outvars[0].aval.shape) == x.ndim
+    if is_traced(indices) or not windows or numbers.operand_batching_dims:
+        return lax.gather_p.bind(x, indices, **params)
+    starts = [0] * x.ndim
+    for axis, start in zip(numbers.start_index_map, np.asarray(indices).ravel(), strict=True):
+        starts[axis] = int(np.clip(start, 0, x.shape[axis] - sizes[axis]))
+    stops = [int(start + size) for start, size in zip(starts, sizes, strict=True)]
+    return lax.slice(x, starts, stops)
+
+
+def slice_dynamic(equation: Any, x: Array, *starts: Array) -> Array:
+    """Cuts a window at a constant position as a slice."""
+    sizes = equation.params["slice_sizes"]
+    if any(is_traced(start) for start in starts):
+        return lax.dynamic_slice_p.bind(x, *starts, **equation.params)
+    ends = zip(starts, x.shape, sizes, strict=True)
+    first = [int(np.clip(start, 0, side - size)) for start, side, size in ends]
+    return lax.slice(x, first, [a + b for a, b in zip(first, sizes, strict=True)])
+
+
+def add_at(equation: Any, x: Array, indices: Array, updates: Array) -> Array:
+    """Adds one value along the last axis at each position of the other axes, by comparison."""
+    numbers = equation.params["dimension_numbers"]
+    indexed = list(numbers.scatter_dims_to_operand_dims)
+    others = [axis for axis in range(x.ndim) if axis not in indexed]
+    positions = np.moveaxis(np.asarray(indices), -1, 0)
+    *mesh, last = positions
+    is_mesh = indexed[-1] == x.ndim - 1 and list(numbers.update_window_dims) == others
+    if not is_mesh or not np.array_equal(mesh, np.indices(last.shape)):
+        raise NotImplementedError("scatter-add of another form than that of one value each")
+    places = jnp.arange(x.shape[-1], dtype=jnp.int32) == last.astype(np.int32)[..., None]
+    return x + jnp.where(places, updates[..., None], 0)
+
+
+def transpose(equation: Any, x: Array) -> Array:
+    """Transposes with as few axes as possible: without those of size 1, neighbours as one."""
+    groups: list[list[int]] = []
+    for axis in (axis for axis in equation.params["permutation"] if x.shape[axis] != 1):
+        between = range(groups[-1][-1] + 1, axis) if groups else []
+        if groups and axis > groups[-1][-1] and all(x.shape[i] == 1 for i in between):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    before = sorted(groups)
+    sides = [int(np.prod([x.shape[axis] for axis in group])) for group in before]
+    y = x.reshape(sides).transpose([before.index(group) for group in groups])
+    return y.reshape(equation.outvars[0].aval.shape)
+
+
+def is_traced(x: Array) -> bool:
+    """Returns whether x is computed from inputs."""
+    return isinstance(x, jax.core.Tracer)
+
+
+REPLACED = {
+    "dot_general": multiply,
+    "convert_element_type": convert,
+    "iota": count,
+    "gather": gather,
+    "dynamic_slice": slice_dynamic,
+    "scatter-add": add_at,
+    "transpose": transpose,
+}

@@ -1,0 +1,53 @@
+"""SavedModel folders and TensorFlow Lite files."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+from matting_jax.convert.identity import side_car
+from matting_jax.export import savedmodel, tflite
+from tests.export.networks import (
+    NETWORKS,
+    as_inputs,
+    images,
+    published_matter,
+    small_matter,
+    write,
+)
+from tests.helpers import compile_quickly
+
+ROOMS = {"network.tflite": tflite, "savedmodel/": savedmodel}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
+    matter, path = small_matter("tiny_trimap"), tmp_path / name
+    with compile_quickly():
+        write(matter, f"{tmp_path}/{name}", size="50x70", rule=True)
+        given = images(matter, 50, 70)
+        alpha = matter(**given)
+    found = ROOMS[name].open_file(path)(as_inputs(given))
+    np.testing.assert_allclose(found["alpha"][0, ..., 0], alpha, atol=1e-5)
+    assert json.loads(side_car(path).read_text())["inputs"].keys() == {"image", "trimap"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in NETWORKS if case != "bgmv2"])
+def test_network_computes_the_same_in_a_file_of_tensorflow_lite(case, tmp_path):
+    matter, path = published_matter(case), tmp_path / "network.tflite"
+    with compile_quickly():
+        write(matter, path, size="64x64")
+        inputs = as_inputs(images(matter, 64, 64))
+        for head, output in tflite.open_file(path)(inputs).items():
+            expected = matter.apply(head, **inputs)
+            np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_positions_that_depend_on_the_image_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="TensorFlow Lite has no form.*write an .onnx file"):
+        write(published_matter("bgmv2"), tmp_path / "network.tflite", size="64x64")
+    assert list(tmp_path.iterdir()) == []
