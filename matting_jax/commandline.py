@@ -28,13 +28,14 @@ from matting_jax.messages import configure_logging
 from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped
 
-USAGE = """Image matting: train, evaluate, predict, convert, export, sweep.
+USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
 
 matting_jax --config modnet
 matting_jax evaluate --workdir runs/modnet
 matting_jax predict --workdir runs/modnet --input photos/ --output cutouts/
 matting_jax convert --workdir runs/modnet --output modnet.ckpt
 matting_jax export --workdir runs/modnet --output modnet.stablehlo
+matting_jax benchmark --config modnet
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """
@@ -241,7 +242,7 @@ def run(values: flags.FlagValues) -> int | None:
     rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
-    if config.compilation_cache:
+    if config.compilation_cache and values.mode != "benchmark":  # which measures compilation
         keep_compiled(config.compilation_cache)
     match values.mode:
         case "train":
@@ -295,6 +296,11 @@ def run(values: flags.FlagValues) -> int | None:
             from matting_jax.convert.program import convert
 
             convert(config, values.checkpoint or workdir, values.output, values.overwrite)
+        case "benchmark":
+            from matting_jax.benchmark.network import Options, benchmark
+
+            options = Options(size=values.size, batch=values.batch, overwrite=values.overwrite)
+            benchmark(config, values.output, options)
         case "export":
             from matting_jax.export.formats import Options
             from matting_jax.export.program import export

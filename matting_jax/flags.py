@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-MODES = ("train", "evaluate", "predict", "convert", "export", "sweep")
+MODES = ("train", "evaluate", "predict", "convert", "export", "benchmark", "sweep")
 REQUIRED = {
     "predict": ("input", "output"),
     "convert": ("output",),
@@ -30,14 +30,14 @@ class Flag:
 
 EVALUATE, PREDICT, BOTH = ("evaluate",), ("predict",), ("evaluate", "predict")
 RESULTS, SWEEP = ("evaluate", "predict", "convert", "export"), ("sweep",)
-EXPORT = ("export",)
+EXPORT, BENCHMARK = ("export",), ("benchmark",)
 FLAGS = (
     Flag("mode", ", ".join(MODES), default="train"),
     Flag("version", "show the version", default=False, type=bool),
     Flag(
         "config",
         "recipe: NAME or FILE, or with :VARIANT; its fields: --config.FIELD=VALUE",
-        ("train", *RESULTS),
+        ("train", *RESULTS, *BENCHMARK),
     ),
     Flag("workdir", "folder of the run; default: runs/NAME or runs/NAME_VARIANT", type=Path),
     Flag(
@@ -48,7 +48,12 @@ FLAGS = (
         type=Path,
     ),
     Flag("input", "photo, folder, glob pattern of photos, clip or camera:N", PREDICT, type=Path),
-    Flag("output", "folder of results, files of a clip; convert, export: file", RESULTS, type=Path),
+    Flag(
+        "output",
+        "folder of results, files of a clip; convert, export: file; benchmark: JSON file",
+        (*RESULTS, *BENCHMARK),
+        type=Path,
+    ),
     Flag("video", "the folder or GIF file of --input is one clip", PREDICT, False, bool),
     Flag(
         "trimap", "trimap of the photo, or folder of trimaps of the same names", PREDICT, type=Path
@@ -66,7 +71,14 @@ FLAGS = (
     Flag("smooth", "of a clip: none, or delay, against flicker of one frame", PREDICT, "none"),
     Flag("smooth_threshold", "of --smooth delay, in [0, 1]", PREDICT, 0.1, float),
     Flag("frame_rate", "frames a second of a folder of frames", PREDICT, 25.0, float),
-    Flag("batch", "frames of a clip at a time; 0: 1 on CPU, else 8", PREDICT, 0, int),
+    Flag(
+        "batch",
+        "frames of a clip at a time, 0: 1 on CPU, else 8; benchmark: photos at a time, 0: one for "
+        "each device",
+        (*PREDICT, *BENCHMARK),
+        0,
+        int,
+    ),
     Flag("trimap_from", "what makes the trimaps; as --checkpoint", BOTH, type=Path),
     Flag("trimap_head", "output of --trimap_from to make trimaps of", BOTH),
     Flag("trimap_sure", "minimum confidence of known pixels, in [0.5, 1]", BOTH, type=float),
@@ -85,7 +97,12 @@ FLAGS = (
     ),
     Flag("size_step", "pad photos to multiples of it, for fewer compilations", BOTH, 0, int),
     Flag("shard", "share of the photos, INDEX/COUNT from 1/COUNT to COUNT/COUNT", BOTH),
-    Flag("size", "HEIGHTxWIDTH of the inputs, or any", EXPORT, "512x512"),
+    Flag(
+        "size",
+        "HEIGHTxWIDTH of the inputs, or any; benchmark: of the photo",
+        (*EXPORT, *BENCHMARK),
+        "512x512",
+    ),
     Flag(
         "rule", "the test-time rule for photos of --size, not only a network", EXPORT, False, bool
     ),
@@ -94,7 +111,7 @@ FLAGS = (
     Flag("sweep", "file of the runs, or the name of one in configs/sweeps", SWEEP, type=Path),
     Flag("seeds", "seeds of each row; default: SEEDS of the file, or 1", SWEEP, type=int),
     Flag("cluster", "slurm, or local to start all runs at once; default: in turn", SWEEP),
-    Flag("overwrite", "replace existing results", RESULTS, False, bool),
+    Flag("overwrite", "replace existing results", (*RESULTS, *BENCHMARK), False, bool),
     Flag("debug", "show the traceback of an error", default=False, type=bool),
     Flag("help", "show this help", default=False, type=bool),
 )

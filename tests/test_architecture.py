@@ -40,6 +40,7 @@ LAYERS = (
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PROGRAMS = (
+    "benchmark.network",
     "convert.program",
     "evaluation.compare",
     "evaluation.evaluate",
