@@ -13,7 +13,7 @@ Any field of a config can be set: --config.batch_size=4. All flags: --help.
 
 import sys
 
-from matting_jax.commandline import main
+from matting_jax.commandline import launch
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv, __doc__))
+    launch(sys.argv, __doc__)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -26,7 +27,7 @@ from matting_jax.config import (
 from matting_jax.flags import FLAGS, MODES, REQUIRED, define_flags
 from matting_jax.messages import configure_logging
 from matting_jax.ranges import check_ranges
-from matting_jax.stopping import Stopped
+from matting_jax.stopping import Stopped, leave, watch_signals
 
 USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
 
@@ -187,9 +188,15 @@ def check_folders(values: flags.FlagValues, overrides: Sequence[str]) -> None:
         )
 
 
-def command() -> int:
-    """Runs the installed command `matting_jax`, and returns the exit code."""
-    return main(["matting_jax", *sys.argv[1:]], USAGE)
+def command() -> NoReturn:
+    """Runs the installed command `matting_jax`, and ends the process."""
+    launch(["matting_jax", *sys.argv[1:]], USAGE)
+
+
+def launch(argv: Sequence[str], usage: str) -> NoReturn:
+    """Runs `main` and ends the process with its exit code; a second signal ends it immediately."""
+    watch_signals(Path(argv[0]).name)
+    leave(main(argv, usage))
 
 
 def main(argv: Sequence[str], usage: str) -> int:

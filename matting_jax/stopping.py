@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+GRACE = 2.0  # seconds that a process has to end by itself after a second signal
 
 
 class Stopped(KeyboardInterrupt):
@@ -50,3 +56,40 @@ def stop_signal(job: Callable[[int], bool] | None = None) -> Iterator[Callable[[
         yield lambda step: received[0] if received else 0
     finally:
         restore()
+
+
+def watch_signals(program: str) -> None:
+    """Ends the process soon after a second SIGTERM or Ctrl-C, whatever its main thread does.
+
+    Python's handlers run in the main thread, which may compile for minutes. `program` is the name
+    to report.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        received = 0
+        while received < 2:
+            (number,) = os.read(read, 1)
+            received += number in (signal.SIGTERM, signal.SIGINT)
+        time.sleep(GRACE)
+        sys.stderr.write(f"{program}: stopped\n")
+        sys.stderr.flush()
+        os._exit(128 + number)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with an exit code, after a signal within seconds.
+
+    Python would wait for threads, of which one that saves can wait for others that are gone.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code > 128:
+        timer = threading.Timer(GRACE, os._exit, [code])
+        timer.daemon = True
+        timer.start()
+    sys.exit(code)

@@ -2,9 +2,9 @@
 
 import sys
 
-from matting_jax.commandline import main
+from matting_jax.commandline import launch
 from tests.tiny import register_tiny
 
 if __name__ == "__main__":
     register_tiny()
-    sys.exit(main(sys.argv, __doc__))
+    launch(sys.argv, __doc__)

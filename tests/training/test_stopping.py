@@ -216,6 +216,23 @@ def test_program_reports_in_one_line_where_it_stopped_and_resumes_there(config, 
 
 
 @pytest.mark.slow
+def test_second_signal_ends_a_program_that_saves_within_seconds(config, tmp_path):
+    workdir = tmp_path / "run"
+    endless(config, workdir)
+    config.save_every = 1
+    claim(workdir, config)
+    for gap in (0.0, 0.3, 1.0):
+        last = len((workdir / "metrics.jsonl").read_text().splitlines()) if gap else 0
+        program = start(workdir)
+        wait_for_lines(workdir, last + 3, program)
+        program.send_signal(signal.SIGINT)
+        time.sleep(gap)
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=20)
+        assert program.returncode == 130 and "Traceback" not in errors, errors
+
+
+@pytest.mark.slow
 def test_processes_of_a_job_stop_after_the_same_step(config, tmp_path):
     workdir = tmp_path / "run"
     config.batch_size = 4
@@ -232,3 +249,25 @@ def test_processes_of_a_job_stop_after_the_same_step(config, tmp_path):
     (step,) = steps_of(workdir)
     for text in errors:
         assert f"SIGTERM: saved at step {step} of" in text
+
+
+# The main thread computes without Python for half a minute, or a thread never ends.
+BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha512', b'', b'', 50_000_000)"
+WAITING = "import threading; threading.Thread(target=threading.Event().wait).start(); leave(130)"
+
+
+@pytest.mark.parametrize(("code", "signals"), [(BUSY, 2), (WAITING, 0)])
+def test_process_ends_soon_whatever_its_threads_do(code, signals):
+    start = "from matting_jax.stopping import leave, watch_signals; watch_signals('x.py')"
+    code = f"{start}; print('ready', flush=True); {code}"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout.readline() == b"ready\n"
+    time.sleep(0.2)
+    for _ in range(signals):
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    _, errors = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert errors == (b"x.py: stopped\n" if signals else b"")
