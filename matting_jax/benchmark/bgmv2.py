@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from flax import linen as nn
 
 from matting_jax.models import create_model
 from matting_jax.models.cost import multiply_adds
+from matting_jax.models.layers.forms import use_lax_form
 
 SIZES = {720: (1280, 0.25, 80_000), 1080: (1920, 0.25, 80_000), 2160: (3840, 0.125, 320_000)}
 RUNS = 4
@@ -77,13 +79,13 @@ def measure(
         Multiply-adds and seconds.
     """
 
-    def forward(variables, image, background):
+    def forward(model, variables, image, background):
         outputs = model.apply(variables, image=image, background=background)
         return [outputs[head] for head in heads]
 
     # For thresholding this is the maximum, since its capacity depends on the image.
-    adds = multiply_adds(forward, variables, image, background)
-    program = jax.jit(forward).lower(variables, image, background).compile()
+    adds = multiply_adds(partial(forward, use_lax_form(model)), variables, image, background)
+    program = jax.jit(partial(forward, model)).lower(variables, image, background).compile()
     memory = program.memory_analysis()
     peak = (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**20
     seconds = float("inf")

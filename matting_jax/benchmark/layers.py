@@ -23,8 +23,9 @@ from jax import lax
 
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.convolutions import UpsampledConv, pointwise
+from matting_jax.models.layers.dense import DIMENSIONS, convolve_lax
 from matting_jax.models.layers.depthwise import DepthwiseConv
-from matting_jax.models.layers.kernel_gradient import DIMENSIONS, convolve_cpu, convolve_lax
+from matting_jax.models.layers.kernel_gradient import convolve_cpu
 from matting_jax.models.layers.norms import normalise
 from matting_jax.models.layers.pooling import max_pool_3x3
 from matting_jax.models.layers.spectral import conv_transpose

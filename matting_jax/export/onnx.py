@@ -19,6 +19,7 @@ from matting_jax.export.calls import CALLS, inner_program
 from matting_jax.export.graph import Graph
 from matting_jax.export.nodes import Nodes, Value, constant
 from matting_jax.export.operators import BROADCASTING, FULL
+from matting_jax.models.layers.forms import as_written
 
 OPSET = 18
 # Primitives that are not computed ahead for constants, which would make larger ones of them.
@@ -31,7 +32,8 @@ def build(graph: Graph, metadata: Mapping[str, str], weights: str = "float32") -
     Raises NotImplementedError for a primitive without an operator here.
     """
     traced = jax.make_jaxpr(lambda inputs: graph.function(**inputs), return_shape=True)
-    closed, outputs = traced(graph.shapes)
+    with as_written():
+        closed, outputs = traced(graph.shapes)
     # A dict is flattened in the order of its keys.
     names = sorted(graph.shapes)
     inputs = [Value(graph.shapes[x].shape, np.dtype(np.float32), x) for x in names]

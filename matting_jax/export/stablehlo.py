@@ -12,6 +12,7 @@ from jax import export
 
 from matting_jax.choices import one_of
 from matting_jax.export.graph import Graph
+from matting_jax.models.layers.forms import as_written
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -48,7 +49,8 @@ def write(
             for name, shape in graph.inputs.items()
         }
     try:
-        exported = export.export(jax.jit(graph.function), platforms=platforms)(**shapes)
+        with as_written():
+            exported = export.export(jax.jit(graph.function), platforms=platforms)(**shapes)
     except (TypeError, ValueError) as error:
         if graph.is_fixed:
             raise

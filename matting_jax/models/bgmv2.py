@@ -22,6 +22,7 @@ from matting_jax.image.patches import cut, put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet
 from matting_jax.models.layers.activations import clip_unit
+from matting_jax.models.layers.cells import CellConv, from_cells, to_cells
 from matting_jax.models.layers.convolutions import Conv, pad_sides
 from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.dtypes import as_dtype
@@ -44,7 +45,7 @@ CELL = 4  # side, in pixels, of the cells that are refined
 
 # Cost of a cell refined as a patch, relative to its share of the whole image, by kernel size.
 # Patches cost more because their windows overlap.
-PATCH_COST = {1: 1, 3: 5}
+PATCH_COST = {1: 1, 3: 9}
 # Numbers of patches that thresholding can refine, as shares of all cells; above them it refines the
 # whole image.
 CAPACITIES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
@@ -115,25 +116,25 @@ class Refiner(nn.Module):
 
     @nn.compact
     def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
-        conv = partial(
-            Conv,
-            kernel_size=self.kernel_size,
-            padding=0,
-            dtype=self.dtype,
-            kernel_init=fan_in_uniform,
-        )
-        are_patches = valid is not None
-        products_first = are_patches and self.kernel_size > 1 and is_cpu_form(self.form)
+        options = {"dtype": self.dtype, "kernel_init": fan_in_uniform}
+        conv = partial(Conv, kernel_size=self.kernel_size, padding=0, **options)
+        by_cells = is_cpu_form(self.form) and self.kernel_size == 3
 
-        def block(x, features, i, **options):
-            x = conv(features, use_bias=False, name=f"conv{i}", **options)(x)
+        def norm(x, i):
             return nn.relu(self.norm(name=f"bn{i}")(x, valid))
 
-        x = block(block(as_dtype(half, self.dtype), 24, 1), 16, 2)
-        x = jnp.concatenate([enlarge_nearest(x, 2), as_dtype(whole, self.dtype)], axis=-1)
-        x = block(x, 12, 3, products_first=products_first)
-        bias_init = uniform_of_fan_in(self.kernel_size**2 * 12)
-        return conv(4, bias_init=bias_init, name="conv4")(x).astype(half.dtype)
+        x = as_dtype(half, self.dtype)
+        for i, features in ((1, 24), (2, 16)):
+            x = norm(conv(features, use_bias=False, name=f"conv{i}")(x), i)
+        whole = as_dtype(whole, self.dtype)
+        last = {"bias_init": uniform_of_fan_in(self.kernel_size**2 * 12), "name": "conv4"}
+        if by_cells:
+            x = norm(CellConv(12, use_bias=False, name="conv3", **options)(x, to_cells(whole)), 3)
+            x = from_cells(CellConv(4, **options, **last)(None, x.reshape(*x.shape[:3], -1)))
+        else:
+            x = jnp.concatenate([enlarge_nearest(x, 2), whole], axis=-1)
+            x = conv(4, **last)(norm(conv(12, use_bias=False, name="conv3")(x), 3))
+        return x.astype(half.dtype)
 
 
 class RefinerInputs(NamedTuple):
@@ -141,13 +142,13 @@ class RefinerInputs(NamedTuple):
 
     Attributes:
         half: [B, H/2 + 6 margin, W/2 + 6 margin, 42].
-        whole: [B, H + 4 margin, W + 4 margin, 6].
+        whole: photo and background [B, H + 4 margin, W + 4 margin, 3].
         coarse: alpha and residual of the base network at full size, [B, H, W, 4].
         margin: half of the refiner's kernel size.
     """
 
     half: Array
-    whole: Array
+    whole: list[Array]
     coarse: Array
     margin: int
 
@@ -206,19 +207,18 @@ class BGMv2(nn.Module):
         if self.refine:
             check_sides("BGMv2 with refinement", height, width, CELL)
         norm = batch_norm(self, train)
-        both = jnp.concatenate([image, background], axis=-1)
-        small = both
+        both = small = (image, background)
         if self.refine:
-            scale = self.backbone_scale
-            small = resize(both, max(int(height * scale), 1), max(int(width * scale), 1))
-        x = as_dtype(small, self.dtype)
+            sides = [max(int(side * self.backbone_scale), 1) for side in (height, width)]
+            small = [resize(x, *sides) for x in both]
+        x = as_dtype(jnp.concatenate(small, axis=-1), self.dtype)
         *skips, deepest = encode(self, norm, x)
         context = ASPP(norm, self.dtype, name="aspp")(deepest, keys if train else None)
         decoded = Decoder(norm, self.dtype, name="decoder")(context, [*reversed(skips), x])
         decoded = decoded.astype(image.dtype)
         alpha, residual, error, hidden = jnp.split(decoded, (1, 4, 5), axis=-1)
         alpha, error, hidden = clip_unit(alpha), clip_unit(error), nn.relu(hidden)
-        foreground = clip_unit(small[..., :3] + residual)
+        foreground = clip_unit(small[0] + residual)
         if not self.refine:
             return {"alpha": alpha, "foreground": foreground, "error": error, "hidden": hidden}
 
@@ -263,18 +263,18 @@ class BGMv2(nn.Module):
                 f"got {self.threshold}"
             )
 
-    def refiner_inputs(self, both: Array, coarse: Array) -> RefinerInputs:
+    def refiner_inputs(self, both: tuple[Array, Array], coarse: Array) -> RefinerInputs:
         """Resizes and pads what the refiner reads.
 
-        both [B, H, W, 6], photo and background; coarse [B, h, w, 36], hidden features, alpha and
-        residual.
+        both is the photo and the background [B, H, W, 3]; coarse [B, h, w, 36], hidden features,
+        alpha and residual.
         """
-        height, width = both.shape[1:3]
+        height, width = both[0].shape[1:3]
         margin = self.kernel_size // 2
-        half = [resize(x, height // 2, width // 2) for x in (coarse, both)]
+        half = [resize(x, height // 2, width // 2) for x in (coarse, *both)]
         return RefinerInputs(
             half=pad_sides(jnp.concatenate(half, -1), 3 * margin),
-            whole=pad_sides(both, 2 * margin),
+            whole=[pad_sides(x, 2 * margin) for x in both],
             coarse=resize(coarse[..., HIDDEN:], height, width),
             margin=margin,
         )
@@ -314,7 +314,8 @@ class BGMv2(nn.Module):
 def refine_image(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
     """Refines the whole image and keeps the result in the selected cells: [B, H, W, 4]."""
     selected = enlarge_nearest(selection.mask, CELL) > 0
-    return jnp.where(selected, refiner(inputs.half, inputs.whole), inputs.coarse)
+    whole = jnp.concatenate(inputs.whole, axis=-1)
+    return jnp.where(selected, refiner(inputs.half, whole), inputs.coarse)
 
 
 def refine_patches(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
@@ -323,7 +324,8 @@ def refine_patches(refiner: Refiner, inputs: RefinerInputs, selection: Selection
     rows, columns = jnp.divmod(selection.cells, inputs.coarse.shape[2] // CELL)
     patches = refiner(
         cut(inputs.half, 2 * rows, 2 * columns, 2 + 6 * margin),
-        cut(inputs.whole, 4 * rows, 4 * columns, 4 + 4 * margin),
+        # Joined after they are cut, which copies less.
+        jnp.concatenate([cut(x, 4 * rows, 4 * columns, 4 + 4 * margin) for x in inputs.whole], -1),
         selection.valid.reshape(-1),
     )
     return put(inputs.coarse, selection.cells, patches, selection.valid)

@@ -10,7 +10,7 @@ import jax
 from flax import linen as nn
 from jax.extend import core
 
-from matting_jax.models.layers.forms import use_lax_form
+from matting_jax.models.layers.forms import as_written, use_lax_form
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
@@ -19,7 +19,8 @@ def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
     `arguments` are arrays or their shapes; nothing is computed. Operations that no result needs are
     not counted.
     """
-    program = jax.jit(function).trace(*arguments).jaxpr
+    with as_written():
+        program = jax.jit(function).trace(*arguments).jaxpr
     return count(program.jaxpr)
 
 

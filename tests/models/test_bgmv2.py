@@ -177,19 +177,6 @@ def test_thresholding_refines_only_cells_above_the_threshold():
     assert forward._cache_size() == 1  # frames of a video share one program
 
 
-def test_only_patches_are_convolved_products_first():
-    """Whole images are not, even of the size of a patch."""
-    refiner = bgmv2.Refiner(partial(BatchNorm, use_running_average=True), form="cpu")
-    half, whole = (jax.ShapeDtypeStruct((512, 8, 8, c), jnp.float32) for c in (42, 6))
-    valid = jax.ShapeDtypeStruct((512,), jnp.float32)
-
-    def program(*inputs):
-        return str(jax.make_jaxpr(refiner.init)(jax.random.key(0), *inputs))
-
-    assert "scan" in program(half, whole, valid)
-    assert "scan" not in program(half, whole)
-
-
 def test_small_images_are_sampled_completely():
     """The default 80,000 pixels exceed 64 x 96; only errors above 0 are refined."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")

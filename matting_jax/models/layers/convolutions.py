@@ -12,15 +12,13 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from matting_jax.image.geometry import upsample
-from matting_jax.models.layers.forms import is_cpu_form, on_cpu
+from matting_jax.models.layers.dense import DIMENSIONS, convolve_lax
+from matting_jax.models.layers.forms import is_cpu_form, on_cpu, plain_convolutions
 from matting_jax.models.layers.initialisers import Init, he_uniform, uniform_of_fan_in, zeros
-from matting_jax.models.layers.kernel_gradient import DIMENSIONS, convolve_cpu, convolve_lax
+from matting_jax.models.layers.kernel_gradient import convolve_cpu
 
 Array = jax.Array
 Dtype = Any
-
-# Images whose products `convolve_products_first` keeps in memory at a time.
-PRODUCTS_BATCH = 256
 
 
 class Conv(nn.Module):
@@ -33,8 +31,6 @@ class Conv(nn.Module):
         padding: in pixels; None keeps the size at stride 1; "SAME" pads as TensorFlow, which
             differs at stride 2.
         dilation: the distance between taps, the atrous rate.
-        products_first: computes it by `convolve_products_first`, which has no stride, dilation or
-            padding.
     """
 
     features: int
@@ -46,7 +42,6 @@ class Conv(nn.Module):
     kernel_init: Init = he_uniform
     dilation: int = 1
     bias_init: Init = zeros
-    products_first: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -56,10 +51,7 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if self.products_first:
-            y = convolve_products_first(x, kernel)
-        else:
-            y = convolve(x, kernel, self.stride, self.padding, self.dilation)
+        y = convolve(x, kernel, self.stride, self.padding, self.dilation)
         return y if bias is None else y + bias
 
 
@@ -88,28 +80,8 @@ def convolve(
     else:
         pad = dilation * (size // 2) if padding is None else padding
         sides = ((pad, pad), (pad, pad))
-    convolve_dense = convolve_cpu if on_cpu() else convolve_lax
-    return convolve_dense(x, kernel, stride, sides, dilation)
-
-
-def convolve_products_first(x: Array, kernel: Array) -> Array:
-    """Convolves x [B, H, W, C] with kernel [k, k, C, D], without padding; fast for small images.
-
-    One matrix product multiplies each pixel by all taps; the products are summed afterwards, for
-    `PRODUCTS_BATCH` images at a time. For many small images with few features this is twice as fast
-    on CPU, although it also computes products at the edges that no sum needs.
-    """
-    size, _, channels, features = kernel.shape
-    height, width = (side - size + 1 for side in x.shape[1:3])
-    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-
-    def convolve_image(image: Array) -> Array:
-        products = pointwise(image, taps).reshape(*image.shape[:2], size, size, features)
-        return sum(
-            products[i : i + height, j : j + width, i, j] for i in range(size) for j in range(size)
-        )
-
-    return lax.map(convolve_image, x, batch_size=PRODUCTS_BATCH)
+    form = convolve_lax if plain_convolutions.get() or not on_cpu() else convolve_cpu
+    return form(x, kernel, stride, sides, dilation)
 
 
 def pointwise(x: Array, kernel: Array) -> Array:

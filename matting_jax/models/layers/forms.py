@@ -7,6 +7,9 @@ or "auto", which selects by the platform.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,8 @@ from flax import linen as nn
 from matting_jax.choices import one_of
 
 Array = jax.Array
+
+plain_convolutions = ContextVar("plain_convolutions", default=False)
 
 
 def is_cpu_form(form: str) -> bool:
@@ -26,6 +31,16 @@ def is_cpu_form(form: str) -> bool:
 def on_cpu() -> bool:
     """Returns whether programs run on CPU: for choices of every form, as that of a gradient."""
     return jax.default_backend() == "cpu"
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Traces each dense convolution as one operation, for export and to count multiply-adds."""
+    token = plain_convolutions.set(True)
+    try:
+        yield
+    finally:
+        plain_convolutions.reset(token)
 
 
 def use_lax_form(model: nn.Module) -> nn.Module:

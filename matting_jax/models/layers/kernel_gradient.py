@@ -13,43 +13,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from matting_jax.models.layers.dense import Padding, convolve_dense, convolve_lax
+
 Array = jax.Array
-Padding = tuple[tuple[int, int], tuple[int, int]]
 Factors = tuple[list[Array], list[Array]]
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Positions that one matrix product of the loop sums over, at least.
 POSITIONS = 1024
 
 
-def convolve_lax(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int) -> Array:
-    """Convolves x [B, H, W, C] with kernel [k, k, C, D] by one operation of XLA.
-
-    Args:
-        x: images.
-        kernel: weights.
-        stride: distance between the positions of the result.
-        padding: zeros before and after the rows, and before and after the columns.
-        dilation: distance between taps.
-    """
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=DIMENSIONS,
-    )
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def convolve_cpu(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int) -> Array:
-    """Computes `convolve_lax`; the kernel's gradient is `kernel_gradient`."""
-    return convolve_lax(x, kernel, stride, padding, dilation)
+    """Computes `convolve_dense`; the kernel's gradient is `kernel_gradient`."""
+    return convolve_dense(x, kernel, stride, padding, dilation)
 
 
 def convolve_forward(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int):
-    return convolve_lax(x, kernel, stride, padding, dilation), (x, kernel)
+    return convolve_dense(x, kernel, stride, padding, dilation), (x, kernel)
 
 
 def convolve_backward(stride: int, padding: Padding, dilation: int, saved, g: Array):

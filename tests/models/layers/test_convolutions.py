@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 from jax import lax
 
-from matting_jax.image.geometry import upsample
+from matting_jax.image.geometry import enlarge_nearest, upsample
+from matting_jax.models.layers.cells import CellConv, from_cells, to_cells
 from matting_jax.models.layers.convolutions import (
     DIMENSIONS,
-    PRODUCTS_BATCH,
     Conv,
     UpsampledConv,
-    convolve,
-    convolve_products_first,
     pointwise,
 )
+from matting_jax.models.layers.dense import convolve_dense, convolve_lax
 from tests.models.layers.helpers import random, relative_error
 
 
@@ -92,9 +91,31 @@ def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
     assert np.count_nonzero(y) == 9
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_convolution_by_products_first_equals_the_plain_one(size):
-    x = np.random.default_rng(0).random((PRODUCTS_BATCH + 5, 8, 7, 6)).astype(np.float32)
-    kernel = np.random.default_rng(1).standard_normal((size, size, 6, 4)).astype(np.float32)
-    expected = convolve(x, kernel, padding=0)
-    np.testing.assert_allclose(convolve_products_first(x, kernel), expected, atol=2e-5)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding", "dilation"),
+    [
+        ((2, 7, 8, 5), (3, 3, 5, 4), 1, 0, 1),  # without padding
+        ((2, 7, 8, 5), (3, 3, 5, 4), 2, 0, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 4), 2, 0, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 16), 1, 1, 1),  # a kernel larger than the image
+        ((2, 7, 9, 5), (5, 5, 5, 16), 1, 2, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 16), 1, 6, 6),
+        ((2, 7, 9, 5), (3, 3, 5, 16), 2, 1, 1),
+    ],
+)
+def test_dense_convolution_equals_one_operation(shape, kernel, stride, padding, dilation):
+    """In each case in which it pads more than it must."""
+    x, kernel, sides = random(shape, 0), random(kernel, 1), ((padding, padding),) * 2
+    expected = convolve_lax(x, kernel, stride, sides, dilation)
+    ours = convolve_dense(x, kernel, stride, sides, dilation)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_convolution_of_cells_equals_that_of_pixels():
+    """Channels that all pixels of a cell share are those of the image enlarged."""
+    shared, own = random((2, 5, 6, 7), 0), random((2, 10, 12, 3), 1)
+    params = {"kernel": random((3, 3, 10, 4), 2), "bias": random((4,), 3)}
+    ours = from_cells(CellConv(4).apply({"params": params}, shared, to_cells(own)))
+    pixels = np.concatenate([enlarge_nearest(shared, 2), own], axis=-1)
+    expected = Conv(4, padding=0).apply({"params": params}, pixels)
+    np.testing.assert_allclose(ours, expected, atol=2e-5)

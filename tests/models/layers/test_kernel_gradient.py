@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from matting_jax.models.layers import kernel_gradient
-from matting_jax.models.layers.kernel_gradient import convolve_cpu, convolve_lax
+from matting_jax.models.layers.dense import convolve_lax
+from matting_jax.models.layers.kernel_gradient import convolve_cpu
 from tests.models.layers.helpers import random, relative_error
 
 SAME, LATE = ((1, 1), (1, 1)), ((0, 1), (0, 1))
