@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from matting_jax.image.blur_fusion import blur_fusion
+from matting_jax.image.blur_fusion import LARGE, blur_fusion, blur_fusion_by_steps
 from matting_jax.image.filters import box_mean
+from matting_jax.image.geometry import resize_bilinear
 from tests.helpers import GOLDENS
 
 GOLDEN = np.load(GOLDENS / "foreground_cases.npz")
@@ -47,3 +48,29 @@ def test_opaque_pixels_keep_their_colour():
     foreground, _ = jax.jit(blur_fusion)(image, alpha)
     opaque = alpha[..., 0] == 1
     np.testing.assert_allclose(foreground[opaque], image[opaque], rtol=0, atol=1e-6)
+
+
+def test_blur_fusion_by_steps_finds_the_colours_about_as_well():
+    """A subject of many colours over another one, through a wide soft edge."""
+    rng = np.random.default_rng(0)
+    size = (LARGE, LARGE + 30)
+    coarse = rng.random((2, 1, 9, 9, 3)).astype(np.float32)
+    foreground, background = (np.asarray(resize_bilinear(x, *size)) for x in coarse)
+    distance = np.hypot(*np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j])
+    alpha = np.clip((0.7 - distance) / 0.1 + 0.5, 0, 1).astype(np.float32)[None, ..., None]
+    image = alpha * foreground + (1 - alpha) * background
+    error = {
+        name: np.abs(alpha * (np.asarray(jax.jit(function)(image, alpha)[0]) - foreground)).mean()
+        for name, function in (("whole", blur_fusion), ("steps", blur_fusion_by_steps))
+    }
+    assert error["steps"] < 1.25 * error["whole"]
+    assert error["steps"] < 0.8 * np.abs(alpha * (image - foreground)).mean()
+
+
+def test_blur_fusion_by_steps_of_a_small_image_is_blur_fusion():
+    image, alpha = GOLDEN["image"][None], GOLDEN["alpha"][None, ..., None]
+    ours, expected = (
+        str(jax.make_jaxpr(function)(image, alpha))
+        for function in (blur_fusion_by_steps, blur_fusion)
+    )
+    assert ours == expected

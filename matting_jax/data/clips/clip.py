@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +37,8 @@ class Clip:
         time_base: seconds of one tick.
         rate: frames a second on average.
         count: number of frames as the file tells it, or an estimate; 0 if unknown.
-        read: yields the frames; each call starts at the first one.
+        read: yields the frames; each call starts at the first one. A generator, so that closing it
+            closes the file.
         sound: file that holds the sound, if there is any.
         problems: what was wrong with the frames that were read so far.
     """
@@ -47,7 +49,7 @@ class Clip:
     time_base: Fraction
     rate: Fraction
     count: int
-    read: Callable[[], Iterator[Frame]]
+    read: Callable[[], Generator[Frame, None, None]]
     sound: Path | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -56,10 +58,11 @@ class Clip:
         return max(round(1 / (self.rate * self.time_base)), 1)
 
 
-def increasing(frames: Iterator[Frame]) -> Iterator[Frame]:
+def increasing(frames: Generator[Frame, None, None]) -> Generator[Frame]:
     """Yields frames whose times increase, as containers demand."""
     last = None
-    for frame in frames:
-        time = frame.time if last is None else max(frame.time, last + 1)
-        last = time
-        yield frame._replace(time=time)
+    with closing(frames):
+        for frame in frames:
+            time = frame.time if last is None else max(frame.time, last + 1)
+            last = time
+            yield frame._replace(time=time)

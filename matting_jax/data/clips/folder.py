@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def open_frames(folder: Path, rate: Fraction, profile: str = "srgb") -> Clip:
     header = read_header(numbered[first])
     problems: list[str] = []
 
-    def read() -> Iterator[Frame]:
+    def read() -> Generator[Frame, None, None]:
         for number, path in sorted(numbered.items()):
             try:
                 photo = read_photo(path, profile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
             raise
         raise ValueError(f"cannot read the clip {name}: {reason_of(error)}") from error
 
-    def read() -> Iterator[Frame]:
+    def read() -> Generator[Frame, None, None]:
         report = problems.append
         with open_input() as container:
             stream = container.streams.video[0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from matting_jax.image.blur_fusion import blur_fusion
+from matting_jax.image.blur_fusion import blur_fusion_by_steps
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import box_mean
 
@@ -57,7 +57,7 @@ def foreground_of(layers: Mapping[str, Array]) -> Array:
     """Returns the foreground colours [N, H, W, 3], the network's or by blur fusion."""
     image, alpha = layers["image"].astype(jnp.float32) / 255, layers["alpha"]
     if "foreground" not in layers:
-        colours, _ = blur_fusion(image, alpha)
+        colours, _ = blur_fusion_by_steps(image, alpha)
         return jnp.where(alpha == 1, image, colours)
     colours = layers["foreground"]
     # Where alpha is 0 the network leaves the background.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import partial
@@ -189,7 +190,8 @@ def read_background(clip: Clip, options: Options, config: ConfigDict) -> np.ndar
         return None
     image = read_visible(options.background, config.data.colour_profile)
     if options.align:
-        first = next(clip.read())
+        with closing(clip.read()) as frames:
+            first = next(frames)
         try:
             image = align(image, first.image)
         except ValueError as error:

@@ -36,17 +36,19 @@ class Loader:
     """Decodes the next batch of frames, with their new backgrounds."""
 
     def __init__(self, clip: Clip, size: int, backdrop: Iterator[np.ndarray] | None):
-        self.frames, self.size, self.backdrop = clip.read(), size, backdrop
-        self.has_opacity = False
-        first = next(self.frames, None)
-        if first is not None:
-            self.has_opacity = first.opacity is not None
-            self.frames = chain([first], self.frames)
+        self.clip, self.size, self.backdrop = clip.read(), size, backdrop
+        first = next(self.clip, None)
+        self.has_opacity = first is not None and first.opacity is not None
+        self.frames = chain([] if first is None else [first], self.clip)
 
     def __call__(self, _: int) -> Batch:
         """Returns the next frames; none at the end."""
         frames = list(islice(self.frames, self.size))
         return Batch([frame.time for frame in frames], [self.inputs(x) for x in frames])
+
+    def close(self) -> None:
+        """Closes the clip."""
+        self.clip.close()
 
     def inputs(self, frame: Any) -> dict[str, np.ndarray]:
         """Returns the inputs of the predictor for a frame."""
@@ -91,7 +93,12 @@ def write_clip(
     load = Loader(clip, predictor.batch, backdrop)
     stages = (load, compute, partial(prepare, writers))
     try:
-        with stop_signal() as asked, bar, closing(overlap(count(), *stages)) as results:
+        with (
+            stop_signal() as asked,
+            bar,
+            closing(load),
+            closing(overlap(count(), *stages)) as results,
+        ):
             for _, result in results:
                 ended, frames = result.result()
                 for time, prepared in frames:
