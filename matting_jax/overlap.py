@@ -84,6 +84,7 @@ def overlap_batches(
     finish: Callable[[T, Any], Any],
     pixels: Callable[[Any], int] = lambda value: 0,
     readers: int = 1,
+    computers: int = 1,
 ) -> Iterator[tuple[T, Future]]:
     """Does what `overlap` does, with `compute` for a whole batch.
 
@@ -91,16 +92,19 @@ def overlap_batches(
         batches: read one ahead.
         load: called in `readers` threads.
         compute: takes a batch and a future of each loaded item, and returns a future of each
-            result; called in the caller's thread.
+            result; called in the caller's thread, or in `computers` threads if they are several.
         finish: called in threads for each item.
         pixels: size of what is computed of an item.
         readers: number of threads that load.
+        computers: number of batches that are computed at a time: the second is sent to the device
+            before the first has come back.
     """
     workers = min(max(cores() - 1, 1), max(4, readers))
     pool, finishing = ThreadPoolExecutor(workers), deque()
+    loaded = load_batches_ahead(load, batches, readers)
     try:
-        for batch, loaded in load_batches_ahead(load, batches, readers):
-            for item, computed in zip(batch, compute(batch, loaded), strict=True):
+        for batch, results in compute_ahead(compute, loaded, computers):
+            for item, computed in zip(batch, results, strict=True):
                 size = 0
                 try:
                     value = computed.result()
@@ -115,5 +119,31 @@ def overlap_batches(
                     yield finishing.popleft()[:2]
         while finishing:
             yield finishing.popleft()[:2]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def compute_ahead(
+    compute: Callable[[Sequence[T], Sequence[Future]], Sequence[Future]],
+    loaded: Iterable[tuple[Sequence[T], Sequence[Future]]],
+    computers: int,
+) -> Iterator[tuple[Sequence[T], Sequence[Future]]]:
+    """Yields each batch with what `compute` returns, in order; takes what `overlap_batches` takes.
+
+    With several `computers` as many batches are computed at a time, else one in this thread.
+    """
+    if computers == 1:
+        for batch, futures in loaded:
+            yield batch, compute(batch, futures)
+        return
+    pool, computing = ThreadPoolExecutor(computers), deque()
+    try:
+        for batch, futures in loaded:
+            computing.append((batch, pool.submit(compute, batch, futures)))
+            if len(computing) == computers:
+                batch, results = computing.popleft()
+                yield batch, results.result()
+        for batch, results in computing:
+            yield batch, results.result()
     finally:
         pool.shutdown(cancel_futures=True)

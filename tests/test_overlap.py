@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from matting_jax import overlap as module
-from matting_jax.overlap import overlap
+from matting_jax.overlap import attempt, overlap, overlap_batches
 
 
 def test_results_and_errors_are_those_of_a_loop_in_order():
@@ -75,3 +75,31 @@ def test_nothing_more_is_computed_after_the_caller_stops():
     with closing(overlap(range(20), lambda x: x, lambda x, _: computed.append(x), print)) as stages:
         next(stages)
     assert len(computed) < 7
+
+
+def test_second_batch_is_computed_before_the_first_has_come_back():
+    """Each of two batches waits for the other one, and results keep their order."""
+    begun = [threading.Event() for _ in range(6)]
+
+    def compute(batch, loaded):
+        number = batch[0] // 2
+        begun[number].set()
+        assert begun[number ^ 1].wait(60)
+        return [attempt(lambda x=x: 10 * x.result()) for x in loaded]
+
+    batches = [(2 * i, 2 * i + 1) for i in range(6)]
+    stages = overlap_batches(
+        batches, lambda x: x + 1, compute, lambda _, x: x + 5, readers=2, computers=2
+    )
+    found = [(item, result.result()) for item, result in stages]
+    assert found == [(x, 10 * (x + 1) + 5) for x in range(12)]
+
+
+@pytest.mark.parametrize("computers", [1, 2])
+def test_items_of_a_batch_that_fail_are_their_own(computers):
+    def compute(batch, loaded):
+        return [attempt(lambda x=x: 1 / x.result()) for x in loaded]
+
+    stages = overlap_batches([(0, 1), (2,)], int, compute, lambda _, x: x, computers=computers)
+    errors = [type(result.exception()) for _, result in stages]
+    assert errors == [ZeroDivisionError, type(None), type(None)]

@@ -17,7 +17,7 @@ from matting_jax.data.files.sizes import read_size
 from matting_jax.evaluation import previews
 from matting_jax.evaluation.scores import mean_scores, score
 from matting_jax.overlap import cores, overlap, overlap_batches
-from matting_jax.prediction.batches import Batch, batch_groups, largest_batch
+from matting_jax.prediction.batches import Batch, batch_groups, batches_at_a_time, largest_batch
 from matting_jax.prediction.inputs import as_float_trimap, multiply_opacity
 from matting_jax.prediction.jobs import compile_ahead
 from matting_jax.prediction.matter import Matter
@@ -83,11 +83,13 @@ def predictions(
 
     groups = group_images(matter, images)
     with ExitStack() as stack:
-        batches = stack.enter_context(closing(compile_ahead(groups)))
+        batches = stack.enter_context(
+            closing(compile_ahead(groups, unfinished=batches_at_a_time()))
+        )
         stages = (images.__getitem__, partial(compute_batch, predict), partial(finish, source))
         readers = min(largest_batch(groups), cores())
         results = stack.enter_context(
-            closing(overlap_batches(batches, *stages, count_pixels, readers))
+            closing(overlap_batches(batches, *stages, count_pixels, readers, batches_at_a_time()))
         )
         bar = tqdm(results, "evaluate", len(images), unit="image", leave=False, disable=None)
         for number, result in bar:

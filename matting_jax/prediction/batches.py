@@ -82,6 +82,15 @@ def batch_size(programs: Sequence[Needed], photos: Sequence[Path]) -> int:
     return size - size % len(devices) if size > len(devices) else size
 
 
+def batches_at_a_time() -> int:
+    """Returns how many batches are computed at a time: on accelerators two.
+
+    One is prepared and resized on the host while the other is on the device. On CPU both would
+    share the cores.
+    """
+    return 1 if jax.local_devices()[0].platform == "cpu" else 2
+
+
 def photos_a_device(platform: str, programs: Sequence[Needed]) -> int:
     """Returns how many samples one device computes at a time.
 

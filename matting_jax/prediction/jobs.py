@@ -114,15 +114,17 @@ def group_jobs(
 
 
 def compile_ahead(
-    groups: Sequence[tuple[Sequence[Needed], Sequence[T]]], *, keep: bool = False
+    groups: Sequence[tuple[Sequence[Needed], Sequence[T]]],
+    *,
+    keep: bool = False,
+    unfinished: int = 1,
 ) -> Iterator[T]:
     """Yields the items of all groups, and compiles the programs of the next ones in a thread.
 
     Args:
-        groups: programs, and the items that need them. The caller reads one item ahead of the one
-            that it computes.
-        keep: keep all programs; else each is freed when the second group after the last that needs
-            it begins.
+        groups: programs, and the items that need them.
+        keep: keep all programs; else each is freed once no item that needs it is computed.
+        unfinished: items before the one that is read whose computation may not have ended.
     """
     expect(program for programs, _ in groups for program in programs)
     last = {x: number for number, (programs, _) in enumerate(groups) for x in programs}
@@ -134,7 +136,7 @@ def compile_ahead(
                     if program not in begun:
                         begun.add(program)
                         pool.submit(program.compile)
-            for program in [x for x in last if last[x] < number - 1 and not keep]:
+            for program in [x for x in last if last[x] < number - unfinished and not keep]:
                 program.drop()
                 del last[program]
             yield from items

@@ -27,7 +27,7 @@ from matting_jax.data.files.values import check_values
 from matting_jax.files import write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.overlap import cores, overlap_batches
-from matting_jax.prediction.batches import Batch, batch_groups, largest_batch
+from matting_jax.prediction.batches import Batch, batch_groups, batches_at_a_time, largest_batch
 from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.jobs import Job, ListPrograms, compile_ahead, group_jobs
 from matting_jax.prediction.record import append_line
@@ -116,9 +116,13 @@ def run_jobs(
     readers = min(largest_batch(groups), cores())
     try:
         with ExitStack() as stack:
-            ordered = stack.enter_context(closing(compile_ahead(groups)))
+            ordered = stack.enter_context(
+                closing(compile_ahead(groups, unfinished=batches_at_a_time()))
+            )
             results = stack.enter_context(
-                closing(overlap_batches(ordered, *stages, count_pixels, readers))
+                closing(
+                    overlap_batches(ordered, *stages, count_pixels, readers, batches_at_a_time())
+                )
             )
             for job, result in tqdm(results, "predict", len(jobs), unit="photo", disable=None):
                 try:

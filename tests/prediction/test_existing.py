@@ -15,6 +15,7 @@ from PIL import Image
 from matting_jax.commandline import main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.prediction import batches
 from matting_jax.prediction import run as program
 from matting_jax.prediction.record import append_line, read_lines
 from matting_jax.training.state import initial_variables, training_model
@@ -107,6 +108,15 @@ def test_keep_completes_a_folder_that_was_interrupted(predict, tmp_path, monkeyp
     assert contents(out) == whole
     assert predict("--existing=overwrite") == 1
     assert contents(out) == whole and first.stat().st_mtime_ns > stamp
+
+
+def test_batches_that_overlap_change_no_bit(predict, tmp_path, monkeypatch):
+    assert predict("--bits=16") == 1
+    one_by_one, _ = contents(tmp_path / "out")
+    monkeypatch.setattr(program, "batches_at_a_time", lambda: 3)
+    monkeypatch.setattr(batches, "photos_a_device", lambda *_: 4)
+    assert predict("--bits=16", "--overwrite") == 1
+    assert contents(tmp_path / "out")[0] == one_by_one
 
 
 def test_all_kept_needs_no_network(predict, tmp_path, monkeypatch):
