@@ -82,13 +82,14 @@ def watch_signals(program: str) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process with an exit code, after a signal within seconds.
+    """Ends the process with an exit code, after Ctrl-C within seconds.
 
     Python would wait for threads, of which one that saves can wait for others that are gone.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    if code > 128:
+    if code == 130:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a traceback of Python's exit helps nobody
         timer = threading.Timer(GRACE, os._exit, [code])
         timer.daemon = True
         timer.start()

@@ -33,8 +33,11 @@ logger = logging.getLogger("matting_jax")
 
 
 def is_heard(record: logging.LogRecord) -> bool:
-    """Returns whether a message of absl is shown: Orbax warns of its own, intended, options."""
-    return record.levelno >= logging.ERROR or "orbax" not in Path(record.pathname).parts
+    """Returns whether a message of absl is shown.
+
+    Orbax warns of its own, intended, options, and logs the errors that it raises.
+    """
+    return "orbax" not in Path(record.pathname).parts
 
 
 # In Python too, where the level of absl's log is the user's.
@@ -90,15 +93,31 @@ def save(
             fit without tracing the network.
     """
     if step not in checkpoints.all_steps():
-        checkpoints.save(
-            step,
-            args=ocp.args.StandardSave(state),
-            metrics=metrics,
-            custom_metadata={
-                checksums.KEY: checksums.checksums(state),
-                checksums.LAYOUT: layout,
-            },
-        )
+        metadata = {checksums.KEY: checksums.checksums(state), checksums.LAYOUT: layout}
+        with plain_errors(checkpoints):  # also of the save before, which is finished first
+            checkpoints.save(
+                step,
+                args=ocp.args.StandardSave(state),
+                metrics=metrics,
+                custom_metadata=metadata,
+            )
+
+
+class SaveError(OSError):
+    """A checkpoint could not be saved; the message says where, and why."""
+
+
+@contextmanager
+def plain_errors(checkpoints: ocp.CheckpointManager) -> Iterator[None]:
+    """Raises SaveError for errors of a save in the block: those of Orbax are pages long."""
+    try:
+        yield
+    except Exception as error:  # Orbax, TensorStore and the file system have no common base
+        full = any(words in str(error) for words in ("No space left", "Disk quota exceeded"))
+        raise SaveError(
+            f"a checkpoint could not be saved in {checkpoints.directory}: "
+            f"{'the disk is full' if full else shorten(error)}; the ones before it are whole"
+        ) from error
 
 
 @contextmanager
@@ -112,13 +131,16 @@ def finish_saves(checkpoints: ocp.CheckpointManager) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException as ended:
         try:
-            checkpoints.wait_until_finished()
-        except Exception as error:  # Orbax, TensorStore and the file system have no common base
-            logger.warning(f"the last checkpoint could not be saved ({shorten(error)})")
+            with plain_errors(checkpoints):
+                checkpoints.wait_until_finished()
+        except SaveError as error:
+            if not isinstance(ended, SaveError):
+                logger.warning(f"{error}")
         raise
-    checkpoints.wait_until_finished()
+    with plain_errors(checkpoints):
+        checkpoints.wait_until_finished()
 
 
 def restore(checkpoints: ocp.CheckpointManager, state: Any) -> Any:

@@ -80,14 +80,37 @@ def test_save_that_began_is_finished_before_an_error_ends_the_run(
 
 def test_error_of_a_save_does_not_hide_the_one_that_ended_the_loop(caplog):
     class Checkpoints:
+        directory = "runs"
+
         def wait_until_finished(self):
             raise OSError("no space left")
 
     with pytest.raises(ValueError, match="broken"), checkpoint.finish_saves(Checkpoints()):
         raise ValueError("broken")
-    assert "could not be saved (OSError: no space left)" in caplog.text
+    assert "could not be saved in runs: OSError: no space left; the ones before" in caplog.text
     with pytest.raises(OSError, match="no space"), checkpoint.finish_saves(Checkpoints()):
         pass
+
+
+@pytest.mark.parametrize("words", ["[Errno 28] No space left on device", "os: No space left ..."])
+def test_full_disk_is_one_sentence_with_the_folder(words, caplog):
+    class Checkpoints:
+        directory = "runs/checkpoints"
+
+        def wait_until_finished(self):
+            raise ValueError(words)
+
+    expected = (
+        "could not be saved in runs/checkpoints: the disk is full; the ones before it are whole"
+    )
+    with pytest.raises(checkpoint.SaveError, match=expected):
+        with checkpoint.finish_saves(Checkpoints()):
+            pass
+    # A save that failed in the loop is reported once.
+    with pytest.raises(checkpoint.SaveError), checkpoint.finish_saves(Checkpoints()):
+        with checkpoint.plain_errors(Checkpoints()):
+            raise OSError(words)
+    assert not caplog.text
 
 
 def test_workdir_of_a_running_program_is_refused(config, tmp_path):
