@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from matting_jax.prediction.memory import free_bytes, needed_bytes
 from matting_jax.prediction.video.smooth import smooth
 
 Array = jax.Array
@@ -81,30 +82,36 @@ class FramePredictor:
             self.predict, self.draw = jax.jit(predict), jax.jit(partial(draw_smooth, draw))
         else:
             self.predict = jax.jit(lambda variables, inputs: draw(predict(variables, inputs)))
-        self.compiled = False
+        self.program: Callable[..., Any] | None = None
         self.number = 0  # of frames that were drawn
         self.before: Array | None = None  # the alpha before the waiting frame
         self.waiting: Layers | None = None
 
     def push(self, frames: Sequence[Mapping[str, np.ndarray]]) -> list[Drawn]:
-        """Computes at most `batch` frames, and returns those that are drawn.
+        """Computes frames, `batch` at a time, and returns those that are drawn.
 
         Args:
             frames: `image` uint8 [H, W, 3] and, if any, `opacity` uint8 [H, W, 1] and `backdrop`
                 uint8 [H, W, 3]; all frames have the same.
         """
-        if not frames:
-            return []
-        count = len(frames)
-        filled = [*frames, *[frames[-1]] * (self.batch - count)]  # one program for all batches
-        inputs = {name: np.stack([frame[name] for frame in filled]) for name in frames[0]}
-        if self.matter.trimap_from is not None:
-            inputs["trimap"] = np.stack([self.make_trimap(x) for x in inputs["image"]])
-        layers = self.run({**inputs, **self.constants})
-        rows = [jax.tree.map(lambda x, i=i: x[i : i + 1], layers) for i in range(count)]
+        rows, left = [], list(frames)
+        while left:
+            if self.program is None:
+                self.program = self.compile_fitting(self.stack(left[:1]))
+            group, left = left[: self.batch], left[self.batch :]
+            filled = [*group, *[group[-1]] * (self.batch - len(group))]  # one program for all
+            layers = self.program(self.matter.programs.variables, self.stack(filled))
+            rows += [jax.tree.map(lambda x, i=i: x[i : i + 1], layers) for i in range(len(group))]
         if self.threshold is None:
             return [self.finish(row) for row in rows]
         return [drawn for row in rows for drawn in self.delay(row)]
+
+    def stack(self, frames: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """Returns the inputs of the program for some frames, [N, H, W, C]."""
+        inputs = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
+        if self.matter.trimap_from is not None:
+            inputs["trimap"] = np.stack([self.make_trimap(x) for x in inputs["image"]])
+        return {**inputs, **self.constants}
 
     def flush(self) -> list[Drawn]:
         """Returns the last frame, if it waits for a next one."""
@@ -131,18 +138,30 @@ class FramePredictor:
         """Makes the trimap float32 [H, W, 1] of a frame by the other network."""
         return self.matter.trimap_from.make_trimap(image, self.matter.trimap_rule)[..., None]
 
-    def run(self, inputs: Mapping[str, Any]) -> Layers:
-        """Runs the program of the network, and logs how long it takes to compile it."""
-        variables = self.matter.programs.variables
-        if self.compiled:
-            return self.predict(variables, inputs)
+    def compile_fitting(self, inputs: Mapping[str, Any]) -> Callable[..., Any]:
+        """Compiles the program of the network; `batch` is halved until it fits in memory.
+
+        `inputs` are those of one frame.
+        """
         height, width = inputs["image"].shape[1:3]
-        logger.info("compiling %s for frames of %d x %d", self.matter.name, width, height)
+        what = f"{self.matter.name} for frames of {width} x {height}"
+        logger.info("compiling %s", what)
         start = time.perf_counter()
-        result = self.predict(variables, inputs)
-        logger.info("compiled %s in %.1f s", self.matter.name, time.perf_counter() - start)
-        self.compiled = True
-        return result
+        while True:
+            shapes = {
+                name: jax.ShapeDtypeStruct(
+                    (1 if name in self.constants else self.batch, *x.shape[1:]), x.dtype
+                )
+                for name, x in inputs.items()
+            }
+            program = self.predict.lower(self.matter.programs.variables, shapes).compile()
+            free = free_bytes(jax.devices()[0])
+            if self.batch == 1 or free is None or needed_bytes(program) <= free:
+                break
+            self.batch //= 2
+            logger.info("the frames do not fit in memory: %d at a time", self.batch)
+        logger.info("compiled %s in %.1f s", what, time.perf_counter() - start)
+        return program
 
 
 def predict_layers(matter: Matter, more: tuple[str, ...], variables: Any, inputs: Layers) -> Layers:

@@ -24,9 +24,12 @@ from matting_jax.data.clips.reader import open_clip
 from matting_jax.data.files.images import read_visible
 from matting_jax.image.align import align, opencv
 from matting_jax.models import find_network
+from matting_jax.overlap import MOST_PIXELS
+from matting_jax.prediction.batches import photos_a_device
 from matting_jax.prediction.companions import WAYS
 from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.load import list_inputs, load_matter
+from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.video.backdrop import open_backdrop
 from matting_jax.prediction.video.frames import FramePredictor
 from matting_jax.prediction.video.layers import draw, has_colours
@@ -61,7 +64,7 @@ class Options:
         smooth: "delay" or "none".
         smooth_threshold: largest difference of values that agree.
         frame_rate: frames a second of a folder of frames.
-        batch: frames that are computed together; 0: 1 on CPU, 8 elsewhere.
+        batch: frames that are computed together; 0: 1 on CPU, elsewhere by their size.
         overwrite: replace existing results.
     """
 
@@ -125,7 +128,7 @@ def predict_clip(
         foreground=has_colours(images) and foreground == "network",
         background=background,
         threshold=options.smooth_threshold if options.smooth == "delay" else None,
-        batch=options.batch or default_batch(),
+        batch=options.batch or default_batch(matter, clip),
     )
     writers = open_writers(paths, clip, *kinds)
     return report(clip, write_clip(clip, predictor, writers, backdrop), output)
@@ -207,9 +210,11 @@ def read_background(clip: Clip, options: Options, config: ConfigDict) -> np.ndar
     return image
 
 
-def default_batch() -> int:
-    """Returns how many frames are computed together: more than one is slower on CPU."""
-    return 1 if jax.default_backend() == "cpu" else 8
+def default_batch(matter: Matter, clip: Clip) -> int:
+    """Returns how many frames are computed together: as many as photos, within host memory."""
+    size = (clip.height, clip.width)
+    count = photos_a_device(jax.default_backend(), matter.list_programs(*size))
+    return max(min(count, MOST_PIXELS // (clip.height * clip.width)), 1)
 
 
 def report(clip: Clip, done: Done, output: str) -> int:

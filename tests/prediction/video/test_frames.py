@@ -8,6 +8,7 @@ import pytest
 import matting_jax as mj
 from matting_jax.image.blur_fusion import blur_fusion
 from matting_jax.metrics.video import dtssd
+from matting_jax.prediction.video import frames as frames_module
 from matting_jax.prediction.video import layers
 from matting_jax.prediction.video.smooth import THRESHOLD, smooth
 from matting_jax.training.state import initial_variables, training_model
@@ -43,6 +44,14 @@ def test_alphas_of_frames_are_those_of_photos(matter, batch):
     found = np.stack([first, *alphas])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_batch_that_does_not_fit_in_memory_is_halved(matter, monkeypatch, caplog):
+    monkeypatch.setattr(frames_module, "free_bytes", lambda device: 1)
+    caplog.set_level("INFO")
+    found = np.stack(list(matter.video(FRAMES, batch=2)))
+    assert "do not fit in memory: 1 at a time" in caplog.text
+    np.testing.assert_allclose(found, list(matter.video(FRAMES)), atol=2e-6)
 
 
 def test_smoothed_alphas_are_the_rule_applied_to_neighbours(matter):

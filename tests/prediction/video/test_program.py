@@ -163,6 +163,42 @@ def test_colours_of_a_composite_are_the_foregrounds(subtraction_run, tmp_path):
         np.testing.assert_allclose(composite[outside], [[10, 20, 30]] * outside.sum(), atol=1)
 
 
+def test_background_is_aligned_once_and_a_gif_is_a_clip_if_asked(
+    subtraction_run, tmp_path, monkeypatch
+):
+    """The camera looked a little to the side when the empty place was taken."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8))
+    place = np.array(coarse.resize((240, 200), Image.Resampling.NEAREST))
+    frames = np.stack([place] * 3)
+    for number in range(3):
+        frames[number, 60:120, 80 + number : 150 + number] //= 2
+    write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
+    Image.fromarray(np.roll(place, 3, axis=1)).save(tmp_path / "empty.png")
+    flags = [f"--background={tmp_path / 'empty.png'}", "--align"]
+    assert predict(subtraction_run, tmp_path / "in.mkv", tmp_path / "alpha.mkv", *flags) == 0
+    alpha = read(tmp_path / "alpha.mkv", "gray16le") / 65535
+    assert alpha[:, 20:180, 20:70].mean() < 0.02 < 0.1 < alpha[:, 70:110, 90:140].mean()
+    pages = [Image.fromarray(x).quantize(64) for x in frames]
+    pages[0].save(tmp_path / "in.gif", save_all=True, append_images=pages[1:], duration=200)
+    gif = [tmp_path / "in.gif", tmp_path / "out", "--video", "--foreground=none", *flags]
+    assert predict(subtraction_run, *gif) == 0
+    assert sorted(os.listdir(tmp_path / "out")) == [f"00000{k}_alpha.png" for k in range(3)]
+
+
+def test_new_background_may_be_a_clip_that_starts_again(subtraction_run, tmp_path):
+    alpha = moving_alpha(5)
+    write_clip(tmp_path / "in.mkv", composites(alpha), "ffv1", "bgra")
+    Image.new("RGB", (64, 48), BACKGROUND).save(tmp_path / "empty.png")
+    colours = np.uint8([[[[10, 20, 30]]], [[[200, 100, 50]]]]).repeat(48, 1).repeat(64, 2)
+    write_clip(tmp_path / "new.mkv", colours, "ffv1", "bgra")
+    flags = [f"--background={tmp_path / 'empty.png'}", f"--composite={tmp_path / 'new.mkv'}"]
+    assert predict(subtraction_run, tmp_path / "in.mkv", tmp_path / "out", *flags) == 0
+    for number in range(5):
+        image = np.asarray(Image.open(tmp_path / "out" / f"{number:06d}_composite.png"))
+        np.testing.assert_array_equal(image[0, 0], colours[number % 2, 0, 0])
+
+
 def test_colours_of_the_network_are_used_where_it_predicts_them(subtraction_run, tmp_path):
     """Those of this network are the photo's without red."""
     alpha = moving_alpha(2)
