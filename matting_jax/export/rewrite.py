@@ -1,8 +1,8 @@
-"""Traced programs without the primitives that the converter of TensorFlow Lite lacks."""
+"""Traced programs without the primitives that TensorFlow and TensorFlow Lite lack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,27 +14,36 @@ from jax.extend import core
 from matting_jax.export.calls import CALLS, inner_program
 
 Array = Any
+Replacement = Callable[..., Any]  # maps an equation and its inputs to its outputs
 LARGEST = 2**16  # elements of a constant that is broadcast when the file is written
 
 
-def rewrite(function: Callable[..., dict[str, Array]]) -> Callable[..., dict[str, Array]]:
-    """Returns a function that computes the same with the primitives replaced that are named here.
+def rewrite(
+    function: Callable[..., dict[str, Array]], replaced: Mapping[str, Replacement]
+) -> Callable[..., dict[str, Array]]:
+    """Returns a function that computes the same without some primitives.
 
-    Products with a matrix are 1x1 convolutions, bytes are integers of 32 bits, loops are unrolled,
-    and windows at constant positions are slices.
+    Args:
+        function: takes arrays by name and returns arrays by name.
+        replaced: what replaces each primitive, `FOR_TENSORFLOW` or `FOR_LITE`.
     """
 
     def rewritten(**inputs: Array) -> dict[str, Array]:
         traced = jax.make_jaxpr(lambda given: function(**given), return_shape=True)
         closed, shapes = traced(inputs)
-        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(inputs))
+        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(inputs), replaced)
         return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
     return rewritten
 
 
-def evaluate(jaxpr: core.Jaxpr, consts: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
-    """Computes a program with its primitives replaced."""
+def evaluate(
+    jaxpr: core.Jaxpr,
+    consts: Sequence[Array],
+    inputs: Sequence[Array],
+    replaced: Mapping[str, Replacement],
+) -> list[Array]:
+    """Computes a program with the primitives `replaced`."""
     values: dict[Any, Array] = dict(zip(jaxpr.constvars, consts, strict=True))
     values |= dict(zip(jaxpr.invars, inputs, strict=True))
 
@@ -43,35 +52,39 @@ def evaluate(jaxpr: core.Jaxpr, consts: Sequence[Array], inputs: Sequence[Array]
 
     for equation in jaxpr.eqns:
         given = [widen(read(x)) for x in equation.invars]
-        values |= dict(zip(equation.outvars, evaluate_equation(equation, given), strict=True))
+        found = evaluate_equation(equation, given, replaced)
+        values |= dict(zip(equation.outvars, found, strict=True))
     return [read(x) for x in jaxpr.outvars]
 
 
-def evaluate_equation(equation: Any, inputs: list[Array]) -> list[Array]:
+def evaluate_equation(
+    equation: Any, inputs: list[Array], replaced: Mapping[str, Replacement]
+) -> list[Array]:
     """Computes the outputs of one equation."""
     name = equation.primitive.name
     if name in CALLS:
         closed = inner_program(equation)
-        return evaluate(closed.jaxpr, closed.consts, inputs)
-    if name == "scan":
-        return unroll(equation, inputs)
+        return evaluate(closed.jaxpr, closed.consts, inputs, replaced)
+    if name == "scan" and name in replaced:
+        return unroll(equation, inputs, replaced)
     small = all(np.prod(x.aval.shape) <= LARGEST for x in equation.outvars)
     if (small or name != "broadcast_in_dim") and not any(is_traced(x) for x in inputs):
         with jax.ensure_compile_time_eval():  # the converter needs constant positions
-            return compute(equation, inputs)
-    return compute(equation, inputs)
+            return compute(equation, inputs, replaced)
+    return compute(equation, inputs, replaced)
 
 
-def compute(equation: Any, inputs: list[Array]) -> list[Array]:
+def compute(equation: Any, inputs: list[Array], replaced: Mapping[str, Replacement]) -> list[Array]:
     """Computes the outputs of one equation by what replaces it, or by itself."""
     name = equation.primitive.name
-    if name in REPLACED:
-        return [REPLACED[name](equation, *inputs)]
-    outputs = equation.primitive.bind(*inputs, **equation.params)
+    if name in replaced:
+        outputs = replaced[name](equation, *inputs)
+    else:
+        outputs = equation.primitive.bind(*inputs, **equation.params)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 
-def unroll(equation: Any, inputs: list[Array]) -> list[Array]:
+def unroll(equation: Any, inputs: list[Array], replaced: Mapping[str, Replacement]) -> list[Array]:
     """Computes a loop of known length without a loop."""
     params = equation.params
     if params["reverse"]:
@@ -81,7 +94,7 @@ def unroll(equation: Any, inputs: list[Array]) -> list[Array]:
     sequences, results = inputs[constants + carried :], []
     for turn in range(params["length"]):
         elements = [(x if is_traced(x) else np.asarray(x))[turn] for x in sequences]
-        outputs = evaluate(closed.jaxpr, closed.consts, [*fixed, *state, *elements])
+        outputs = evaluate(closed.jaxpr, closed.consts, [*fixed, *state, *elements], replaced)
         state = outputs[:carried]
         results.append(outputs[carried:])
     return [*state, *(jnp.stack(rows) for rows in zip(*results, strict=True))]
@@ -188,7 +201,18 @@ def is_traced(x: Array) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
-REPLACED = {
+def find_largest(equation: Any, x: Array) -> tuple[Array, Array]:
+    """Finds the largest elements along the last axis by sorting, equal ones in their order."""
+    order = jnp.argsort(x, axis=-1, descending=True, stable=True)
+    order = order[..., : equation.params["k"]]
+    return jnp.take_along_axis(x, order, -1), order.astype(jnp.int32)
+
+
+# TensorFlow reads StableHLO of an older version, in which the k largest elements have no form.
+FOR_TENSORFLOW: dict[str, Replacement] = {"top_k": find_largest}
+# The converter of TensorFlow Lite has no form of these, or none that LiteRT runs.
+FOR_LITE: dict[str, Replacement] = {
+    "scan": unroll,
     "dot_general": multiply,
     "convert_element_type": convert,
     "iota": count,

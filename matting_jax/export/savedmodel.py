@@ -11,6 +11,7 @@ import tensorflow as tf
 from jax.experimental import jax2tf
 
 from matting_jax.export.graph import Graph
+from matting_jax.export.rewrite import FOR_TENSORFLOW, rewrite
 
 
 def as_module(
@@ -49,7 +50,7 @@ def write(
     graph: Graph, path: Path, record: Mapping[str, Any], *, platforms: tuple[str, ...]
 ) -> None:
     """Writes a folder, whose default signature has the inputs and outputs of `graph`."""
-    module = as_module(graph, graph.function, platforms)
+    module = as_module(graph, rewrite(graph.function, FOR_TENSORFLOW), platforms)
     tf.saved_model.save(module, str(path), signatures=module.call.get_concrete_function())
 
 

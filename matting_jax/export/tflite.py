@@ -11,7 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from matting_jax.export.graph import Graph
-from matting_jax.export.rewrite import rewrite
+from matting_jax.export.rewrite import FOR_LITE, rewrite
 from matting_jax.export.savedmodel import as_module
 
 
@@ -28,7 +28,7 @@ def write(graph: Graph, path: Path, record: Mapping[str, Any], *, weights: str =
         ValueError: if an operation has no form in such files.
     """
     try:
-        module = as_module(graph, rewrite(graph.function))
+        module = as_module(graph, rewrite(graph.function, FOR_LITE))
         concrete = module.call.get_concrete_function()
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
         if weights != "float32":

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 from jax.extend import core
 
-from matting_jax.export.rewrite import rewrite
+from matting_jax.export.rewrite import FOR_LITE, FOR_TENSORFLOW, rewrite
 from matting_jax.models.layers.attention import contextual_attention
 from matting_jax.models.layers.pooling import max_pool_with_indices, max_unpool
 
@@ -49,7 +49,7 @@ def is_jaxpr(value):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rewritten_function_computes_the_same_without_what_is_replaced(name):
     function = FUNCTIONS[name]
-    rewritten = rewrite(lambda image: {"y": function(image)})
+    rewritten = rewrite(lambda image: {"y": function(image)}, FOR_LITE)
     found = jax.jit(lambda image: rewritten(image=image)["y"])(x)
     np.testing.assert_allclose(found, function(jnp.asarray(x)), rtol=1e-5, atol=1e-5)
     for equation in equations(jax.make_jaxpr(lambda image: rewritten(image=image))(x).jaxpr):
@@ -63,6 +63,18 @@ def test_rewritten_function_computes_the_same_without_what_is_replaced(name):
 
 
 def test_scattering_of_another_form_is_refused():
-    rewritten = rewrite(lambda image: {"y": image.at[:, np.array([0, 2])].add(1.0)})
+    rewritten = rewrite(lambda image: {"y": image.at[:, np.array([0, 2])].add(1.0)}, FOR_LITE)
     with pytest.raises(NotImplementedError, match="scatter-add"):
         rewritten(image=jnp.asarray(x))
+
+
+def test_largest_elements_are_found_by_sorting():
+    values = np.float32([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3]])
+    rewritten = rewrite(
+        lambda image: dict(zip("vi", lax.top_k(image, 6), strict=True)), FOR_TENSORFLOW
+    )
+    found = rewritten(image=jnp.asarray(values))
+    np.testing.assert_array_equal(found["v"], [[9, 6, 5, 5, 4, 3]])
+    np.testing.assert_array_equal(found["i"], [[5, 7, 4, 8, 2, 0]])
+    jaxpr = jax.make_jaxpr(lambda image: rewritten(image=image))(values).jaxpr
+    assert "top_k" not in {equation.primitive.name for equation in equations(jaxpr)}
