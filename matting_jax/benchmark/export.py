@@ -60,7 +60,7 @@ def measure(network: str, size: str, runs: int, formats: list[str]) -> None:
         for form in formats:
             extension, _, weights = form.partition(":")
             found = FORMATS[extension](Options(weights=weights or "float32"))
-            path = Path(folder) / f"network{extension}"
+            path = Path(folder) / f"{weights}{extension}"
             try:
                 found.write(build(form=found.form), path, {})
             except ValueError as error:

@@ -33,7 +33,10 @@ class Difference:
     mean: float
 
     def __str__(self) -> str:
-        return f"{self.largest:.1e}, 99.9 % of the values within {self.quantile:.1e}"
+        return (
+            f"at most {self.largest:.1e}, 99.9 % of the values within {self.quantile:.1e}, "
+            f"mean {self.mean:.1e}"
+        )
 
 
 def sample_inputs(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

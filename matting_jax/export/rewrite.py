@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from matting_jax.export.calls import CALLS, inner_program
 
 Array = Any
 Replacement = Callable[..., Any]  # maps an equation and its inputs to its outputs
-LARGEST = 2**16  # elements of a constant that is broadcast when the file is written
 
 
 def rewrite(
@@ -67,8 +66,9 @@ def evaluate_equation(
         return evaluate(closed.jaxpr, closed.consts, inputs, replaced)
     if name == "scan" and name in replaced:
         return unroll(equation, inputs, replaced)
-    small = all(np.prod(x.aval.shape) <= LARGEST for x in equation.outvars)
-    if (small or name != "broadcast_in_dim") and not any(is_traced(x) for x in inputs):
+    # Broadcast numbers remain operations: the converter folds them into convolutions.
+    is_position = equation.outvars[0].aval.dtype.kind in "iub"
+    if (is_position or name != "broadcast_in_dim") and not any(is_traced(x) for x in inputs):
         with jax.ensure_compile_time_eval():  # the converter needs constant positions
             return compute(equation, inputs, replaced)
     return compute(equation, inputs, replaced)
@@ -208,10 +208,16 @@ def find_largest(equation: Any, x: Array) -> tuple[Array, Array]:
     return jnp.take_along_axis(x, order, -1), order.astype(jnp.int32)
 
 
+def refuse(equation: Any, *inputs: Array) -> NoReturn:
+    """Raises NotImplementedError before the converter does, which prints the whole program."""
+    raise NotImplementedError(equation.primitive.name)
+
+
 # TensorFlow reads StableHLO of an older version, in which the k largest elements have no form.
 FOR_TENSORFLOW: dict[str, Replacement] = {"top_k": find_largest}
 # The converter of TensorFlow Lite has no form of these, or none that LiteRT runs.
 FOR_LITE: dict[str, Replacement] = {
+    **dict.fromkeys(("top_k", "sort", "cond", "while", "scatter"), refuse),
     "scan": unroll,
     "dot_general": multiply,
     "convert_element_type": convert,
