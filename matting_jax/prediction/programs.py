@@ -69,6 +69,7 @@ class Programs:
         variables: the variables that all programs are called with.
         sizes: all sizes, height and width, that were compiled.
         trace_file: returns the file of the trace of a program, or None; None: traces are not kept.
+        memory: bytes that each program needs on a device in addition to its arguments.
         remedy: what users can do if a photo does not fit in memory.
         expected: number of programs that will be compiled, for messages; 0 if unknown.
     """
@@ -101,7 +102,10 @@ class Programs:
         """
         program = program_of(heads, inputs)
         compiled = self.compile(program)
-        if (free := free_bytes(jax.local_devices()[0])) is not None and self.needed(program) > free:
+        if program not in self.memory:
+            self.memory[program] = needed_bytes(compiled)
+        free = free_bytes(jax.local_devices()[0])
+        if free is not None and self.memory[program] > free:
             raise MemoryError(self.explain(program, free))
         try:
             return compiled(self.variables_of(program), inputs)
@@ -110,15 +114,9 @@ class Programs:
                 raise
             raise MemoryError(self.explain(program, None)) from error
 
-    def needed(self, program: Program) -> int:
-        """Returns the memory that a compiled program needs on each device, in bytes."""
-        if program not in self.memory:
-            self.memory[program] = needed_bytes(self.compile(program))
-        return self.memory[program]
-
     def explain(self, program: Program, free: int | None) -> str:
         """Returns why a program does not fit in `free` bytes, and what would make it fit."""
-        return explain(self.name, program.size, self.needed(program), free, self.remedy)
+        return explain(self.name, program.size, self.memory[program], free, self.remedy)
 
     def run_batch(self, heads: tuple[str, ...], samples: Sequence[Inputs], size: int) -> list[Any]:
         """Returns the outputs `heads` of each sample, whose inputs have the same shapes [1, ...].

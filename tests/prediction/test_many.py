@@ -109,7 +109,7 @@ def test_photo_that_does_not_fit_says_what_would_fit(programs, monkeypatch):
     with pytest.raises(MemoryError, match=words) as raised:
         programs.run(("alpha",), large)
     share = int(re.search(r"(\d+) % of these sides", str(raised.value))[1]) / 100
-    assert 0.4 * needed < share**2 * programs.needed(program_of(("alpha",), large)) < 0.5 * needed
+    assert 0.4 * needed < share**2 * programs.memory[program_of(("alpha",), large)] < 0.5 * needed
 
 
 def test_memory_of_this_machine_is_known():
