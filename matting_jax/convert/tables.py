@@ -24,6 +24,7 @@ def find_names(model: nn.Module) -> Names:
     return importlib.import_module(f"{__package__}.{name_of(model)}").names_of(model)
 
 
+@cache
 def flat_shapes(model: nn.Module) -> dict[LeafPath, jax.ShapeDtypeStruct]:
     """Returns {path: shape and dtype} of the network's variables without computing them."""
     shapes = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))

@@ -137,12 +137,12 @@ def test_fetched_file_is_loaded_by_its_name(tmp_path, monkeypatch, cache, tiny):
     )
     monkeypatch.setattr(known, "files_of", lambda network: {"x": file} if network == tiny else {})
     matter = mj.load("tiny:x")
-    assert matter.rule.keywords["reference_size"] == 64 and asked == [address]
+    assert matter.options["reference_size"] == 64 and asked == [address]
     assert (cache / "tiny" / "tiny.safetensors").read_bytes() == served.read_bytes()
     with pytest.warns(UserWarning, match="tiny:x.*reference_size is 512, theirs 64"):
         mj.Matter("tiny", mj.load_checkpoint("tiny", "tiny:x"))
     by_address = mj.load(address, network="tiny")
-    assert by_address.rule.keywords["reference_size"] == 64  # by the name of the file
+    assert by_address.options["reference_size"] == 64  # by the name of the file
     assert len(asked) == 2
     mj.load(address, network="tiny")
     assert len(asked) == 2

@@ -102,9 +102,9 @@ def test_weights_with_other_options_than_their_own_warn(finished, photo, alpha):
 def test_single_options_and_keywords_are_replaced(finished, strict):
     workdir, *_ = finished
     matter = mj.load(workdir, test_time={"reference_size": 64})
-    assert matter.rule.keywords["reference_size"] == 64
+    assert matter.options["reference_size"] == 64
     paddle = mj.load(str(workdir), network="tiny", flavour="paddle")
-    assert paddle.model.flavour == "paddle" and paddle.rule.keywords["reference_size"] == 32
+    assert paddle.model.flavour == "paddle" and paddle.options["reference_size"] == 32
     assert recall(mj.load_checkpoint("tiny", workdir)).test_time == {"reference_size": 32}
 
 
@@ -134,7 +134,7 @@ def test_source_of_trimaps_is_loaded_too(finished, trimap_weights, monkeypatch, 
     monkeypatch.setitem(NETWORKS, "tiny", maker)
     matter = mj.load(trimap_weights, trimap_from=finished[0])
     first = matter.trimap_from
-    assert first.name == "tiny" and first.rule.keywords["reference_size"] == 32
+    assert first.name == "tiny" and first.options["reference_size"] == 32
     assert matter.needs == [] and mj.load(trimap_weights).needs == ["trimap"]
     assert mj.load(trimap_weights, trimap_from=first).trimap_from is first
 
@@ -143,6 +143,6 @@ def test_config_that_differs_from_that_of_the_weights_is_said(finished, caplog, 
     workdir, *_ = finished
     config = read_config(workdir)
     config.test_time.reference_size = 64
-    assert load_matter(config, workdir).rule.keywords["reference_size"] == 64
+    assert load_matter(config, workdir).options["reference_size"] == 64
     found = f"the config differs from that of {workdir}: reference_size is 64, theirs 32"
     assert found in caplog.text
