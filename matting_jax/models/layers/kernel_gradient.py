@@ -1,6 +1,6 @@
 """Dense convolution for CPU, whose kernel gradient is a loop of matrix products.
 
-XLA writes this gradient as a convolution with a kernel of the image's size, which its libraries for
+XLA writes that gradient as a convolution with a kernel of the image's size, which its libraries for
 CPU run several times slower than the same multiply-adds in the forward pass.
 """
 
@@ -24,7 +24,7 @@ POSITIONS = 1024
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def convolve_cpu(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int) -> Array:
-    """Computes `convolve_dense`; the kernel's gradient is `kernel_gradient`."""
+    """Computes `convolve_dense` with the gradients `input_gradient` and `kernel_gradient`."""
     return convolve_dense(x, kernel, stride, padding, dilation)
 
 
@@ -34,14 +34,76 @@ def convolve_forward(x: Array, kernel: Array, stride: int, padding: Padding, dil
 
 def convolve_backward(stride: int, padding: Padding, dilation: int, saved, g: Array):
     x, kernel = saved
-    transposed = jax.linear_transpose(
-        lambda x: convolve_lax(x, kernel, stride, padding, dilation), x
-    )
-    (dx,) = transposed(g)
+    dx = input_gradient(x, kernel, g, stride, padding, dilation)
     return dx, kernel_gradient(x, g, kernel.shape[0], stride, padding, dilation)
 
 
 convolve_cpu.defvjp(convolve_forward, convolve_backward)
+
+
+def input_gradient(
+    x: Array, kernel: Array, g: Array, stride: int, padding: Padding, dilation: int
+) -> Array:
+    """Computes the gradient of the images of `convolve_lax`.
+
+    Args:
+        x: images [B, H, W, C], of which only the shape and the dtype matter.
+        kernel: weights [k, k, C, D].
+        g: cotangent of the result [B, h, w, D].
+        stride: as in `convolve_lax`.
+        padding: as in `convolve_lax`.
+        dilation: as in `convolve_lax`.
+
+    Returns:
+        [B, H, W, C].
+    """
+    if stride == 1 and g.size // g.shape[-1] < g.shape[-1]:
+        # XLA would first transpose the kernel, which is then larger than the products of all taps.
+        return sum_shifted_products(x.shape, kernel, g, padding, dilation)
+    convolve = partial(
+        convolve_lax, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+    )
+    (dx,) = jax.linear_transpose(convolve, x)(g)
+    return dx
+
+
+def sum_shifted_products(
+    shape: tuple[int, ...], kernel: Array, g: Array, padding: Padding, dilation: int
+) -> Array:
+    """Multiplies the cotangent with all taps at once, and sums the products where they were read.
+
+    Args:
+        shape: that of the images, [B, H, W, C].
+        kernel: as in `input_gradient`.
+        g: as in `input_gradient`, at stride 1.
+        padding: as in `input_gradient`.
+        dilation: as in `input_gradient`.
+
+    Returns:
+        [B, H, W, C].
+    """
+    _, rows, columns, channels = shape
+    _, height, width, features = g.shape
+    size = kernel.shape[0]
+    wide = jnp.promote_types(g.dtype, jnp.float32)
+    products = lax.dot_general(
+        g.reshape(-1, features),
+        kernel.reshape(-1, features),
+        (((1,), (1,)), ((), ())),
+        preferred_element_type=wide,
+    ).reshape(*g.shape[:3], -1)
+    reach = dilation * (size - 1)
+    (top, _), (left, _) = padding
+    products = pad(
+        products, (reach - top, rows + top - height), (reach - left, columns + left - width)
+    )
+    total = None
+    for tap in range(size**2):
+        i, j = (reach - dilation * offset for offset in divmod(tap, size))
+        first = tap * channels
+        part = products[:, i : i + rows, j : j + columns, first : first + channels]
+        total = part if total is None else total + part
+    return total.astype(g.dtype)
 
 
 def kernel_gradient(

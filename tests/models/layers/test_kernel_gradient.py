@@ -48,6 +48,22 @@ def test_gradients_equal_those_of_xla(
         assert relative_error(ours, xla) < 2e-6
 
 
+@pytest.mark.parametrize(
+    ("size", "padding", "dilation"),
+    [(3, SAME, 1), (2, LATE, 1), (3, ((2, 2), (2, 2)), 2), (3, ((0, 2), (1, 0)), 1)],
+)
+def test_input_gradient_of_fewer_positions_than_features(size, padding, dilation):
+    """The products of all taps are then smaller than the kernel, which is not transposed."""
+    x, kernel = random((2, 4, 5, 3), 0), random((size, size, 3, 48), 1)
+    options = 1, padding, dilation
+    g = random(convolve_lax(x, kernel, *options).shape, 2)
+    assert g.size // g.shape[-1] < g.shape[-1]
+    (ours, _), (xla, _) = (
+        gradients(form, x, kernel, g, *options) for form in (convolve_cpu, convolve_lax)
+    )
+    assert relative_error(ours, xla) < 2e-6
+
+
 def test_sums_of_bfloat16_are_float32():
     """Summed in bfloat16, 4096 ones would stop at 256."""
     x, kernel = (jnp.ones(shape, jnp.bfloat16) for shape in ((1, 64, 64, 1), (1, 1, 1, 1)))
