@@ -11,8 +11,9 @@ import importlib.util
 import os
 import platform
 
-# Parameters of mallopt: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX.
-SETTINGS = ((-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20), (-8, 1))
+# Parameters of mallopt: M_MMAP_MAX; M_TRIM_THRESHOLD, where -1 is never, and any other number would
+# return temporaries of more than 2 GiB; M_TOP_PAD; M_ARENA_MAX.
+SETTINGS = ((-4, 0), (-1, -1), (-2, 256 * 2**20), (-8, 1))
 
 
 def keep_freed_memory() -> bool:
