@@ -27,7 +27,7 @@ from matting_jax.config import (
 from matting_jax.flags import FLAGS, MODES, REQUIRED, define_flags
 from matting_jax.messages import configure_logging
 from matting_jax.ranges import check_ranges
-from matting_jax.stopping import Stopped, leave, watch_signals
+from matting_jax.stopping import Stopped, end_with, watch_signals
 
 USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
 
@@ -196,7 +196,7 @@ def command() -> NoReturn:
 def launch(argv: Sequence[str], usage: str) -> NoReturn:
     """Runs `main` and ends the process with its exit code; a second signal ends it immediately."""
     watch_signals(Path(argv[0]).name)
-    leave(main(argv, usage))
+    end_with(lambda: main(argv, usage))
 
 
 def main(argv: Sequence[str], usage: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -81,16 +82,30 @@ def watch_signals(program: str) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def leave(code: int) -> NoReturn:
-    """Ends the process with an exit code, after Ctrl-C within seconds.
+def end_with(run: Callable[[], int]) -> NoReturn:
+    """Ends the process with the exit code of `run`, without waiting for what threads left undone.
 
-    Python would wait for threads, of which one that saves can wait for others that are gone.
+    Python would wait for threads, and then destroy objects that wait: a save that a second Ctrl-C
+    breaks off does both. Functions that were registered to run at exit after this one, run.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code == 130:
+    codes: list[int] = []
+    atexit.register(skip_destructors, codes)
+    codes.append(run())
+    if codes[0] == 128 + signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a traceback of Python's exit helps nobody
-        timer = threading.Timer(GRACE, os._exit, [code])
+        timer = threading.Timer(GRACE, os._exit, codes)
         timer.daemon = True
         timer.start()
-    sys.exit(code)
+    sys.exit(codes[0])
+
+
+def skip_destructors(codes: list[int]) -> None:
+    """Ends the process with the exit code in `codes`, if there is one.
+
+    Not in a job of several processes, whose parts JAX ends together.
+    """
+    jax = sys.modules.get("jax")
+    if codes and not (jax and jax.distributed.is_initialized()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(codes[0])

@@ -274,23 +274,36 @@ def test_processes_of_a_job_stop_after_the_same_step(config, tmp_path):
         assert f"SIGTERM: saved at step {step} of" in text
 
 
-# The main thread computes without Python for half a minute, or a thread never ends.
+# The main thread computes without Python for half a minute; a thread or a destructor never ends.
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha512', b'', b'', 50_000_000)"
-WAITING = "import threading; threading.Thread(target=threading.Event().wait).start(); leave(130)"
+THREAD = "threading.Thread(target=threading.Event().wait).start(); end_with(lambda: 130)"
+DESTRUCTOR = """
+class Waiting:
+    def __del__(self):
+        threading.Event().wait()
+
+waiting = Waiting()
+end_with(lambda: print("done") or 1)
+"""
 
 
-@pytest.mark.parametrize(("code", "signals"), [(BUSY, 2), (WAITING, 0)])
-def test_process_ends_soon_whatever_its_threads_do(code, signals):
-    start = "from matting_jax.stopping import leave, watch_signals; watch_signals('x.py')"
-    code = f"{start}; print('ready', flush=True); {code}"
-    program = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.mark.parametrize(
+    ("code", "signals", "ends"),
+    [
+        (BUSY, 2, (130, b"", b"x.py: stopped\n")),
+        (THREAD, 0, (130, b"", b"")),
+        (DESTRUCTOR, 0, (1, b"done\n", b"")),
+    ],
+)
+def test_process_ends_soon_whatever_it_left_undone(code, signals, ends):
+    start = "import threading; from matting_jax.stopping import end_with, watch_signals"
+    code = f"{start}; watch_signals('x.py'); print('ready', flush=True)\n{code}"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, bufsize=0, **pipes)
     assert program.stdout.readline() == b"ready\n"
     time.sleep(0.2)
     for _ in range(signals):
         program.send_signal(signal.SIGINT)
         time.sleep(0.1)
-    _, errors = program.communicate(timeout=20)
-    assert program.returncode == 130
-    assert errors == (b"x.py: stopped\n" if signals else b"")
+    output = program.communicate(timeout=20)
+    assert (program.returncode, *output) == ends
