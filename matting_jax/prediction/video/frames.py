@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.prediction.memory import free_bytes, needed_bytes
+from matting_jax.prediction.video.once import computed_once
 from matting_jax.prediction.video.smooth import smooth
 
 Array = jax.Array
@@ -189,17 +190,6 @@ def predict_layers(matter: Matter, more: tuple[str, ...], variables: Any, inputs
     kept = {x: inputs[x] for x in inputs.keys() - {"background", "trimap"}}
     colours = {"foreground": output[..., 1:4]} if more else {}
     return {**kept, **colours, "alpha": alpha}
-
-
-def computed_once(x: Array) -> Array:
-    """Returns x [N, H, W, C], which XLA for CPU then does not recompute for each use of it.
-
-    It recomputes the sums of samples of a resized frame in each of the network's layers that read
-    them, but never a product, here with the identity.
-    """
-    if x.shape[-1] == 1 or jax.default_backend() != "cpu":
-        return x
-    return jnp.tensordot(x, jnp.eye(x.shape[-1], dtype=x.dtype), 1, precision="highest")
 
 
 def draw_smooth(

@@ -224,5 +224,5 @@ def report(clip: Clip, done: Done, output: str) -> int:
     for problem in clip.problems:
         print(f"{clip.name}: {problem}", file=sys.stderr)
     if done.signal:
-        raise Stopped(done.signal, f"{output} ends after {done.frames} frames")
+        raise Stopped(done.signal, f"{done.frames} frames are kept in {output}")
     return int(bool(clip.problems))

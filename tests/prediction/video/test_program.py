@@ -265,7 +265,7 @@ def test_signal_leaves_what_was_written_and_says_so(
     assert code == 128 + number
     text = capsys.readouterr()
     written = int(text.out.split()[0])
-    assert 1 <= written < 12 and f"ends after {written} frames" in text.err
+    assert 1 <= written < 12 and f"{written} frames are kept in" in text.err
     for output in outputs:
         assert len(read(output)) == written
         assert sound_of(output)[1] < TIMES[written] / 10 + 0.15
