@@ -13,7 +13,12 @@ from matting_jax.prediction.matter import select_heads
 from matting_jax.prediction.video.frames import predict_layers
 from tests.tiny import TINY
 
-ALPHA = [name for name, x in NETWORKS.items() if x.output == "alpha" and name not in TINY]
+SLOW = ("pp_matting",)  # to trace
+ALPHA = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name, network in NETWORKS.items()
+    if network.output == "alpha" and name not in TINY
+]
 
 
 class Rule:
