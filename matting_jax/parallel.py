@@ -31,17 +31,34 @@ def start(**options: Any) -> None:
 
     Detects Slurm, Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods. Elsewhere set
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Must be the first use of JAX.
-    `options` are more keywords of `jax.distributed.initialize`.
+    `options` are more keywords of `jax.distributed.initialize`. Raises ValueError for variables
+    that describe no job.
     """
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
-        count, index = os.environ["JAX_NUM_PROCESSES"], os.environ["JAX_PROCESS_ID"]
-        jax.distributed.initialize(num_processes=int(count), process_id=int(index), **options)
+        count, index = job_variable("JAX_NUM_PROCESSES"), job_variable("JAX_PROCESS_ID")
+        if not 0 <= index < count:
+            raise ValueError(
+                f"JAX_PROCESS_ID must be from 0 to {count - 1}, since JAX_NUM_PROCESSES is "
+                f"{count}, got {index}"
+            )
+        jax.distributed.initialize(num_processes=count, process_id=index, **options)
         return
-    several = any(int(os.environ.get(name, 1)) > 1 for name in PROCESS_COUNTS)
+    several = any(name in os.environ and job_variable(name) > 1 for name in PROCESS_COUNTS)
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     indexed_job = "JOB_COMPLETION_INDEX" in os.environ  # Kubernetes
     if several or pod or indexed_job:
         jax.distributed.initialize(**options)
+
+
+def job_variable(name: str) -> int:
+    """Returns a number that a job's environment holds; raises ValueError that names it if not."""
+    value = os.environ.get(name, "")
+    if not value.strip().isdecimal():
+        raise ValueError(
+            f"the environment variable {name} must be a number of processes, got {value!r}: each "
+            "process of a job needs JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        )
+    return int(value)
 
 
 def first_process_first(function: Callable[[], Any]) -> Any:

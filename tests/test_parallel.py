@@ -78,6 +78,26 @@ def test_processes_join_if_a_launcher_started_several(monkeypatch, count, joins)
     assert len(calls) == joins
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "JAX_NUM_PROCESSES must be a number of processes, got ''"),
+        ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES must be .* got 'two'"),
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_PROCESS_ID must be .* got ''"),
+        ({"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "-1"}, "JAX_PROCESS_ID must be .* '-1'"),
+        ({"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "2"}, "must be from 0 to 1, .* got 2"),
+    ],
+)
+def test_variables_that_describe_no_job_are_refused(monkeypatch, variables, words):
+    for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"JAX_COORDINATOR_ADDRESS": "localhost:1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(jax.distributed, "initialize", None)
+    with pytest.raises(ValueError, match=words):
+        parallel.start()
+
+
 def test_batch_and_state_are_unchanged_on_the_mesh():
     mesh = parallel.device_mesh(4)
     batch = {"index": np.arange(4, dtype=np.int32), "alpha": np.ones((4, 2, 2, 1), np.uint8)}
