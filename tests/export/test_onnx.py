@@ -19,6 +19,7 @@ from matting_jax.models import create_model, example_inputs
 from tests.export.networks import (
     NETWORKS,
     as_inputs,
+    assert_close,
     images,
     published_matter,
     small_matter,
@@ -170,8 +171,8 @@ def test_network_computes_the_same_in_a_file(case, rule, tmp_path):
         if rule:
             ((_, output), *_) = found.items()
             expected = matter(**given).reshape(output.shape)
-            np.testing.assert_allclose(output, expected, atol=1e-4)
+            assert_close(output, expected)
             return
         for head, output in found.items():
             expected = matter.apply(head, **inputs)
-            np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
+            assert_close(output, expected)

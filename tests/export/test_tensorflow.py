@@ -12,6 +12,7 @@ from matting_jax.export import savedmodel, tflite
 from tests.export.networks import (
     NETWORKS,
     as_inputs,
+    assert_close,
     images,
     published_matter,
     small_matter,
@@ -43,7 +44,7 @@ def test_network_computes_the_same_in_a_file_of_tensorflow_lite(case, tmp_path):
         inputs = as_inputs(images(matter, 64, 64))
         for head, output in tflite.open_file(path)(inputs).items():
             expected = matter.apply(head, **inputs)
-            np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
+            assert_close(output, expected)
 
 
 @pytest.mark.slow
