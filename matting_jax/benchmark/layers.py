@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from matting_jax.image.geometry import upsample
+from matting_jax.image.geometry import enlarge_nearest, upsample
+from matting_jax.models.layers.cells import CellConv, from_cells, to_cells
 from matting_jax.models.layers.convolutions import UpsampledConv, pointwise
 from matting_jax.models.layers.dense import DIMENSIONS, convolve_lax
 from matting_jax.models.layers.depthwise import DepthwiseConv
@@ -61,6 +62,7 @@ def cases() -> Iterator[Case]:
         (3, 1, (1, 64, 64, 256), 256),
         (3, 1, (1, 512, 512, 32), 1),
         (3, 1, (1, 10, 10, 1024), 512),
+        (3, 1, (1, 16, 16, 1024), 512),
         (5, 1, (2, 64, 64, 96), 32),
         (3, 2, (1, 512, 512, 6), 32),
         (7, 2, (1, 512, 512, 3), 64),
@@ -73,6 +75,12 @@ def cases() -> Iterator[Case]:
         )
         name = f"dense {size}x{size}, stride {stride}"
         yield name, *forms, shape, (size, size, shape[-1], features)
+    forms = (
+        partial(form, stride=1, padding=((0, 0), (0, 0)), dilation=1)
+        for form in (convolve_cpu_by_name, convolve_lax)
+    )
+    yield "unpadded 3x3", *forms, (1, 262, 262, 42), (3, 3, 42, 24)
+    yield "cells 3x3", cells, pixels, (1, 258, 258, 40), (3, 3, 22, 12)
     for shape, features in (((1, 256, 256, 32), 32), ((1, 64, 64, 128), 128)):
         kernel = (4, 4, features, shape[-1])
         yield "transposed 4x4", conv_transpose, conv_transpose_lax, shape, kernel
@@ -117,6 +125,22 @@ def milliseconds(function: Callable, *arguments: Any) -> float:
 def convolve_cpu_by_name(x: Array, kernel: Array, **options: Any) -> Array:
     """Calls `convolve_cpu`, whose custom gradient takes no keywords."""
     return convolve_cpu(x, kernel, options["stride"], options["padding"], options["dilation"])
+
+
+def cells(x: Array, kernel: Array) -> Array:
+    """Convolves 16 channels that the pixels of a cell share, and 6 of each pixel."""
+    return CellConv(12, use_bias=False).apply(
+        {"params": {"kernel": kernel}}, x[..., :16], x[..., 16:]
+    )
+
+
+def pixels(x: Array, kernel: Array) -> Array:
+    """Computes what `cells` computes, from the pixels."""
+    batch, height, width, _ = x.shape
+    own = from_cells(x[..., 16:].reshape(batch, height, width, 4, 6))
+    both = jnp.concatenate([enlarge_nearest(x[..., :16], 2), own], axis=-1)
+    y = to_cells(convolve_lax(both, kernel, 1, ((0, 0), (0, 0)), 1))
+    return y.reshape(*y.shape[:3], 4, 12)
 
 
 def conv_transpose_lax(x: Array, kernel: Array) -> Array:
