@@ -7,9 +7,8 @@ import pytest
 
 from matting_jax.benchmark.network import Options, benchmark, draw_inputs, draw_photo, make_matter
 from matting_jax.commandline import main
-from matting_jax.config import load_config
 from matting_jax.models.cost import forward_cost
-from tests.helpers import CONFIGS
+from matting_jax.prediction.matter import Matter
 from tests.tiny import tiny_config
 
 QUICK = Options(size="64x128", seconds=0.05)
@@ -37,6 +36,7 @@ def test_figures_of_a_config_follow_from_one_another(tmp_path, capsys):
 
 def test_batch_counts_for_each_image():
     config = tiny_config()
+    config.test_time.reference_size = 32
     one, four = (
         benchmark(config, None, Options(size="32x32", batch=x, seconds=0.05))["rows"][0]
         for x in (1, 4)
@@ -48,7 +48,7 @@ def test_batch_counts_for_each_image():
 
 @pytest.mark.parametrize("name", ["gca", "bgmv2", "modnet"])
 def test_networks_get_the_inputs_that_they_take(name):
-    matter = make_matter(load_config(CONFIGS / f"{name}.py", ""))
+    matter = Matter(name, {"params": {}})
     inputs = draw_inputs(matter, (64, 96))
     assert matter.checked(draw_photo((64, 96)), **inputs).keys() == {
         "image",
