@@ -70,9 +70,15 @@ def measure(
     with write_folder_atomically(folder) as temporary:
         rows = measure_cases(cases, count, temporary, convention, save)
         lines = write_report(temporary, title, convention, rows)
-    print(*lines, sep="\n")
-    print(f"scores of each image: {folder / 'scores.csv'}; page: {folder / 'index.html'}")
+    print_results(lines, folder)
     return mean_scores([row for _, row in rows])
+
+
+def print_results(lines: Sequence[str], folder: Path) -> None:
+    """Prints the lines of a report, and where its files are."""
+    print(*lines, sep="\n")
+    print(f"scores  {folder / 'scores.csv'}")
+    print(f"page    {folder / 'index.html'}")
 
 
 def measure_cases(

@@ -13,7 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from matting_jax.evaluation.measure import Numbered, measure_cases, write_report
+from matting_jax.evaluation.measure import (
+    Numbered,
+    measure_cases,
+    print_results,
+    write_report,
+)
 from matting_jax.evaluation.scores import Row, mean_scores
 from matting_jax.files import write_folder_atomically
 from matting_jax.prediction.shards import Shard
@@ -76,8 +81,7 @@ def measure_share(
         shutil.rmtree(claimed, ignore_errors=True)
         if not any(shares.parent.iterdir()):
             shares.parent.rmdir()
-    print(*lines, sep="\n")
-    print(f"scores of each image: {folder / 'scores.csv'}; page: {folder / 'index.html'}")
+    print_results(lines, folder)
     return mean_scores([row for _, row in rows])
 
 

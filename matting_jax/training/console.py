@@ -210,6 +210,6 @@ def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
     )
     if result in network:
         print(
-            f"             {program} --mode predict {network[result]} "
-            f"--input PHOTO{inputs} --output DIR"
+            f"             {program} --mode predict \\\n"
+            f"             {network[result]} --input PHOTO{inputs} --output DIR"
         )

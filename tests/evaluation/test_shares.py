@@ -83,6 +83,6 @@ def test_processes_and_devices_give_the_scores_of_one(finished, tmp_path):
     programs += [evaluate("two", **variables) for variables in job_of_two()]
     texts = ["".join(program.communicate(timeout=300)) for program in programs]
     assert [program.returncode for program in programs] == [0] * 4, texts
-    assert sum("scores of each image" in text for text in texts[2:]) == 1
+    assert sum("scores.csv" in text for text in texts[2:]) == 1
     one = contents(tmp_path / "one")
     assert contents(tmp_path / "eight") == one and contents(tmp_path / "two") == one

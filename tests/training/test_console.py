@@ -89,6 +89,8 @@ def test_lines_of_steps_stay_above_the_bar_and_name_loss_rate_and_speed():
 def test_end_tells_how_to_use_what_the_run_predicts(capsys, result, command):
     console.print_end(Path("runs/x"), ["background"] if result == "alpha" else [], result)
     text = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in text.splitlines())
+    text = " ".join(text.replace("\\\n", "").split())  # as the shell reads it
     assert "--mode evaluate --workdir runs/x" in text and "tensorboard --logdir runs/x" in text
     assert command in text if command else "--mode predict" not in text
 
