@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 import matting_jax
-from matting_jax import addresses, allocator
+from matting_jax import addresses, allocator, peers
 from matting_jax.caches import keep_compiled
 from matting_jax.choices import one_of
 from matting_jax.config import (
@@ -219,9 +219,11 @@ def main(argv: Sequence[str], usage: str) -> int:
         print(f"{program}: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
+        peers.fail(settle=0)
         print(f"{program}: stopped", file=sys.stderr)
         return 130
     except Exception as error:
+        peers.fail()
         if any(x == "--debug" or x.lower() in ("--debug=true", "--debug=1") for x in argv):
             raise
         print(f"{program}: {error} (--debug shows the traceback)", file=sys.stderr)

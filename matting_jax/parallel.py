@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from matting_jax import allocator
+from matting_jax import allocator, peers
 
 AXIS = "batch"
 
@@ -32,7 +32,7 @@ def start(**options: Any) -> None:
     Detects Slurm, Open MPI, Kubernetes' indexed jobs (with `jax[k8s]`) and TPU pods. Elsewhere set
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Must be the first use of JAX.
     `options` are more keywords of `jax.distributed.initialize`. Raises ValueError for variables
-    that describe no job.
+    that describe no job. If a process ends early or never comes, the others end too (`peers`).
     """
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         count, index = job_variable("JAX_NUM_PROCESSES"), job_variable("JAX_PROCESS_ID")
@@ -41,13 +41,32 @@ def start(**options: Any) -> None:
                 f"JAX_PROCESS_ID must be from 0 to {count - 1}, since JAX_NUM_PROCESSES is "
                 f"{count}, got {index}"
             )
-        jax.distributed.initialize(num_processes=count, process_id=index, **options)
+        join(os.environ["JAX_COORDINATOR_ADDRESS"], count, index, options)
         return
     several = any(name in os.environ and job_variable(name) > 1 for name in PROCESS_COUNTS)
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     indexed_job = "JOB_COMPLETION_INDEX" in os.environ  # Kubernetes
     if several or pod or indexed_job:
-        jax.distributed.initialize(**options)
+        join(*detected_job(), options)
+
+
+def detected_job() -> tuple[str | None, int | None, int | None]:
+    """Returns the coordinator's address, the number of processes and this one's, as JAX does."""
+    from jax._src.clusters import ClusterEnv
+
+    unknown = (None, None, None, None, None)
+    return ClusterEnv.auto_detect_unset_distributed_params(*unknown, int(peers.WAIT))[:3]
+
+
+def join(address: str | None, count: int | None, index: int | None, options: dict) -> None:
+    """Initialises JAX as process `index` of `count`, with a coordinator at `address`."""
+    job = {"coordinator_address": address, "num_processes": count, "process_id": index}
+    # With certificates JAX must reach the coordinator's machine itself.
+    if None not in job.values() and count > 1 and "JAX_MTLS_CERT_FILE" not in os.environ:
+        bind = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS")
+        local = f"127.0.0.1:{peers.join(address, index, count, bind)}"
+        job |= {"coordinator_address": local, "coordinator_bind_address": local}
+    jax.distributed.initialize(**job, **options)
 
 
 def job_variable(name: str) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from matting_jax import peers
+
 GRACE = 2.0  # seconds that a process has to end by itself after a second signal
 
 
@@ -91,6 +93,7 @@ def end_with(run: Callable[[], int]) -> NoReturn:
     codes: list[int] = []
     atexit.register(skip_destructors, codes)
     codes.append(run())
+    peers.end_failed(codes[0])
     if codes[0] == 128 + signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a traceback of Python's exit helps nobody
         timer = threading.Timer(GRACE, os._exit, codes)

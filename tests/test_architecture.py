@@ -20,6 +20,7 @@ LAYERS = (
         "allocator",
         "overlap",
         "parallel",
+        "peers",
         "stopping",
         "addresses",
         "config",
