@@ -128,7 +128,7 @@ def test_error_for_an_invalid_class_contains_the_file(config, folder):
 
 
 def test_labelled_photos_and_others_need_their_own_crop_rule(config, folder):
-    with pytest.raises(ValueError, match="data.crop.scales cannot crop photos: take"):
+    with pytest.raises(ValueError, match="data.crop.scales cannot crop photos: use"):
         data.train_source(config)
     config = load_config(ROOT / "configs" / "bisenet_v2.py", "")
     with pytest.raises(

@@ -66,10 +66,8 @@ def test_scores_of_classes_are_shares_of_their_sum():
     np.testing.assert_array_equal(soc.reduce_semantic(single, (1.0,), 64), single)
 
 
-@pytest.mark.parametrize(
-    "variant",
-    ["modnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pp_matting", "gfm"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_two_steps_change_only_the_parameters(variant, folders, compiled_once, tmp_path):
     config = use_folders(config_of(variant), folders, compiled_once)
     config.steps, config.task.refresh = 2, "never"

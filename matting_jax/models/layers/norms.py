@@ -22,7 +22,7 @@ EPSILON = 1e-5  # added to variances
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of x [B, H, W, C] as PyTorch and Paddle train it.
+    """Batch normalisation of x [B, ..., C] as PyTorch and Paddle train it.
 
     Parameters `scale` and `bias`; statistics `mean` and `var` in `batch_stats`, float32. `valid`
     [B], 0 or 1, selects the samples that count in the statistics; without any they stay unchanged.
@@ -104,7 +104,7 @@ def normalise(
     epsilon: float,
     axis_name: str | None,
 ):
-    """Computes (x - mean) / sqrt(var + epsilon) * scale + bias for x [B, H, W, C].
+    """Computes (x - mean) / sqrt(var + epsilon) * scale + bias for x [B, ..., C].
 
     mean and var, biased, are those of the batch's samples with `valid` [B] 1. Values are summed
     relative to `origin` [C], the running mean, because sums of a mean far above the deviation would
@@ -118,12 +118,12 @@ def normalise(
 
 
 def normalise_forward(x, scale, bias, origin, valid, epsilon: float, axis_name: str | None):
-    centred = at_least_float32(x) - origin
+    centred, axes = at_least_float32(x) - origin, tuple(range(x.ndim - 1))
     counted, local = centred, x.size // x.shape[-1]
     if valid is not None:
-        counted = jnp.where(valid[:, None, None, None] > 0, centred, 0)
+        counted = jnp.where(valid.reshape(-1, *[1] * len(axes)) > 0, centred, 0)
         local = jnp.sum(valid) * (local // x.shape[0])
-    sums = jnp.sum(counted, (0, 1, 2)), jnp.sum(counted * counted, (0, 1, 2))
+    sums = jnp.sum(counted, axes), jnp.sum(counted * counted, axes)
     total, squares = sum_devices(sums, axis_name)
     count = jnp.full((), sum_devices(local, axis_name), centred.dtype)
     # At least 1, so that the statistics of no values are not NaN.
@@ -140,7 +140,8 @@ def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents)
     x, scale, origin, valid, offset, inverse, count = saved
     centred = x.astype(offset.dtype) - origin
     g = cotangents[0].astype(offset.dtype)
-    dbias, moment = jnp.sum(g, (0, 1, 2)), jnp.sum(g * centred, (0, 1, 2))
+    axes = tuple(range(x.ndim - 1))
+    dbias, moment = jnp.sum(g, axes), jnp.sum(g * centred, axes)
     dscale = (moment - offset * dbias) * inverse
     # dx depends on the sums over all devices; the caller sums the gradients of the parameters.
     all_bias, all_scale = sum_devices((dbias, dscale), axis_name)
@@ -149,7 +150,7 @@ def normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents)
     c = -a * all_bias / count - b * offset
     by_statistics = b * centred + c
     if valid is not None:
-        by_statistics = jnp.where(valid[:, None, None, None] > 0, by_statistics, 0)
+        by_statistics = jnp.where(valid.reshape(-1, *[1] * len(axes)) > 0, by_statistics, 0)
     dx = (a * g + by_statistics).astype(x.dtype)
     unseen = None if valid is None else jnp.zeros_like(valid)
     return dx, dscale, dbias, jnp.zeros_like(origin), unseen

@@ -12,8 +12,9 @@ from matting_jax.models.layers.norms import BatchNorm, instance_norm
 from tests.models.layers.helpers import random, relative_error
 
 
-def test_batch_norm_equals_flax_except_for_the_unbiased_variance():
-    x = 3 + 2 * random((2, 5, 7, 4), 0)
+@pytest.mark.parametrize("shape", [(2, 5, 7, 4), (2, 3, 3, 4, 4)])
+def test_batch_norm_equals_flax_except_for_the_unbiased_variance(shape):
+    x = 3 + 2 * random(shape, 0)
     cotangent = random(x.shape, 1)
     variables = {
         "params": {"scale": random((4,), 2), "bias": random((4,), 3)},
