@@ -133,7 +133,7 @@ def test_labelled_photos_and_others_need_their_own_crop_rule(config, folder):
     config = load_config(ROOT / "configs" / "bisenet_v2.py", "")
     with pytest.raises(
         ValueError,
-        match="rescale cannot crop photos with .*: take a .* with config.data.crop.scales",
+        match="rescale cannot crop photos with .*: use a .* with config.data.crop.scales",
     ):
         data.train_source(config, labelled=True)
 
