@@ -232,7 +232,7 @@ def signal_when(path, number):
 def launch(path, folder, *flags):
     """Starts a sweep as a user does, and returns the process."""
     command = [sys.executable, "-m", "matting_jax", "--mode=sweep", f"--sweep={path}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.Popen(
         [*command, f"--workdir={folder}", *flags], cwd=folder.parent, env=environment
     )
