@@ -136,7 +136,7 @@ def measure_rows(
         matter: the network.
         size: height and width of the photo.
         batch: photos in a pass.
-        peak: TFLOP/s of which the share is told.
+        peak: TFLOP/s that the share refers to.
         seconds: about what timing a program takes.
     """
     photo, inputs = draw_photo(size), draw_inputs(matter, size)

@@ -21,7 +21,7 @@ LIBRARIES = "libraries of their own: pip install 'matting_jax[export]'"
 
 @dataclass(frozen=True)
 class Options:
-    """What is exported, and how.
+    """Options of an export.
 
     Attributes:
         size: "HEIGHTxWIDTH" of the inputs, or "any".

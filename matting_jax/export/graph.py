@@ -1,4 +1,4 @@
-"""What is exported: a network with its weights, or its test-time rule, as one function."""
+"""The function to export: a network with its weights, or its test-time rule."""
 
 from __future__ import annotations
 

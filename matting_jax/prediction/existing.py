@@ -1,4 +1,4 @@
-"""What happens to results that exist already (--existing)."""
+"""Handles results that exist already (--existing)."""
 
 from __future__ import annotations
 

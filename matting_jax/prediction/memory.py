@@ -1,4 +1,4 @@
-"""What fits in the memory of a device, and what would make a photo fit."""
+"""Compares what a photo needs with the memory of a device, and suggests what would make it fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a clip is: frames of one size, each with its time."""
+"""The record of a clip: frames of one size, each with its time."""
 
 from __future__ import annotations
 

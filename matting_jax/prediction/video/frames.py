@@ -23,7 +23,7 @@ logger = logging.getLogger("matting_jax")
 
 
 class Matter(Protocol):
-    """What a network must offer; see `prediction.matter.Matter`."""
+    """The interface of a network; see `prediction.matter.Matter`."""
 
     name: str
     network: Any
@@ -36,7 +36,7 @@ class Matter(Protocol):
 
 
 class Drawn(NamedTuple):
-    """What was drawn of a frame: its number among all frames, and arrays [H, W, ...] by name."""
+    """The images drawn of a frame, [H, W, ...] by name, and its number among all frames."""
 
     number: int
     images: Mapping[str, Array]

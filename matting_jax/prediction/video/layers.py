@@ -1,4 +1,4 @@
-"""What is drawn of a frame on the device: alpha, cut-out and composite."""
+"""Draws alpha, cut-out and composite of a frame on the device."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from matting_jax.stopping import stop_signal
 
 
 class Done(NamedTuple):
-    """What was written of a clip: its frames, and the signal that stopped it, or 0."""
+    """The number of frames written of a clip, and the signal that stopped it, or 0."""
 
     frames: int
     signal: int
