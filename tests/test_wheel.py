@@ -54,7 +54,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_code_recipes_and_builders(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     found = {name for name in names if name.startswith("matting_jax/")}
-    expected = {f"matting_jax/{x.relative_to(ROOT)}" for x in CONFIGS.glob("*.py")}
+    expected = {f"matting_jax/{x.relative_to(ROOT)}" for x in CONFIGS.rglob("*.py")}
     expected |= {f"matting_jax/{x.relative_to(ROOT)}" for x in CHECKOUT.rglob("*.py")}
     expected |= {str(x.relative_to(ROOT)) for x in (ROOT / "matting_jax").rglob("*.py")}
     assert found == expected | {"matting_jax/py.typed"}
