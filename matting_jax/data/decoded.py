@@ -13,7 +13,7 @@ import numpy as np
 # An image [H, W, ...], or several that belong together, uint8.
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 
-FREE = 0.1  # fraction of the disk that stays free
+FREE = 2e9  # bytes of the disk that stay free
 
 
 class DiskImages:
@@ -32,8 +32,8 @@ class DiskImages:
     def reserve(self, size: int) -> int | None:
         """Returns the position for `size` more bytes, or None if the limit or the disk is full."""
         with self.lock:
-            disk = shutil.disk_usage(self.folder)
-            if self.used + size > self.limit or disk.free - size < FREE * disk.total:
+            free = shutil.disk_usage(self.folder).free
+            if self.used + size > self.limit or free - size < FREE:
                 return None
             self.used += size
             return self.used - size

@@ -33,7 +33,7 @@ def test_what_does_not_fit_is_decoded_again(tmp_path):
 
 def test_a_full_disk_keeps_nothing(tmp_path, monkeypatch):
     disk = DiskImages(tmp_path, 1e9)
-    monkeypatch.setattr("matting_jax.data.decoded.FREE", 1.0)
+    monkeypatch.setattr("matting_jax.data.decoded.FREE", float("inf"))
     kept = DiskDict(disk)
     kept[0] = image(0)
     assert kept.get(0) is None and disk.used == 0
