@@ -22,7 +22,7 @@ from matting_jax.data.prepared.records import (
     records_of,
     require,
 )
-from matting_jax.data.sources import EvaluationImage, Lazy, Source, Unlabelled
+from matting_jax.data.sources import EvaluationImage, Lazy, Source, Unlabelled, photo_files
 
 
 def evaluation_images(
@@ -96,7 +96,8 @@ def labelled_images(config: ConfigDict, builders_folder: str | Path) -> Sequence
         image, label = pairs[number]
         return EvaluationImage(f"{number:06d}", image, None, label=label)
 
-    return Lazy(range(len(pairs)), read)
+    files = photo_files(pairs)
+    return Lazy(range(len(pairs)), read, photo=files.__getitem__ if files else None)
 
 
 def listed_images(config: ConfigDict) -> Sequence[EvaluationImage]:

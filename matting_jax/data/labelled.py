@@ -59,7 +59,7 @@ def folder_pairs(config: ConfigDict, part: str) -> tuple[Lazy, str]:
         image = read_visible(pair.image, config.data.colour_profile)
         return image, numbers_of(pair.alpha, range(256), classes, str(pair.alpha))
 
-    return Lazy(found.items, read), str(found.folder)
+    return Lazy(found.items, read, photo=lambda pair: pair.image), str(found.folder)
 
 
 def record_pairs(config: ConfigDict, part: str, builders_folder: str | Path) -> tuple[Lazy, str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,14 +14,13 @@ from tqdm import tqdm
 from matting_jax.data import EvaluationImage, photo_files
 from matting_jax.data.files.sizes import read_size
 from matting_jax.evaluation import previews
+from matting_jax.evaluation.batches import compute_images
 from matting_jax.evaluation.scores import mean_scores, score
-from matting_jax.overlap import cores, overlap, overlap_batches
-from matting_jax.prediction.batches import Batch, batch_groups, batches_at_a_time, largest_batch
+from matting_jax.overlap import overlap
 from matting_jax.prediction.inputs import as_float_trimap, multiply_opacity
 from matting_jax.prediction.jobs import compile_ahead
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.programs import Needed
-from matting_jax.prediction.together import compute_batch
 
 Heads = dict[str, np.ndarray]
 Pictures = list[dict[str, np.ndarray]]
@@ -81,38 +79,10 @@ def predictions(
     def count_pixels(predicted: Predicted) -> int:
         return predicted[1].size
 
-    groups = group_images(matter, images)
-    with ExitStack() as stack:
-        batches = stack.enter_context(
-            closing(compile_ahead(groups, unfinished=batches_at_a_time()))
-        )
-        stages = (images.__getitem__, partial(compute_batch, predict), partial(finish, source))
-        readers = min(largest_batch(groups), cores())
-        results = stack.enter_context(
-            closing(overlap_batches(batches, *stages, count_pixels, readers, batches_at_a_time()))
-        )
-        bar = tqdm(results, "evaluate", len(images), unit="image", leave=False, disable=None)
-        for number, result in bar:
+    stages = images.__getitem__, predict, partial(finish, source), count_pixels
+    with closing(compute_images(images, matter.list_programs, *stages)) as results:
+        for number, result in results:
             yield number, *result.result()[:2]
-
-
-def group_images(
-    matter: Matter, images: Sequence[EvaluationImage]
-) -> list[tuple[tuple[Needed, ...], list[Batch]]]:
-    """Returns the numbers of the images in batches that need the same programs, with these.
-
-    Images that do not come from files are read one by one, in order. Where the programs are not
-    known, those of one size are a group.
-    """
-    files = photo_files(images)
-    if not files:
-        return [((), [Batch([number], 1) for number in range(len(images))])]
-    groups: dict[Any, list[int]] = {}
-    for number, file in enumerate(files):
-        size = read_size(file)
-        programs = tuple(matter.list_programs(*size))
-        groups.setdefault((programs, None if programs else size), []).append(number)
-    return batch_groups([(x, group) for (x, _), group in groups.items()], files.__getitem__)
 
 
 def predictions_and_heads(

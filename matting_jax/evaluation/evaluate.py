@@ -8,21 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.data import EvaluationImage, evaluation_images, folder_images
 from matting_jax.data.evaluation import names_test_data
 from matting_jax.data.sources import part_of
-from matting_jax.evaluation import previews
 from matting_jax.evaluation.alphas import predictions
+from matting_jax.evaluation.counts import count_images, score_counts, score_share
 from matting_jax.evaluation.measure import check_output, measure
-from matting_jax.evaluation.scores import Case, write_csv
-from matting_jax.evaluation.shares import identify, measure_share
-from matting_jax.files import write_folder_atomically
+from matting_jax.evaluation.scores import Case
+from matting_jax.evaluation.shares import Shares, identify, measure_share
 from matting_jax.metrics.conventions import CONVENTIONS
 from matting_jax.prediction.inputs import as_float_trimap
 from matting_jax.prediction.load import list_inputs, load_matter
@@ -94,30 +91,29 @@ def evaluate(
         size_step=options.size_step,
     )
     title = f"{config.name}, {checkpoint or f'best checkpoint of {workdir}'}"
-    if task.evaluate:
-        if jax.process_index():
-            return {}  # the first process of the job scores all images
-        scores, pictures = task.evaluate(matter, images, config, config.preview_images)
-        return write_scores(scores, pictures, folder, title)
     start, end = shard.range(len(images))
-    predicted = predictions(matter, part_of(images, start, end), str(checkpoint or workdir))
-    cases = ((start + i, partial(make_case, image, alpha)) for i, image, alpha in predicted)
-    arguments = cases, end - start, folder, title, options.convention
-    if shard.count == 1:
-        return measure(*arguments, save=options.save)
+    part = part_of(images, start, end)
     facts = {"config": config.to_dict(), "title": title, "images": len(images)}
-    identity = identify(
-        matter.variables, facts | vars(options) | {"shard": None, "overwrite": None}
-    )
-    return measure_share(*arguments, save=options.save, shard=shard, identity=identity)
+    facts |= vars(options) | {"shard": None, "overwrite": None}
+    shares = Shares(folder, shard, identify(matter.variables, facts)) if shard.count > 1 else None
+    if task.evaluate:
+        shown = max(min(config.preview_images, len(images)) - start, 0)
+        counted = count_images(task.evaluate, matter, part, config, shown)
+        if shares:
+            return score_share(task.evaluate, *counted, config, title, shares)
+        return score_counts(task.evaluate, *counted, config, folder, title)
+    predicted = predictions(matter, part, str(checkpoint or workdir))
+    cases = ((start + i, partial(make_case, image, alpha)) for i, image, alpha in predicted)
+    if shares:
+        arguments = cases, end - start, title, options.convention
+        return measure_share(*arguments, save=options.save, shares=shares)
+    return measure(cases, end - start, folder, title, options.convention, save=options.save)
 
 
 def check_options(config: ConfigDict, task: Task, options: Options) -> None:
     """Raises ValueError if the options do not fit the network or its task."""
     one_of(options.convention, CONVENTIONS, "--convention")
     check_folders(config, options.folders, options.trimap_from)
-    if options.shard and task.evaluate:
-        raise ValueError(f"--shard is for alphas, but {config.name} predicts classes: omit it")
     if options.save and task.evaluate:
         raise ValueError(f"--save writes alphas, but {config.name} predicts none: omit it")
 
@@ -135,25 +131,6 @@ def find_images(
             "data set --config.data.test.dataset=NAME"
         )
     return evaluation_images(config, labelled=task.labelled(config))
-
-
-def write_scores(
-    scores: dict[str, float], pictures: Sequence[Mapping[str, np.ndarray]], folder: Path, title: str
-) -> dict[str, float]:
-    """Writes and prints the scores of a task with its own.
-
-    Args:
-        scores: mean scores by name, which are returned.
-        pictures: pictures by name of some images, for preview.png.
-        folder: where scores.csv and preview.png are written.
-        title: name of the network and its checkpoint.
-    """
-    with write_folder_atomically(folder) as temporary:
-        write_csv(temporary / "scores.csv", [{"name": title, **scores}])
-        if pictures:
-            Image.fromarray(previews.draw_grid(pictures)).save(temporary / "preview.png")
-    print(title, *(f"{name} {value:.4f}" for name, value in scores.items()), sep="\n")
-    return scores
 
 
 def make_case(image: EvaluationImage, alpha: np.ndarray) -> Case:

@@ -65,11 +65,16 @@ def draw_grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         draw.text((TILE * column + 4, 3), name, fill="black")
         top = HEADER
         for pictures, size in zip(rows, sizes, strict=True):
-            tile = Image.fromarray(np.rint(255 * np.clip(pictures[name], 0, 1)).astype(np.uint8))
+            tile = Image.fromarray(to_bytes(pictures[name]))
             tile = tile.resize(size, Image.Resampling.BILINEAR)
             sheet.paste(tile, (TILE * column + (TILE - size[0]) // 2, top))
             top += size[1]
     return np.asarray(sheet)
+
+
+def to_bytes(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture, float in [0, 1], as uint8; values outside are clipped."""
+    return np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:

@@ -106,6 +106,10 @@ class Gathering:
             key = (run.programs, program_of(run.heads, run.inputs))
             equal.setdefault(key, []).append(run)
         for (programs, program), group in equal.items():
+            # Of photos of many sizes no two may need the same program.
+            if len(group) == 1 and program.with_count(self.size) not in programs.compiled:
+                run_singly(group)
+                continue
             try:
                 results = programs.run_batch(
                     program.heads, [run.inputs for run in group], self.size
@@ -121,7 +125,7 @@ class Gathering:
 
 
 def run_singly(runs: Sequence[Run]) -> None:
-    """Runs what does not fit in memory as a batch one by one."""
+    """Runs what does not fit in memory as a batch, or is none, one by one."""
     for run in runs:
         try:
             run.result.set_result(run.programs.run_single(run.heads, run.inputs))

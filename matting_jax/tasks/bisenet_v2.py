@@ -5,7 +5,7 @@ Source: CoinCheung/BiSeNet, tools/train_amp.py, lib/data/transform_cv2.py, lib/o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -20,9 +20,8 @@ from matting_jax.image.geometry import resize_bilinear
 from matting_jax.losses import ohem_cross_entropy
 from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, half_size, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
-from matting_jax.overlap import load_ahead
 from matting_jax.tasks import each_sample, random_flip
-from matting_jax.tasks.task import Task
+from matting_jax.tasks.task import Evaluation, Predicted, Task
 
 Array = jax.Array
 Arrays = dict[str, Array]
@@ -128,37 +127,27 @@ def loss(
     return sum(terms.values()), terms
 
 
-def evaluate(
-    matter: Any, images: Sequence[Any], config: Any, shown: int
-) -> tuple[dict[str, float], list[dict[str, np.ndarray]]]:
-    """Scores a network by the mean IoU over the pixels of all test images.
+def count(predicted: Predicted, config: Any) -> np.ndarray:
+    """Returns the confusion matrix of a photo, whose pixels count alike in the mean IoU of all."""
+    return confusion(predicted.prediction, predicted.truth, config.model.num_classes)
 
-    Args:
-        matter: the network.
-        images: see `photo_and_label`.
-        config: `config.test.way` and `config.task.evaluation` name the published protocol.
-        shown: number of images to return pictures of.
 
-    Returns:
-        `miou` and the IoU of each class; and for the first images the pictures photo, prediction
-        and truth, float32 [H, W, 3].
-    """
-    classes, matrix, pictures = config.model.num_classes, 0, []
-    for _, image in load_ahead(images.__getitem__, range(len(images))):
-        photo, label = photo_and_label(image.result(), config)
-        prediction = classify(matter, photo, config)
-        matrix += confusion(prediction, label, classes)
-        if len(pictures) < shown:
-            pictures.append(
-                {
-                    "photo": photo,
-                    "prediction": colour_classes(prediction, classes),
-                    "truth": colour_classes(label, classes),
-                }
-            )
-    names = TRIMAP_CLASSES if config.task.labels == "trimap" else range(classes)
+def draw(predicted: Predicted, config: Any) -> dict[str, np.ndarray]:
+    """Returns the pictures photo, prediction and truth, float32 [H, W, 3]."""
+    classes = config.model.num_classes
+    return {
+        "photo": predicted.photo,
+        "prediction": colour_classes(predicted.prediction, classes),
+        "truth": colour_classes(predicted.truth, classes),
+    }
+
+
+def score(matrix: np.ndarray, config: Any) -> dict[str, float]:
+    """Returns `miou` and the IoU of each class, from the confusion matrix of all test images."""
+    is_trimap = config.task.labels == "trimap"
+    names = TRIMAP_CLASSES if is_trimap else range(config.model.num_classes)
     each = zip(names, class_iou(matrix).tolist(), strict=True)
-    return {"miou": mean_iou(matrix), **{f"iou_{name}": iou for name, iou in each}}, pictures
+    return {"miou": mean_iou(matrix), **{f"iou_{name}": iou for name, iou in each}}
 
 
 def classify(matter: Any, photo: np.ndarray, config: Any) -> np.ndarray:
@@ -191,6 +180,9 @@ def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:
     label = trimap_label(trimap.gca(alpha, kernel, kernel, kernel))
     return resize_bilinear(photo, *size), np.asarray(label)
 
+
+# By the published protocol that `config.test.way` and `config.task.evaluation` name.
+evaluate = Evaluation(photo_and_label, classify, count, draw, score)
 
 TASK = Task(
     synthesize=synthesize,

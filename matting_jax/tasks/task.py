@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import linen as nn
 
 from matting_jax.image.planes import AlphaPlanes
+from matting_jax.overlap import overlap
 
 Array = jax.Array
 Arrays = dict[str, Array]
 Variables = dict[str, Any]
+Scores = dict[str, float]
+Pictures = list[dict[str, np.ndarray]]
 
 
 def accept(config: Any) -> None:
@@ -56,6 +60,80 @@ class Memory:
     refresh: Callable[..., Any]
 
 
+class Predicted(NamedTuple):
+    """A test photo, float [H, W, 3] in [0, 1], its truth and what the network predicts."""
+
+    photo: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+class Stages(NamedTuple):
+    """The stages of an evaluation by counts, as `overlap` takes them; items are image numbers."""
+
+    load: Callable[[int], Any]
+    compute: Callable[[int, Any], Predicted]
+    finish: Callable[[int, Predicted], tuple]
+    pixels: Callable[[Predicted], int]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores that are computed from counts, which add up over the test images.
+
+    Attributes:
+        read: read(image, config) returns a photo and its truth; called in threads.
+        predict: predict(matter, photo, config) returns the prediction.
+        count: count(predicted, config) returns an array of counts; called in threads.
+        draw: draw(predicted, config) returns pictures by name, float [H, W, 3] in [0, 1].
+        score: score(counts, config) returns the scores by name.
+    """
+
+    read: Callable[..., tuple[np.ndarray, np.ndarray]]
+    predict: Callable[..., np.ndarray]
+    count: Callable[..., np.ndarray]
+    draw: Callable[..., dict[str, np.ndarray]]
+    score: Callable[..., Scores]
+
+    def __call__(
+        self, matter: Any, images: Sequence[Any], config: Any, shown: int
+    ) -> tuple[Scores, Pictures]:
+        """Returns the scores of all images, and the pictures of the first `shown`."""
+        stages = self.stages(matter, images, config, shown)
+        counts, pictures = add_up(overlap(range(len(images)), *stages))
+        return self.score(counts, config), pictures
+
+    def stages(self, matter: Any, images: Sequence[Any], config: Any, shown: int) -> Stages:
+        """Returns the functions that count one image, and draw the first `shown`."""
+
+        def load(number: int) -> tuple[np.ndarray, np.ndarray]:
+            return self.read(images[number], config)
+
+        def compute(number: int, read: tuple[np.ndarray, np.ndarray]) -> Predicted:
+            return Predicted(*read, self.predict(matter, read[0], config))
+
+        def finish(number: int, predicted: Predicted) -> tuple:
+            pictures = self.draw(predicted, config) if number < shown else None
+            return self.count(predicted, config), pictures
+
+        return Stages(load, compute, finish, lambda predicted: predicted.photo[..., 0].size)
+
+
+def add_up(results: Iterable[tuple[int, Future]]) -> tuple[Any, Pictures]:
+    """Returns the sum of the counts of images in any order, 0 without any, and their pictures.
+
+    Args:
+        results: number of each image, and a future of what the last of `Stages` returns.
+    """
+    total, pictures = 0, {}
+    for number, result in results:
+        counts, drawn = result.result()
+        total = total + counts
+        if drawn is not None:
+            pictures[number] = drawn
+    return total, [pictures[number] for number in sorted(pictures)]
+
+
 @dataclass(frozen=True)
 class Task:
     """Describes what a network learns: pure functions, which general code calls by these names.
@@ -74,9 +152,8 @@ class Task:
     # stage(model, config, step) -> the network that a step trains, with some or all parameters of
     # `model`; then the view (height, width) of `synthesize`, if the task has views.
     stage: Callable[..., tuple] = whole_network
-    # evaluate(matter, images, config, shown) -> scores of the test data by name, and pictures by
-    # name for the first `shown` images; None: the scores of alpha.
-    evaluate: Callable[..., tuple] | None = None
+    # The scores of the test data; None: those of alpha.
+    evaluate: Evaluation | None = None
     # classify(matter, photo, config) -> the class of each pixel [H, W] of a photo, float32
     # [H, W, 3] in [0, 1]; for tasks whose result is "classes".
     classify: Callable[..., np.ndarray] | None = None

@@ -9,7 +9,7 @@ import pytest
 from matting_jax.commandline import main
 from matting_jax.evaluation.evaluate import Options, evaluate
 from matting_jax.evaluation.scores import Case
-from matting_jax.evaluation.shares import identify, measure_share
+from matting_jax.evaluation.shares import Shares, identify, measure_share
 from matting_jax.prediction.shards import Shard
 from tests.processes import EIGHT, job_of_two, start
 
@@ -45,12 +45,10 @@ def test_shares_of_other_weights_or_settings_are_not_mixed(tmp_path):
         measure_share(
             [(number, partial(Case, *vars(case).values()))],
             1,
-            tmp_path / "report",
             "title",
             "matlab",
             save=False,
-            shard=Shard(number, 2),
-            identity=identity,
+            shares=Shares(tmp_path / "report", Shard(number, 2), identity),
         )
 
     weights = {"a": np.ones(3, np.float32)}

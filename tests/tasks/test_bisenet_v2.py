@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import jax
@@ -16,6 +18,9 @@ from PIL import Image
 
 from matting_jax import models
 from matting_jax.config import load_config
+from matting_jax.data import EvaluationImage
+from matting_jax.data.sources import Lazy
+from matting_jax.evaluation.counts import count_images
 from matting_jax.evaluation.evaluate import Options, evaluate
 from matting_jax.image import trimap
 from matting_jax.image.geometry import resize_bilinear
@@ -23,6 +28,7 @@ from matting_jax.metrics.segmentation import confusion
 from matting_jax.models import bisenet_v2
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dropout import dropout
+from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.predict import predict
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.state import initial_variables, training_model
@@ -358,11 +364,62 @@ def test_programs_that_need_alpha_reject_a_segmentation_network(run, tmp_path):
         predict(config, workdir, "photos", str(tmp_path / "alphas"))
 
 
+def test_shares_give_the_scores_and_pictures_of_one(run, tmp_path, capsys):
+    workdir, config = run
+    means = evaluate(config, workdir, output=str(tmp_path / "one"))
+
+    def share(number):
+        options = Options(shard=f"{number}/4")
+        return evaluate(config, workdir, output=str(tmp_path / "shares"), options=options)
+
+    first = share(1)
+    assert first == {} or first.keys() == means.keys()
+    for number in (4, 2, 4):  # one comes again and replaces itself
+        share(number)
+        assert f"share {number}/4 is measured" in capsys.readouterr().out
+        assert not (tmp_path / "shares").exists()
+    assert share(3) == means
+    for name in ("scores.csv", "preview.png"):
+        expected = (tmp_path / "one" / name).read_bytes()
+        assert (tmp_path / "shares" / name).read_bytes() == expected
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["one", "shares"]
+
+
+def compare_counts(variables):
+    """Checks that eight devices count what one counts, of photos of files and of a data set."""
+    config = load_config(CONFIG, "cityscapes")
+    config.model.num_classes, config.task.evaluation = 3, "msf"
+    matter = Matter("tiny_classes", variables, num_classes=3)
+    rng = np.random.default_rng(0)
+    images = [
+        EvaluationImage(
+            str(i),
+            rng.integers(0, 256, (*size, 3), dtype=np.uint8),
+            None,
+            label=rng.integers(0, 3, size, dtype=np.uint8),
+        )
+        for i, size in enumerate([(40, 60), (64, 64), (40, 60)] * 3)
+    ]
+    expected, pictures = task.evaluate(matter, images, config, 2)
+    assert {x.count for x in matter.programs.compiled} == {1}
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, f"{image.name}.png") for image in images]
+        for file, image in zip(files, images, strict=True):
+            Image.fromarray(image.image).save(file)
+        for source in (images, Lazy(range(9), images.__getitem__, photo=files.__getitem__)):
+            counts, drawn = count_images(task.evaluate, matter, source, config, 2)
+            assert task.evaluate.score(counts, config) == expected
+            for one, other in zip(pictures, drawn, strict=True):
+                jax.tree.map(np.testing.assert_array_equal, one, other)
+    assert {x.count for x in matter.programs.compiled} == {1, 3, 6, 8}
+
+
 def compare_devices():
     """Checks that eight devices drop the same features and find the same hard pixels as one."""
     register_tiny_classes()
-    jax.config.update("jax_enable_x64", True)
     config = tiny_classes_config()
+    compare_counts(jax.device_get(initial_variables(config, training_model(config))))
+    jax.config.update("jax_enable_x64", True)
     config.optimizer.module_rates = dict(head=10.0)
     model = training_model(config)
     initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
