@@ -258,7 +258,11 @@ def compare_refiners():
 
 @pytest.mark.parametrize(
     "name, micro_batches",
-    [("tiny", 1), ("tiny", 2), pytest.param("modnet", 1, marks=pytest.mark.slow)],
+    [
+        ("tiny", 2),
+        pytest.param("tiny", 1, marks=pytest.mark.slow),
+        pytest.param("modnet", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_eight_devices_train_like_one(name, micro_batches, folders):
     flags = "--xla_force_host_platform_device_count=8"

@@ -329,6 +329,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 def test_training_outputs_and_losses_equal_official(official_step):
     golden, outputs, terms, _ = official_step
     np.testing.assert_array_equal(outputs["refined"], golden["ref_sm"])
@@ -345,6 +346,7 @@ def test_training_outputs_and_losses_equal_official(official_step):
         assert float(terms[name]) == pytest.approx(float(golden[f"loss_{key}"]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_statistics_equal_official(official_step):
     """The refiner's are those of its patches; those of the pooling branch have two values each."""
     golden, _, _, tensors = official_step
@@ -355,6 +357,7 @@ def test_statistics_equal_official(official_step):
         np.testing.assert_allclose(ours, golden[key], rtol=1e-3, atol=1e-4, err_msg=key)
 
 
+@pytest.mark.slow
 def test_gradients_equal_official(official_step):
     """To the accuracy of float32, in which signs of the L1 losses flip."""
     golden, _, _, tensors = official_step

@@ -296,6 +296,7 @@ def official_step():
     return golden, outputs, total, terms, mj.to_state_dict("bisenet_v2", variables)
 
 
+@pytest.mark.slow
 def test_outputs_and_losses_of_training_step_equal_official(official_step):
     golden, outputs, total, terms, _ = official_step
     assert outputs.keys() == {"logits", *AUX}
@@ -306,6 +307,7 @@ def test_outputs_and_losses_of_training_step_equal_official(official_step):
     assert float(total) == pytest.approx(float(golden["loss/total"]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_and_statistics_of_training_step_equal_official(official_step):
     """Noise of 3e-7 in the image flips some ReLUs and changes gradients by up to 1.4 %."""
     golden, _, _, _, tensors = official_step

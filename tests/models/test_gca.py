@@ -220,6 +220,7 @@ def test_parameter_count_equals_official_minus_omitted_modules(keywords, omitted
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == 25_164_529 - omitted
 
 
+@pytest.mark.slow
 def test_network_without_attention_equals_zero_scaled_attention():
     image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
     weights = traverse_util.flatten_dict(variables(54))

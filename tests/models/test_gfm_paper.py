@@ -39,6 +39,7 @@ def test_summed_pyramid_gives_the_glance_decoder_the_width_of_one_input(backbone
     assert changed == {f"decoder{k}_g" for k in blocks}
 
 
+@pytest.mark.slow
 def test_summed_pyramid_is_added_to_each_stage():
     """Equals the concatenating decoder whose kernels weight both inputs alike."""
     deepest = np.random.default_rng(0).random((1, 2, 2, 512), np.float32)

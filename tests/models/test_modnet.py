@@ -133,6 +133,7 @@ def test_forms_of_the_context_agree_in_values_and_gradients(context):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.slow
 def test_low_resolution_branch_learns_with_the_context():
     """Every parameter has a gradient, and steps along it lower the loss."""
     norm = partial(IBNorm, partial(BatchNorm, use_running_average=False))

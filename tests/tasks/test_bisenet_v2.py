@@ -431,6 +431,7 @@ def compare_devices():
     )
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     subprocess.run([sys.executable, "-m", "tests.tasks.test_bisenet_v2"], check=True)

@@ -251,6 +251,7 @@ def adapted(config):
     return golden, state, terms, jax.device_get(batch_stats), grads, after
 
 
+@pytest.mark.slow
 def test_adaptation_step_equals_official(adapted):
     golden, state, terms, batch_stats, grads, after = adapted
     assert float(terms["semantic"]) == pytest.approx(float(golden["soc_semantic_loss"]), rel=1e-7)

@@ -55,6 +55,7 @@ def test_statistics_are_updated_once_per_micro_batch(config, tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), parts, steps)
 
 
+@pytest.mark.slow
 def test_memory_falls_with_the_number_of_micro_batches(config):
     config.batch_size, config.data.crop.size = 8, 64
 

@@ -25,13 +25,13 @@ def windows_of(x):
     return np.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
 
 
-sizes = st.integers(1, 4)
+sizes = st.sampled_from([(1, 1), (2, 3), (4, 1)])  # each is compiled
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from([1, 2, 3, 100]), sizes, sizes)
-def test_first_of_equal_maxima_is_selected(seed, levels, height, width):
-    x = draw(seed, levels, height, width)
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 3, 100]), sizes)
+def test_first_of_equal_maxima_is_selected(seed, levels, size):
+    x = draw(seed, levels, *size)
     pooled, indices = max_pool_with_indices(x)
     windows = windows_of(x)
     np.testing.assert_array_equal(pooled, windows.max(-1))
@@ -40,9 +40,9 @@ def test_first_of_equal_maxima_is_selected(seed, levels, height, width):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from([1, 3]), sizes, sizes)
-def test_unpooled_values_are_at_the_maxima(seed, levels, height, width):
-    x = draw(seed, levels, height, width) + 1
+@given(st.integers(0, 1000), st.sampled_from([1, 3]), sizes)
+def test_unpooled_values_are_at_the_maxima(seed, levels, size):
+    x = draw(seed, levels, *size) + 1
     pooled, indices = max_pool_with_indices(x)
     spread = np.asarray(max_unpool(pooled, indices))
     first = np.arange(4) == windows_of(x).argmax(-1)[..., None]
