@@ -110,7 +110,7 @@ FLAGS = (
     Flag("weights", "how kernels are stored: float32, float16 or int8", EXPORT, "float32"),
     Flag("sweep", "file of the runs, or the name of one in configs/sweeps", SWEEP, type=Path),
     Flag("seeds", "seeds of each row; default: SEEDS of the file, or 1", SWEEP, type=int),
-    Flag("cluster", "slurm, or local to start all runs at once; default: in turn", SWEEP),
+    Flag("cluster", "slurm, or local for all runs at the same time; default: in turn", SWEEP),
     Flag("overwrite", "replace existing results", (*RESULTS, *BENCHMARK), False, bool),
     Flag("debug", "show the traceback of an error", default=False, type=bool),
     Flag("help", "show this help", default=False, type=bool),

@@ -1,8 +1,8 @@
-"""Connections between the processes of a job, by which each learns at once that another one ended.
+"""Connections between the processes of a job, which tell each when another one ends.
 
-JAX aborts what is left of a broken job in C++: at once if process 0 ended, else after minutes. Here
-process 0 serves the coordinator's address, and JAX's own coordination runs through the same port.
-JAX therefore sees no closed connection before this module has said which process ended.
+JAX aborts what is left of a broken job in C++: immediately if process 0 ended, else after minutes.
+Here process 0 serves the coordinator's address, and JAX's own coordination runs through the same
+port. JAX therefore sees no closed connection before this module has said which process ended.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Peers:
             await asyncio.sleep(SETTLE)
 
     def leave(self) -> None:
-        """Tells the others that this process ends in order; after an error it ends here at once."""
+        """Tells the others that this process ends in order; after an error ends it here."""
         if self.failed or getattr(sys, "last_value", None) is not None:
             self.failed = True
             end_failed(1)

@@ -32,7 +32,7 @@ def run_sweep(sweep: Sweep, folder: Path, cluster: str | None = None) -> int:
     Args:
         sweep: the runs.
         folder: where the table goes.
-        cluster: "slurm" submits one job array through submitit, "local" starts all at once here.
+        cluster: "slurm" submits one job array through submitit, "local" starts all runs here.
 
     Returns:
         Exit code: 0, 1 if a run failed, 128 + N after signal N.

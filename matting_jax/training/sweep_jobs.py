@@ -47,7 +47,7 @@ def run_jobs(
     Args:
         commands: one command line a job.
         folder: where submitit keeps its files and the logs of the jobs.
-        cluster: "slurm", or "local", which starts all jobs at once as processes.
+        cluster: "slurm", or "local", which starts all jobs as processes, together.
         options: parameters of submitit's executor, such as timeout_min or slurm_partition.
 
     Returns:

@@ -70,7 +70,7 @@ def input_gradient(
 def sum_shifted_products(
     shape: tuple[int, ...], kernel: Array, g: Array, padding: Padding, dilation: int
 ) -> Array:
-    """Multiplies the cotangent with all taps at once, and sums the products where they were read.
+    """Multiplies the cotangent by all taps in one product, and sums where they were read.
 
     Args:
         shape: that of the images, [B, H, W, C].
