@@ -118,6 +118,11 @@ def local_mesh(batch_size: int) -> Mesh:
     return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
 
 
+def on_accelerator() -> bool:
+    """Returns whether the devices of this process are accelerators."""
+    return jax.local_devices()[0].platform != "cpu"
+
+
 def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Maps the `step(state, batch) -> (state, results)` of one device over those of `mesh`.
 

@@ -21,6 +21,7 @@ from matting_jax.prediction.inputs import as_float_trimap, multiply_opacity
 from matting_jax.prediction.jobs import compile_ahead
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.programs import Needed
+from matting_jax.prediction.whole import common_sizes
 
 Heads = dict[str, np.ndarray]
 Pictures = list[dict[str, np.ndarray]]
@@ -79,6 +80,8 @@ def predictions(
     def count_pixels(predicted: Predicted) -> int:
         return predicted[1].size
 
+    if sizes := common_sizes(photo_files(images)):
+        matter.resize_on_device(sizes)
     stages = images.__getitem__, predict, partial(finish, source), count_pixels
     with closing(compute_images(images, matter.list_programs, *stages)) as results:
         for number, result in results:

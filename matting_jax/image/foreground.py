@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
+
+MOST_SIZES = 32  # of photos whose programs are kept
 
 
 def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -26,18 +28,21 @@ def multilevel(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Estimates as `multilevel`, by blur fusion (Forte, 2021) on the device; compiles per size."""
     image_and_alpha = (x.astype(np.float32)[None] / 255 for x in (image, alpha[..., None]))
-    colours, _ = jit_blur_fusion()(*image_and_alpha)
+    colours = jit_blur_fusion(alpha.shape)(*image_and_alpha)
     return keep_opaque(alpha, image, np.asarray(colours[0]))
 
 
-@cache
-def jit_blur_fusion() -> Callable:
-    """Returns jitted blur fusion. JAX is imported here, because `multilevel` does not need it."""
+@lru_cache(MOST_SIZES)
+def jit_blur_fusion(size: tuple[int, int]) -> Callable:
+    """Returns jitted blur fusion for photos of one size, whose program is freed with it.
+
+    JAX is imported here, because `multilevel` does not need it.
+    """
     import jax
 
     from matting_jax.image.blur_fusion import blur_fusion
 
-    return jax.jit(blur_fusion)
+    return jax.jit(lambda image, alpha: blur_fusion(image, alpha)[0])
 
 
 METHODS = {"multilevel": multilevel, "blur": blur}

@@ -11,6 +11,7 @@ import jax
 
 from matting_jax.data.files.sizes import read_size
 from matting_jax.overlap import MOST_PIXELS
+from matting_jax.parallel import on_accelerator
 from matting_jax.prediction.programs import Needed
 
 # Pixels of network inputs in a batch of one accelerator. More of them fill it no better.
@@ -88,7 +89,7 @@ def batches_at_a_time() -> int:
     One is prepared and resized on the host while the other is on the device. On CPU both would
     share the cores.
     """
-    return 1 if jax.local_devices()[0].platform == "cpu" else 2
+    return 2 if on_accelerator() else 1
 
 
 def photos_a_device(platform: str, programs: Sequence[Needed]) -> int:
@@ -98,7 +99,7 @@ def photos_a_device(platform: str, programs: Sequence[Needed]) -> int:
     """
     if platform == "cpu" or not programs:
         return 1
-    pixels = max(height * width for height, width in (x.program.size for x in programs))
+    pixels = max(needed.pixels for needed in programs)
     return min(max(PIXELS_A_DEVICE // pixels, 1), MOST_A_DEVICE)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.traces import trace_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 from matting_jax.prediction.video.alphas import predict_frames
+from matting_jax.prediction.whole import run_whole
 
 Images = dict[str, np.ndarray]
 
@@ -97,7 +100,14 @@ class Matter:
         self.size_step = check_size_step(size_step, name, model)
         self.rule = partial(run_padded, self.size_step, self.network.predict, model, self.options)
         self.programs = Programs(name, partial(select_heads, model, name))
-        self.programs.remedy = find_remedy(model, name)
+        self.whole = Programs(
+            f"{name} with its resizes", partial(run_whole, self.rule, self.programs.function)
+        )
+        self.whole.count_pixels = lambda program: max(
+            math.prod(size) for size in self.list_passes(*program.size).values()
+        )
+        self.whole_sizes: frozenset[tuple[int, int]] = frozenset()
+        self.programs.remedy = self.whole.remedy = find_remedy(model, name)
         self.set_variables(variables)
 
     @property
@@ -108,7 +118,7 @@ class Matter:
     def set_variables(self, variables: Mapping[str, Any]) -> None:
         """Replaces the variables; nothing is compiled again."""
         self.variables = jax.device_put(dict(variables))
-        self.programs.variables = jax.device_put(fold(self.variables))
+        self.programs.variables = self.whole.variables = jax.device_put(fold(self.variables))
 
     def keep_traces(self, folder: Path) -> None:
         """Keeps traced programs in `folder`, and uses those that are there."""
@@ -137,7 +147,25 @@ class Matter:
             ValueError: for a wrong shape, dtype or range, and for a missing or unexpected input.
         """
         images = self.checked(photo, trimap, background)
-        return self.finish(self.rule(self.apply, **images)[0], images)
+        return self.finish(self.run_rule(images), images)
+
+    def resize_on_device(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Lets calls with photos of some sizes, height and width, run as one program for each.
+
+        Photos of other sizes, and networks whose rule does not resize, are prepared on the host. So
+        are photos whose program does not fit in memory. Results are equal to rounding.
+        """
+        if self.trimap_from is not None:
+            self.trimap_from.resize_on_device(sizes)
+        if self.network.passes is not None and self.network.padding is None:
+            self.whole_sizes = frozenset(sizes)
+
+    def run_rule(self, images: Images) -> np.ndarray:
+        """Returns the output [H, W, C] of the rule for one photo."""
+        if images["image"].shape[1:3] in self.whole_sizes:
+            with suppress(MemoryError):  # the network's own program needs less
+                return np.asarray(self.whole.run((), images))[0]
+        return self.rule(self.apply, **images)[0]
 
     def video(
         self,
@@ -307,6 +335,8 @@ class Matter:
         if self.trimap_from is not None:
             rule = rule_of(self.trimap_from.name, self.trimap_rule)
             programs += self.trimap_from.list_programs_of(rule.head, height, width)
+        if (height, width) in self.whole_sizes and not cut_out:
+            return [*programs, self.needed((), (height, width), self.whole)]
         more = (self.network.foreground,) if cut_out else ()
         for head, size in self.list_passes(height, width).items():
             programs.append(self.needed((head, *more), size))
@@ -326,10 +356,12 @@ class Matter:
         size = padded_size(height, width, self.size_step or 1)
         return self.network.passes(*size, model=self.model, **self.options)
 
-    def needed(self, heads: tuple[str, ...], size: tuple[int, int]) -> Needed:
-        """Returns the program of the outputs `heads` for inputs of a size."""
+    def needed(
+        self, heads: tuple[str, ...], size: tuple[int, int], programs: Programs | None = None
+    ) -> Needed:
+        """Returns the program of the outputs `heads` for inputs of a size, by default a network."""
         shapes = ((name, (1, *size, CHANNELS[name])) for name in sorted(input_names(self.model)))
-        return Needed(self.programs, Program(heads, tuple(shapes)))
+        return Needed(programs or self.programs, Program(heads, tuple(shapes)))
 
 
 def find_remedy(model: nn.Module, name: str) -> str:

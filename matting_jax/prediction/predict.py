@@ -26,6 +26,7 @@ from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.photos import find_photos
 from matting_jax.prediction.run import Work, run_jobs
 from matting_jax.prediction.shards import find_shard
+from matting_jax.prediction.whole import common_sizes
 
 FOREGROUNDS = ("network", *METHODS, "none")
 BITS = {"8": np.uint8, "16": np.uint16}
@@ -112,6 +113,8 @@ def predict(
         trimap_rule=options.trimap_rule,
         size_step=options.size_step,
     )
+    if sizes := common_sizes(job.photo for job in jobs):
+        matter.resize_on_device(sizes)
     cut_out = options.foreground == "network"
     work = Work(
         partial(run_network, matter, options),

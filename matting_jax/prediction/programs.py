@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,9 @@ from matting_jax.prediction.traces import traced
 
 Inputs = Mapping[str, Any]
 Function = Callable[[Any, Inputs, tuple[str, ...]], Any]
+
+# Programs that no folder's plan lists, as those of single calls, are kept for so many sizes.
+MOST_UNPLANNED = 32
 
 logger = logging.getLogger("matting_jax")
 thread = threading.local()  # thread.gathering: what runs the programs of this thread in batches
@@ -72,6 +76,8 @@ class Programs:
         memory: bytes that each program needs on a device in addition to its arguments.
         remedy: what users can do if a photo does not fit in memory.
         expected: number of programs that will be compiled, for messages; 0 if unknown.
+        count_pixels: returns the pixels of a sample that the network of a program gets.
+        planned: programs that `compile_ahead` frees. Of the others the last ones are kept.
     """
 
     def __init__(self, name: str, function: Function):
@@ -83,6 +89,9 @@ class Programs:
         self.outputs: dict[Program, Any] = {}
         self.memory: dict[Program, int] = {}
         self.remedy = "pass a smaller photo"
+        self.count_pixels: Callable[[Program], int] = lambda program: math.prod(program.size)
+        self.planned: set[Program] = set()
+        self.unplanned: dict[Program, None] = {}  # those that were used last are at the end
         self.copies: dict[int, tuple[Any, Any]] = {}
         self.lock = threading.Lock()
 
@@ -135,6 +144,8 @@ class Programs:
     def compile(self, program: Program) -> Callable[..., Any]:
         """Compiles a program unless it is, and returns it as a function(variables, inputs)."""
         with self.lock:
+            if program not in self.planned:
+                self.keep_last(program)
             future = self.compiled.get(program)
             is_new = future is None
             if is_new:
@@ -195,10 +206,27 @@ class Programs:
         """Returns a function of a program, a new one: JAX frees what it keeps with it."""
         return lambda variables, inputs: self.function(variables, inputs, program.heads)
 
+    def keep_last(self, program: Program) -> None:
+        """Frees the unplanned program that was used least recently, if `program` is one more."""
+        self.unplanned.pop(program, None)
+        self.unplanned[program] = None
+        if len(self.unplanned) > MOST_UNPLANNED:
+            oldest = next(iter(self.unplanned))
+            del self.unplanned[oldest]
+            self.compiled.pop(oldest, None)
+
+    def plan(self, program: Program) -> None:
+        """Keeps a program until it is dropped."""
+        with self.lock:
+            self.planned.add(program)
+            self.unplanned.pop(program, None)
+
     def drop(self, program: Program) -> None:
         """Frees a program."""
         with self.lock:
             self.compiled.pop(program, None)
+            self.planned.discard(program)
+            self.unplanned.pop(program, None)
 
     def output(self, heads: tuple[str, ...], inputs: Inputs) -> Any:
         """Returns the shapes and dtypes of the outputs for inputs, and runs nothing."""
@@ -227,8 +255,14 @@ class Needed(NamedTuple):
         """Returns the program of a batch of `count` samples."""
         return self._replace(program=self.program.with_count(count))
 
+    @property
+    def pixels(self) -> int:
+        """The pixels of a sample that the network gets."""
+        return self.programs.count_pixels(self.program)
+
     def compile(self) -> None:
-        """Compiles the program unless it is."""
+        """Compiles the program unless it is, and keeps it until it is dropped."""
+        self.programs.plan(self.program)
         self.programs.compile(self.program)
 
     def drop(self) -> None:

@@ -3,9 +3,11 @@
 import re
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +24,7 @@ from matting_jax.models import (
     modnet,
 )
 from matting_jax.prediction import programs as module
+from matting_jax.prediction import whole
 from matting_jax.prediction.batches import batch_groups, photos_a_device
 from matting_jax.prediction.jobs import Job, sort_jobs
 from matting_jax.prediction.matter import Matter
@@ -30,6 +33,7 @@ from matting_jax.prediction.padding import run_padded
 from matting_jax.prediction.programs import Needed, Program, Programs, program_of
 from matting_jax.prediction.shards import Shard, parse_shard
 from matting_jax.prediction.together import run_together
+from matting_jax.prediction.whole import run_whole
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.helpers import use_folders
@@ -171,6 +175,94 @@ def test_folder_of_forty_sizes_compiles_as_often_as_it_has_network_sizes(
     compiled = [x for x in caplog.messages if x.startswith("compiled tiny for")]
     assert len(compiled) == len(needed)
     assert len(list((tmp_path / "out").glob("*_alpha.png"))) == 40
+
+
+def test_sizes_of_many_photos_are_resized_on_an_accelerator(weights, tmp_path, monkeypatch, caplog):
+    """Forced on CPU: the same alphas to rounding, by one program for the common size."""
+    caplog.set_level("INFO", "matting_jax")
+    monkeypatch.setitem(
+        NETWORKS,
+        "tiny",
+        replace(NETWORKS["tiny"], passes=modnet.passes, predict=modnet.predict),
+    )
+    rng, photos = np.random.default_rng(0), tmp_path / "photos"
+    photos.mkdir()
+    for number in range(20):
+        size = (48, 70) if number < 16 else (48, 73)
+        image = Image.fromarray(rng.integers(0, 256, (6, 9, 3), np.uint8)).resize(size[::-1])
+        image.save(photos / f"{number:02}.png")
+
+    def predict(name):
+        places = [f"--input={photos}", f"--output={tmp_path / name}"]
+        more = ["--foreground=none", "--bits=16", "--config.test_time.reference_size=32"]
+        assert main(["launch.py", "--mode=predict", *weights, *places, *more], "") == 0
+        compiled = [x for x in caplog.messages if x.startswith("compiled tiny")]
+        caplog.clear()
+        alphas = [Image.open(x) for x in sorted((tmp_path / name).glob("*.png"))]
+        return [re.sub(" in .*", "", x) for x in compiled], alphas
+
+    compiled, host = predict("host")
+    assert compiled == ["compiled tiny for 32 x 32"] and len(host) == 20
+    monkeypatch.setattr(whole, "on_accelerator", lambda: True)
+    compiled, device = predict("device")
+    assert sorted(compiled) == [
+        "compiled tiny for 32 x 32",
+        "compiled tiny with its resizes for 48 x 70",
+    ]
+    for one, other in zip(host, device, strict=True):
+        np.testing.assert_allclose(np.int32(one), np.int32(other), rtol=0, atol=2)
+
+
+@pytest.mark.parametrize("name", ["modnet", "pp_matting", "gfm", "bisenet_v2"])
+def test_rules_compiled_whole_equal_those_of_the_host(name):
+    """With a network that is a function of neighbours, also where the rule reads two outputs."""
+
+    def network(variables, inputs, heads):
+        x = inputs["image"]
+        y = jnp.roll(x, 1, 2)
+        products = jnp.concatenate([x, y, x * y, 1 - x, 1 - y, x * x, y[..., :1]], -1)
+        outputs = {"alpha": x[..., :1] * y[..., 1:2], "focus": y[..., 2:], "logits": 9 * products}
+        return jnp.concatenate([(outputs | {"glance": (x + y) / 2})[head] for head in heads], -1)
+
+    small = {"modnet": "reference_size", "pp_matting": "max_short", "bisenet_v2": "short_side"}
+    matter = Matter(name, {"params": {}}, test_time={small[name]: 96} if name in small else {})
+    matter.programs.function = network
+    matter.whole.function = partial(run_whole, matter.rule, network)
+    photo = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    photo = np.asarray(Image.fromarray(photo).resize((201, 150), Image.Resampling.BICUBIC))
+    host = matter(photo)
+    passes, compiled = matter.list_passes(150, 201), len(matter.programs.compiled)
+    assert compiled == len(passes)
+    matter.resize_on_device([(150, 201)])
+    (needed,) = matter.list_programs(150, 201)
+    assert needed.pixels == max(height * width for height, width in passes.values())
+    np.testing.assert_allclose(matter(photo), host, rtol=0, atol=1e-6)
+    assert [*matter.whole.compiled] == [needed.program]
+    # What does not fit whole may fit as the network alone.
+    needed.programs.memory[needed.program] = 2**60
+    np.testing.assert_array_equal(matter(photo), host)
+    assert len(matter.programs.compiled) == compiled
+
+
+def test_networks_that_do_not_resize_have_no_such_programs():
+    matter = Matter("gca", {"params": {}})
+    matter.resize_on_device([(70, 33)])
+    assert matter.whole_sizes == set() and matter.list_programs(70, 33)[0].programs.name == "gca"
+
+
+def test_programs_that_no_plan_lists_are_kept_for_the_last_sizes(programs, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNPLANNED", 3)
+    planned = program_of(("alpha",), photos_of((1, 1))[0])
+    Needed(programs, planned).compile()
+    sizes = [(1, width) for width in range(2, 8)]
+    for size in sizes:
+        (photo,) = photos_of(size)
+        programs.run(("alpha",), photo)
+        programs.run(("alpha",), photos_of(sizes[0])[0])  # is used all the time
+    kept = {program.size for program in programs.compiled}
+    assert kept == {(1, 1), sizes[0], *sizes[-2:]}
+    Needed(programs, planned).drop()
+    assert planned not in programs.compiled
 
 
 def test_batches_fill_the_devices_with_one_program_a_group(programs, tmp_path, monkeypatch):
