@@ -129,6 +129,8 @@ def place_files(folder: Path) -> None:
         for i in range(2):
             room.save(folder / name / f"{i}.png")
     write_clip(folder / "clip.mp4", composites(moving_alpha(3)), sound="aac")
+    (folder / "clips").mkdir()
+    shutil.copy(folder / "clip.mp4", folder / "clips" / "0.mp4")
     Image.new("RGB", (64, 48), BACKGROUND).save(folder / "empty_of_clip.png")
     shutil.copytree(folder / "holdout", folder / "holdout_empty")
     shutil.copytree(folder / "holdout" / "image", folder / "holdout_empty" / "background")

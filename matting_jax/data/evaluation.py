@@ -60,7 +60,7 @@ def evaluation_images(
 def shown_images(
     config: ConfigDict, source: Source, *, labelled: bool = False
 ) -> Sequence[EvaluationImage]:
-    """Returns the test images, or without any the first photos of an unlabelled source.
+    """Returns the test images, or without any some photos of an unlabelled source.
 
     These are shown without a score.
     """

@@ -238,8 +238,12 @@ class Unlabelled:
         return replace(self, photos=keep(self.photos, disk))
 
     def unscored(self, count: int) -> Sequence[EvaluationImage]:
-        """Returns the first `count` photos, uncropped, to be shown without a score."""
-        numbers = range(min(count, len(self.photos)))
+        """Returns `count` photos, uncropped, to be shown without a score.
+
+        They are evenly spaced, since the frames of a clip follow each other.
+        """
+        count = min(count, len(self.photos))
+        numbers = [number * len(self.photos) // count for number in range(count)]
 
         def read(number: int) -> EvaluationImage:
             return EvaluationImage(f"photo_{number}", self.photos[number], None)

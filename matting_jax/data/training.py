@@ -335,7 +335,7 @@ def unlabelled_photos(config: ConfigDict) -> Unlabelled:
     if not config.data.train.photos:
         raise ValueError(
             "config.data.train.photos is empty: set --config.data.train.photos=DIR, a folder of "
-            "photos"
+            "photos or clips"
         )
     check_fits(config.data.crop, "photo")
     if config.data.crop.around != "anywhere":

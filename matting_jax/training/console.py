@@ -186,11 +186,14 @@ def print_finished(workdir: Path, steps: int) -> None:
         )
 
 
-def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
+def print_end(workdir: Path, needs: Sequence[str], result: str, scored: bool = True) -> None:
     """Prints where everything is and what to run next.
 
-    `needs` are the inputs of the network in addition to the image, `result` is what it predicts:
-    "alpha", "trimap" or "classes".
+    Args:
+        workdir: the run.
+        needs: the inputs of the network in addition to the image.
+        result: what it predicts: "alpha", "trimap" or "classes".
+        scored: whether the config names images to score.
     """
     if jax.process_index():
         return
@@ -202,14 +205,16 @@ def print_end(workdir: Path, needs: Sequence[str], result: str) -> None:
         "alpha": f"--workdir {workdir}",
         "trimap": f"--workdir RUN --trimap_from {workdir}",
     }
+    commands = [f"{program} --mode evaluate --workdir {workdir}"] if scored else []
+    if result in network:
+        commands.append(
+            f"{program} --mode predict \\\n"
+            f"             {network[result]} --input PHOTO{inputs} --output DIR"
+        )
     print(
         f"checkpoints  {workdir}/checkpoints\n"
         f"curves       {workdir}/metrics.jsonl, or tensorboard --logdir {workdir}\n"
-        f"previews     {workdir}/previews\n"
-        f"next         {program} --mode evaluate --workdir {workdir}"
+        f"previews     {workdir}/previews"
     )
-    if result in network:
-        print(
-            f"             {program} --mode predict \\\n"
-            f"             {network[result]} --input PHOTO{inputs} --output DIR"
-        )
+    for number, command in enumerate(commands):
+        print(f"{'' if number else 'next':12} {command}")

@@ -178,7 +178,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         writer.close()
     if step < config.steps:
         raise Stopped(stop, f"saved at step {step} of {config.steps}; the same command resumes it")
-    console.print_end(workdir, matter.needs, task.result(config))
+    console.print_end(workdir, matter.needs, task.result(config), names_test_data(config))
     return state
 
 

@@ -13,10 +13,13 @@ from PIL import Image
 
 import matting_jax as mj
 from matting_jax.config import load_config
+from matting_jax.data.pipeline import train_batches
+from matting_jax.data.training import train_source
 from matting_jax.tasks import soc
 from matting_jax.tasks.modnet import semantic_target
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import train
+from tests.clips import write_clip
 from tests.goldens import synth
 from tests.helpers import GOLDENS, MODNET_SOC, compile_quickly, lines_of, saved, use_folders
 from tests.tiny import tiny_soc_config
@@ -299,6 +302,32 @@ def test_resumed_adaptation_equals_the_uninterrupted_one(adaptation, finished, t
     train(adaptation, tmp_path / "run")
     shutil.rmtree(start)  # what the run started from is not asked for again
     adaptation.steps = 4
+    again = jax.device_get(train(adaptation, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+
+
+@pytest.mark.slow
+def test_frames_of_clips_are_trained_on_and_the_run_resumes_equally(adaptation, tmp_path):
+    """Each frame of two clips has its own grey, so that a crop tells which frame it is of."""
+    folder = tmp_path / "clips"
+    (folder / "more").mkdir(parents=True)
+    greys = np.arange(10, 190, 30, dtype=np.uint8)
+    frames = np.broadcast_to(greys[:, None, None, None], (6, 48, 64, 3))
+    write_clip(folder / "a.mkv", frames[:4], "ffv1", "bgra")
+    write_clip(folder / "more" / "b.mkv", frames[4:], "ffv1", "bgra")
+    adaptation.data.train.photos, adaptation.data.test.images = str(folder), ""
+    adaptation.steps = 6
+    batches = train_batches(train_source(adaptation, unlabelled=True), adaptation, 0, 6)
+    crops = np.concatenate([batch["image"] for batch in batches])
+    seen = crops[:, 0, 0, 0]
+    np.testing.assert_array_equal(crops, np.broadcast_to(seen[:, None, None, None], crops.shape))
+    for epoch in (seen[:6], seen[6:]):  # two samples a step
+        assert sorted(epoch) == list(greys)
+
+    whole = jax.device_get(train(adaptation, tmp_path / "whole"))
+    adaptation.steps = 4
+    train(adaptation, tmp_path / "run")
+    adaptation.steps = 6
     again = jax.device_get(train(adaptation, tmp_path / "run"))
     jax.tree.map(np.testing.assert_array_equal, again, whole)
 

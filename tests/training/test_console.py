@@ -95,6 +95,13 @@ def test_end_tells_how_to_use_what_the_run_predicts(capsys, result, command):
     assert command in text if command else "--mode predict" not in text
 
 
+def test_end_suggests_no_evaluation_without_images_to_score(capsys):
+    console.print_end(Path("runs/x"), [], "alpha", scored=False)
+    text = capsys.readouterr().out
+    assert "evaluate" not in text
+    assert "next         python launch.py --mode predict" in text
+
+
 @pytest.mark.parametrize(
     ("program", "command"),
     [("/env/bin/matting_jax", "matting_jax"), ("launch.py", "python launch.py")],
