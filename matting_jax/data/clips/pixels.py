@@ -1,7 +1,8 @@
 """Converts decoded frames to upright RGB.
 
 The colours follow what the frame says of its matrix and its range. Frames that say nothing are read
-as BT.709 from 720 rows on and as BT.601 below, as players do.
+as BT.709 from 720 rows on and as BT.601 below, as players do. High dynamic range and wide gamut are
+converted to BT.709.
 """
 
 from __future__ import annotations
@@ -11,22 +12,10 @@ from typing import Any
 import numpy as np
 
 from matting_jax.data.clips.library import exact
+from matting_jax.data.clips.standard import UNSPECIFIED, to_standard
 from matting_jax.data.files.images import NEUTRAL
 
-UNSPECIFIED = 2  # of FFmpeg's numbers for a colour matrix
 HD_ROWS = 720
-# FFmpeg's numbers of transfer curves that an 8-bit screen cannot show, and their names.
-HDR = {16: "PQ", 18: "HLG"}
-
-
-def check_colours(frame: Any, name: str) -> None:
-    """Raises ValueError for a frame of high dynamic range, whose curve is not converted."""
-    curve = HDR.get(int(frame.color_trc))
-    if curve:
-        raise ValueError(
-            f"{name} has high dynamic range ({curve}), which networks have not learnt: convert it "
-            "to standard range (SDR, BT.709) first"
-        )
 
 
 def upright_size(frame: Any) -> tuple[int, int]:
@@ -44,6 +33,7 @@ def convert(frame: Any, height: int, width: int, turn: int) -> tuple[np.ndarray,
         width: of the upright result.
         turn: degrees by which the frame is turned anticlockwise.
     """
+    frame = to_standard(frame)
     transparent = has_alpha(frame)
     stored = (width, height) if turn % 180 == 90 else (height, width)
     untagged = int(frame.colorspace) == UNSPECIFIED and not frame.format.is_rgb

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from matting_jax.data.clips.library import pyav, reason_of
-from matting_jax.data.clips.pixels import check_colours, convert, upright_size
+from matting_jax.data.clips.pixels import convert, upright_size
 from matting_jax.data.clips.reader import SUFFIXES, decode, open_container
 from matting_jax.data.files.folders import Found, find_backgrounds
 from matting_jax.data.files.walk import images_below, is_skipped
@@ -65,7 +65,6 @@ def read_frame(wanted: ClipFrame) -> np.ndarray:
         container.seek(wanted.time, stream=stream)  # to the key frame before it
         for frame in decode(container, stream, lambda problem: None):
             if frame.pts is not None and frame.pts >= wanted.time:
-                check_colours(frame, str(wanted.path))
                 return convert(frame, *upright_size(frame), frame.rotation)[0]
     raise ValueError(f"cannot read the clip {wanted.path}: it has no frame at {wanted.time}")
 

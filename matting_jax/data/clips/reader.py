@@ -11,7 +11,7 @@ from typing import Any
 
 from matting_jax.data.clips.clip import Clip, Frame, increasing
 from matting_jax.data.clips.library import pyav, reason_of
-from matting_jax.data.clips.pixels import check_colours, convert, upright_size
+from matting_jax.data.clips.pixels import convert, upright_size
 from matting_jax.data.files.images import check_regular
 
 # Extensions of clips; of a GIF photos are read as well, so that the user says which it is.
@@ -26,8 +26,8 @@ Report = Callable[[str], None]
 def open_clip(path: str | Path) -> Clip:
     """Opens a clip and decodes its first frame.
 
-    Raises ValueError, with the file's name, if it holds no frame that can be decoded or has high
-    dynamic range, and FileNotFoundError if there is no such file.
+    Raises ValueError, with the file's name, if it holds no frame that can be decoded, and
+    FileNotFoundError if there is no such file.
     """
     path = Path(path)
     if not path.exists():
@@ -63,7 +63,6 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
             first = next(decode(container, stream, lambda message: None), None)
             if first is None:
                 raise ValueError("no frame can be decoded")
-            check_colours(first, name)
             height, width = upright_size(first)
             has_sound = sound is not None and bool(container.streams.audio)
             rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE

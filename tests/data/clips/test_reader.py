@@ -177,19 +177,6 @@ def test_what_is_no_clip_is_refused_with_its_name(tmp_path):
         open_clip(tmp_path / "missing.mp4")
 
 
-def test_high_dynamic_range_is_refused(tmp_path):
-    path = tmp_path / "hdr.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p10le"
-        stream.codec_context.color_trc, stream.codec_context.colorspace = 18, 9
-        frame = av.VideoFrame.from_ndarray(patches()[0], format="rgb24")
-        container.mux(stream.encode(frame.reformat(format="yuv420p10le")))
-        container.mux(stream.encode(None))
-    with pytest.raises(ValueError, match=r"hdr.mkv has high dynamic range \(HLG\)"):
-        open_clip(path)
-
-
 def test_numbered_frames_are_a_clip_in_the_order_of_their_numbers(tmp_path):
     frames = patches(frames=4)
     for number, image in zip((8, 9, 10, 12), frames, strict=True):
