@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from matting_jax.export.nodes import Nodes, Value, constant
+from matting_jax.export.nodes import Nodes, Value, constant, order_of
 
 
 def gather(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
@@ -34,8 +34,10 @@ def gather(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
         raise NotImplementedError("gather of a part of an axis without a position")
     if len(indexed) == len(batch) == 1 and tuple(numbers.collapsed_slice_dims) == (indexed[0],):
         if list(numbers.offset_dims) == others:
-            (axis,) = indexed
-            return nodes.add("Gather", [x, starts[axis]], shape, axis=axis)
+            (axis,), order = indexed, order_of(x)
+            sides = [shape[axis] for axis in order]
+            given = [nodes.in_order(x, order), starts[axis]]
+            return nodes.back(nodes.add("Gather", given, sides, axis=order.index(axis)), order)
 
     flat = merge(nodes, x, [*indexed, *others], len(indexed))
     total, stride = constant(0, np.int32), math.prod(x.shape[axis] for axis in indexed)

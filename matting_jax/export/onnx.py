@@ -19,6 +19,7 @@ from matting_jax.export.calls import CALLS, inner_program
 from matting_jax.export.graph import Graph
 from matting_jax.export.nodes import Nodes, Value, constant
 from matting_jax.export.operators import BROADCASTING, FULL
+from matting_jax.export.resizing import interpolate
 from matting_jax.models.layers.forms import as_written
 
 OPSET = 18
@@ -40,8 +41,9 @@ def build(graph: Graph, metadata: Mapping[str, str], weights: str = "float32") -
     nodes = Nodes(weights)
     values = add_program(nodes, closed, inputs)
     for name, value in zip(sorted(outputs), values, strict=True):
-        value = nodes.expand(value, outputs[name].shape)
+        value = nodes.as_is(nodes.expand(value, outputs[name].shape))
         nodes.nodes.append(helper.make_node("Identity", [nodes.name(value)], [name]))
+    nodes.prune(outputs)
 
     def describe(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
@@ -84,6 +86,9 @@ def add_equation(nodes: Nodes, equation: Any, inputs: list[Value]) -> list[Value
     """Adds the operators of one equation and returns the values of its outputs."""
     name = equation.primitive.name
     if name in CALLS:
+        resized = interpolate(nodes, equation, inputs) if name == "custom_vjp_call" else None
+        if resized is not None:
+            return [resized]
         return add_program(nodes, inner_program(equation), inputs)
     if name == "scan":
         return unroll(nodes, equation, inputs)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from matting_jax.export.indexing import gather, scatter
-from matting_jax.export.nodes import Nodes, Value, constant
+from matting_jax.export.nodes import CHANNELS_FIRST, Nodes, Value, constant, order_of
+from matting_jax.export.resizing import depth_to_space, repeat
 
 # Primitives that compute each element from those at its position.
 ELEMENTWISE = {
@@ -55,7 +56,7 @@ def elementwise(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     """Adds an operator that computes each element from those at its position."""
     name = equation.primitive.name
     if name == "max" and is_all(inputs[1], 0) and inputs[0].dtype.kind == "f":
-        return nodes.add("Relu", inputs[:1], inputs[0].shape)  # fuses with convolutions
+        return nodes.combine("Relu", inputs[:1])  # fuses with convolutions
     if name in COMPARISONS:
         return nodes.combine(COMPARISONS[name], inputs, bool)
     return nodes.combine(ELEMENTWISE[name], inputs)
@@ -63,13 +64,13 @@ def elementwise(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
 
 def not_equal(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     equal = nodes.combine("Equal", inputs, bool)
-    return nodes.add("Not", [equal], equal.shape)
+    return nodes.combine("Not", [equal])
 
 
 def clamp(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     low, x, high = inputs
     if low.shape == high.shape == ():
-        return nodes.add("Clip", [x, low, high], x.shape)
+        return nodes.combine("Clip", [x, low, high])
     return nodes.combine("Min", [nodes.combine("Max", [x, low]), high])
 
 
@@ -77,7 +78,23 @@ def select(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     which, *cases = inputs
     if which.dtype != bool or len(cases) != 2:
         raise NotImplementedError("select_n of more than two cases")
+    slope = find_slope(nodes, which, *cases)
+    if slope is not None:
+        return nodes.combine("LeakyRelu", cases[1:], alpha=slope)  # fuses with convolutions
     return nodes.combine("Where", [which, *reversed(cases)], cases[0].dtype)
+
+
+def find_slope(nodes: Nodes, which: Value, scaled: Value, x: Value) -> float | None:
+    """Returns the slope below 0, if x where `which`, else `scaled`, is a leaky ReLU of x."""
+    comparison, compared = nodes.made.get(which.name, ("", []))
+    operator, factors = nodes.made.get(scaled.name, ("", []))
+    if (comparison, operator) != ("GreaterOrEqual", "Mul") or compared[0].name != x.name:
+        return None
+    if not which.order == scaled.order == x.order:
+        return None
+    slopes = [factor for factor in factors if factor.array is not None and factor.array.size == 1]
+    is_scaled = len(slopes) == 1 and x.name in [factor.name for factor in factors]
+    return float(slopes[0].array.item()) if is_scaled and is_all(compared[1], 0) else None
 
 
 def square(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
@@ -95,7 +112,7 @@ def rsqrt(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
 
 
 def remainder(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
-    return nodes.add("Mod", inputs, np.broadcast_shapes(*(x.shape for x in inputs)), fmod=1)
+    return nodes.combine("Mod", inputs, fmod=1)
 
 
 def convert(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
@@ -127,16 +144,23 @@ def transpose(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     return nodes.transpose(inputs[0], equation.params["permutation"])
 
 
-# The operators below need values in their traced shapes.
-
-
 def reshape(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
-    return nodes.reshape(inputs[0], equation.outvars[0].aval.shape)
+    (x,), traced = inputs, equation.invars[0].aval.shape
+    shape = equation.outvars[0].aval.shape
+    found = repeat(nodes, x, traced, shape) if x.array is None else None
+    found = found or depth_to_space(nodes, x, shape)
+    return found or nodes.reshape(nodes.expand(x, traced), shape)
+
+
+# The operators below need values in their traced shapes.
 
 
 def concatenate(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     axis, shape = equation.params["dimension"], equation.outvars[0].aval.shape
-    return nodes.add("Concat", inputs, shape, axis=axis)
+    order = order_of(*inputs)
+    inputs = [nodes.in_order(x, order) for x in inputs]
+    sides = [shape[axis] for axis in order]
+    return nodes.back(nodes.add("Concat", inputs, sides, axis=order.index(axis)), order)
 
 
 def slice_static(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
@@ -180,7 +204,11 @@ def pad(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     sides = [max(low, 0) for low, _, _ in config] + [max(high, 0) for _, high, _ in config]
     if not any(sides):
         return x
-    return nodes.add("Pad", [x, constant(sides, np.int64), fill], equation.outvars[0].aval.shape)
+    order, count = order_of(x), len(x.shape)
+    sides = [sides[side + axis] for side in (0, count) for axis in order]
+    shape = [equation.outvars[0].aval.shape[axis] for axis in order]
+    given = [nodes.in_order(x, order), constant(sides, np.int64), fill]
+    return nodes.back(nodes.add("Pad", given, shape), order)
 
 
 def split(nodes: Nodes, equation: Any, inputs: list[Value]) -> list[Value]:
@@ -194,9 +222,15 @@ def split(nodes: Nodes, equation: Any, inputs: list[Value]) -> list[Value]:
 
 
 def reduce(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
-    axes = constant(equation.params["axes"], np.int64)
-    shape = equation.outvars[0].aval.shape
-    return nodes.add(REDUCTIONS[equation.primitive.name], [inputs[0], axes], shape, keepdims=0)
+    (x,), removed = inputs, equation.params["axes"]
+    order = order_of(x)
+    left = [axis for axis in order if axis not in removed]
+    axes = constant([order.index(axis) for axis in removed], np.int64)
+    shape = [x.shape[axis] for axis in left]
+    y = nodes.add(
+        REDUCTIONS[equation.primitive.name], [nodes.in_order(x, order), axes], shape, keepdims=0
+    )
+    return nodes.transpose(y, np.argsort(left))
 
 
 def argmax(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
@@ -217,6 +251,9 @@ def top_k(nodes: Nodes, equation: Any, inputs: list[Value]) -> list[Value]:
 
 def matmul(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     """Multiplies two arrays as matrices: batch, rows, sum and columns."""
+    origin = nodes.origins.get(inputs[0].name)
+    if origin is not None and is_pointwise(equation, origin, *inputs):
+        return convolve_pixels(nodes, origin, *inputs)
     sums, batches = equation.params["dimension_numbers"]
     matrices, free = [], []
     for x, summed, batch, last in zip(inputs, sums, batches, (True, False), strict=True):
@@ -231,8 +268,30 @@ def matmul(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
     return nodes.reshape(nodes.add("MatMul", matrices, shape), equation.outvars[0].aval.shape)
 
 
+def is_pointwise(equation: Any, image: Value, pixels: Value, matrix: Value) -> bool:
+    """Returns whether `pixels`, of an image that has its channels first, meet a kernel."""
+    _, *sides, channels = image.shape
+    return (
+        equation.params["dimension_numbers"] == (((1,), (0,)), ((), ()))
+        and matrix.array is not None
+        and pixels.order is None
+        and image.order == CHANNELS_FIRST
+        and pixels.shape == (math.prod(image.shape[:-1]), channels)
+    )
+
+
+def convolve_pixels(nodes: Nodes, image: Value, pixels: Value, matrix: Value) -> Value:
+    """Multiplies pixels by a matrix as a convolution of the image that they are of."""
+    kernel = nodes.transpose(matrix, (1, 0))
+    kernel = constant(kernel.array[..., None, None])
+    shape = [image.shape[0], kernel.shape[0], *image.shape[1:3]]
+    inputs = [nodes.in_order(image, CHANNELS_FIRST), nodes.kernel(kernel, 0)]
+    y = nodes.back(nodes.add("Conv", inputs, shape, kernel_shape=(1, 1)), CHANNELS_FIRST)
+    return nodes.reshape(y, (pixels.shape[0], kernel.shape[0]))
+
+
 def convolve(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
-    """Convolves; ONNX has the channels first, so that x is transposed before and after."""
+    """Convolves; ONNX has the channels first."""
     (x, kernel), params = inputs, equation.params
     if set(params["lhs_dilation"]) != {1} or params["batch_group_count"] != 1:
         raise NotImplementedError("transposed convolution")
@@ -292,6 +351,7 @@ BROADCASTING: dict[str, Operator] = {
     "convert_element_type": convert,
     "broadcast_in_dim": broadcast,
     "expand_dims": add_axes,
+    "reshape": reshape,
     "squeeze": squeeze,
     "transpose": transpose,
 }
@@ -300,7 +360,6 @@ FULL: dict[str, Callable[[Nodes, Any, list[Value]], Value | list[Value]]] = {
     **dict.fromkeys(REDUCTIONS, reduce),
     **dict.fromkeys(("reduce_window_max", "reduce_window_sum"), pool),
     **dict.fromkeys(("scatter", "scatter-add"), scatter),
-    "reshape": reshape,
     "concatenate": concatenate,
     "slice": slice_static,
     "dynamic_slice": slice_dynamic,

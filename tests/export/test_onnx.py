@@ -1,6 +1,7 @@
 """ONNX files: each primitive that networks need, and each network, run by onnxruntime."""
 
 import json
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import onnx
 
 from matting_jax.export import onnx as room
 from matting_jax.export.graph import Graph
+from matting_jax.image.geometry import downsample, enlarge_nearest, resize, upsample
 from matting_jax.image.patches import cut, put
 from matting_jax.models import create_model, example_inputs
 from tests.export.networks import (
@@ -74,7 +76,52 @@ FUNCTIONS = {
         lambda total, row: (total + row, total), x[0, 0], x[0], reverse=True
     )[1],
     "gradient checkpoint": jax.checkpoint(lambda x: jnp.tanh(x) * 2),
+    "repeating rows": lambda x: x.repeat(3, axis=1).repeat(2, axis=3),
+    "other sides": lambda x: resize(resize(x, 9, 8), 18, 16),
+    "sides in turn": lambda x: resize(resize(x, 12, 8), 24, 8),
+    "selecting by another order": lambda x: jnp.where(
+        rows(x[..., :6, :]).swapaxes(1, 2) >= 0, rows(x[..., :6, :]), 2 * rows(x[..., :6, :])
+    ),
+    "orders of a loop": lambda x: lax.scan(
+        lambda total, row: (total + row, total * row),
+        *(rows(x).swapaxes(0, 3)[i] for i in (0, slice(1, 3))),
+    )[1],
 }
+
+# Functions of x, and the operators of ONNX by which they are computed.
+FEW_OPERATORS = {
+    "enlarging": (lambda x: rows(upsample(rows(x), 4)), {"Conv": 2, "Resize": 1}),
+    "reducing": (lambda x: rows(downsample(rows(x), 2)), {"Conv": 2, "Resize": 1}),
+    "repeating pixels": (
+        lambda x: rows(rows(x).repeat(2, axis=1).repeat(2, axis=2)),
+        {"Conv": 2, "Resize": 1},
+    ),
+    "repeating at once": (lambda x: rows(enlarge_nearest(rows(x), 2)), {"Conv": 2, "Resize": 1}),
+    "blocks of channels": (
+        lambda x: rows(rows(x, 16).reshape(1, 6, 8, 2, 2, 4).swapaxes(2, 3).reshape(1, 12, 16, 4)),
+        {"Conv": 2, "DepthToSpace": 1},
+    ),
+    "leaky": (lambda x: rows(jax.nn.leaky_relu(rows(x), 0.2)), {"Conv": 2, "LeakyRelu": 1}),
+    "pixels by a matrix": (
+        lambda x: rows((rows(x).reshape(-1, 4) @ jnp.eye(4, 5)).reshape(1, 6, 8, 5)),
+        {"Conv": 3},
+    ),
+    "channels": (
+        lambda x: rows(
+            jnp.concatenate([jnp.split(rows(x) * jnp.arange(4.0), 2, -1)[0], rows(x)], -1)
+        ),
+        {"Conv": 3, "Mul": 1, "Slice": 1, "Concat": 1},
+    ),
+    "without what nobody needs": (lambda x: (jnp.exp(x), rows(x))[1], {"Conv": 1}),
+}
+
+
+def rows(x, features=4):
+    """Convolves x along its rows."""
+    kernel = np.cos(np.arange(3 * x.shape[-1] * features, dtype=np.float32))
+    kernel = kernel.reshape(1, 3, x.shape[-1], features)
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dimensions)
 
 
 def cells_of(x):
@@ -87,9 +134,9 @@ def some_of(x):
     return jnp.array([[1, 0, 1]]) + 0 * jnp.argmax(x[:, :2, 0, 0], 1)[:, None]
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, *FEW_OPERATORS])
 def test_function_computes_the_same_in_a_file(name, tmp_path):
-    function = FUNCTIONS[name]
+    function = FUNCTIONS[name] if name in FUNCTIONS else FEW_OPERATORS[name][0]
     graph = Graph(lambda image: {"y": function(image).astype(jnp.float32)}, {"image": x.shape}, ())
     path = tmp_path / "x.onnx"
     room.write(graph, path, {})
@@ -98,6 +145,15 @@ def test_function_computes_the_same_in_a_file(name, tmp_path):
     np.testing.assert_allclose(
         room.open_file(path)({"image": x})["y"], expected, rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", FEW_OPERATORS)
+def test_maps_of_features_are_computed_without_transposing_them(name):
+    function, operators = FEW_OPERATORS[name]
+    graph = Graph(lambda image: {"y": function(image)}, {"image": x.shape}, ())
+    found = Counter(node.op_type for node in room.build(graph, {}).graph.node)
+    # The input and the output have their channels last.
+    assert found == {**operators, "Transpose": 2, "Identity": 1}
 
 
 def test_primitive_without_an_operator_is_named(tmp_path):
