@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ COMPARED = ("predictions", "truths", "trimaps", "photos")
 FOLDERS = (*COMPARED, "backgrounds")
 # A process of a job waits so many seconds for those that predict or evaluate larger photos.
 PATIENT = {"shutdown_timeout_seconds": 7 * 24 * 3600}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 # Fields of the rule by which --trimap_from makes trimaps, and their flags.
 TRIMAP_RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_margin"}
 
@@ -148,10 +150,21 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         fields |= {word: f"config.{field}" for word, field in SYNONYMS.items()}
         one_of(error.flagname, list(values), "flag", fields)
         raise
+    except flags.IllegalFlagValueError as error:
+        raise ValueError(explain_value(str(error))) from error
     except flags.Error as error:
         raise ValueError(str(error)) from error
     if len(rest) > 1:
         raise ValueError(f"unexpected argument {rest[1]!r}: flags begin with --")
+
+
+def explain_value(message: str) -> str:
+    """Returns absl's message for a value of a wrong type as one of a user's words."""
+    kinds = {flag.name: KINDS[flag.type] for flag in FLAGS if flag.type in KINDS}
+    match = re.match(r"flag --(\w+)=(.*?): ", message)
+    if match is None or match[1] not in kinds:
+        return message
+    return f"--{match[1]} must be {kinds[match[1]]}, got {match[2]!r}"
 
 
 def check_flags(values: flags.FlagValues) -> None:

@@ -36,7 +36,7 @@ def find_shard(given: str | None) -> Shard:
 
     Raises ValueError if `given` is not INDEX/COUNT, with an index from 1 to COUNT.
     """
-    shard = parse_shard(given) if given else Shard()
+    shard = Shard() if given is None else parse_shard(given)
     processes = jax.process_count()
     return Shard(shard.index * processes + jax.process_index(), shard.count * processes)
 

@@ -31,7 +31,7 @@ from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.memory import free_bytes
 from matting_jax.prediction.padding import run_padded
 from matting_jax.prediction.programs import Needed, Program, Programs, program_of
-from matting_jax.prediction.shards import Shard, parse_shard
+from matting_jax.prediction.shards import Shard, find_shard, parse_shard
 from matting_jax.prediction.together import run_together
 from matting_jax.prediction.whole import run_whole
 from matting_jax.training.state import initial_variables, training_model
@@ -300,10 +300,11 @@ def test_pixels_limit_the_photos_of_a_device(programs):
     assert photos_a_device("gpu", []) == 1
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+# "" and "/" are those of variables that a queue has not set.
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", "", "/"])
 def test_share_that_does_not_exist_is_refused(text):
     with pytest.raises(ValueError, match="--shard must be INDEX/COUNT"):
-        parse_shard(text)
+        find_shard(text)
 
 
 def test_shares_hold_each_photo_once_and_keep_shapes_together(tmp_path):
