@@ -58,6 +58,18 @@ def parsed(*arguments):
         ([f"--config={MODNET.parent}"], [str(MODNET.parent)]),
         ([BASE, "--workdir=gs://bucket/run"], ["--workdir must be a local", "gs://bucket/run"]),
         (
+            [BASE, "--mode=convert", "--output=x", "--checkpoint=gs://bucket/run"],
+            ["--checkpoint must be a local", "http, https or hf, got gs://bucket/run"],
+        ),
+        (
+            [BASE, "--config.init.backbone=s3://bucket/x.pth"],
+            ["--config.init.backbone must be a local", "got s3://bucket/x.pth"],
+        ),
+        (
+            [BASE, "--config.data.directory=gs://bucket/tfds"],
+            ["--config.data.directory must be a local file or folder, got gs://bucket/tfds"],
+        ),
+        (
             [BASE, "--config.data.train.foregrounds=gs://bucket/fg"],
             ["--config.data.train.foregrounds must be a local", "mount the bucket"],
         ),

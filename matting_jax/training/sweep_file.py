@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from matting_jax.addresses import check_fields
 from matting_jax.choices import one_of
 from matting_jax.config import (
     import_config_file,
@@ -103,6 +104,7 @@ def read_sweep(
             try:
                 config = override(load_config(*recipe), words)
                 check_ranges(config)
+                check_fields(config)
             except ValueError as error:
                 raise ValueError(f"row {name!r} of {path}: {error}") from error
             runs.append(Run(name, seed, folder / name / f"seed_{seed}", words, config))

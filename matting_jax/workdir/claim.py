@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
+from matting_jax.addresses import check_workdir
 from matting_jax.config import flatten, read_config
 from matting_jax.files import write_atomically
 from matting_jax.models import create_model
@@ -74,6 +75,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 def check_claim(workdir: Path, config: ConfigDict) -> None:
     """Raises ValueError if `workdir` cannot be that of `config`; see `claim`."""
+    check_workdir(workdir)
     path = workdir / "config.json"
     if path.exists():
         new = flatten(config)

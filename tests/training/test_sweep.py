@@ -92,6 +92,10 @@ def test_rows_and_seeds_become_runs_of_the_recipe(path, tmp_path):
             "CONFIG = 'modnet'\ndef sweep(add): add('a', steps=0)\n",
             r"row 'a' of .*--config.steps must be in \[1, inf\)",
         ),
+        (
+            "CONFIG = 'modnet'\ndef sweep(add): add('a', **{'data.test.images': 'gs://b/x'})\n",
+            "row 'a' .*--config.data.test.images must be a local file or folder, got gs://b/x",
+        ),
         ("CONFIG = 'modnett'\ndef sweep(add): add('a')\n", "did you mean 'modnet'"),
         ("CONFIG = 'modnet'\nSEEDS = 0\ndef sweep(add): add('a')\n", "--seeds must be at least 1"),
     ],

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,17 @@ def test_folder_that_holds_something_else_raises(config, tmp_path):
     with pytest.raises(ValueError, match="not empty and holds no run"):
         claim(tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/runs/one", "s3://bucket"])
+def test_address_is_refused_instead_of_becoming_a_local_folder(
+    config, tmp_path, monkeypatch, address
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"must be a local folder, got {address}: train in"):
+        claim(Path(address), config)
+    assert not list(tmp_path.iterdir())
+    claim(Path("a:b/run"), config)  # an ordinary name
 
 
 def test_folder_without_a_config_is_no_workdir(tmp_path):
