@@ -253,4 +253,6 @@ def write_state_dict(
             file.write_bytes(pickle.dumps(content, protocol=4))
         else:
             torch = import_torch()
-            torch.save({name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}, file)
+            tensors = {name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}
+            with file.open("wb") as stream:  # without it a full disk is not recognised by its error
+                torch.save(tensors, stream)

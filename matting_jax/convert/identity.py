@@ -221,8 +221,9 @@ def write_weights(path: Path, state_dict: StateDict, identity: Identity) -> None
     if suffix_of(path) == ".safetensors":
         write_state_dict(path, state_dict, {KEY: json.dumps(record)})
         return
-    write_state_dict(path, state_dict)
-    write_record(path, record | {"sha256": sha256_of(path)})
+    with write_atomically(path) as file:
+        write_state_dict(file, state_dict)
+        write_record(path, record | {"sha256": sha256_of(file)})
 
 
 def sha256_of(path: Path) -> str:

@@ -87,8 +87,8 @@ def export(
         megabytes = sum(x.stat().st_size for x in files) / 1e6
         if not found.is_folder:
             record["sha256"] = sha256_of(temporary)
-    if not found.holds_record:
-        write_record(path, record)
+        if not found.holds_record:
+            write_record(path, record)
     print(f"{path}: {megabytes:.1f} MB; licence of the weights: {record['licence']}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from matting_jax.data.files.sizes import read_size
+from matting_jax.files import append_whole, writing
 
 try:
     import fcntl
@@ -32,7 +33,7 @@ def append_line(output: Path, photo: Path, seconds: float | None, fault: str | N
         fault: why it has no results; None: it has.
 
     Raises:
-        OSError: if the file cannot be written.
+        WriteError: if the file cannot be written.
     """
     line = {
         "file": str(photo),
@@ -41,13 +42,10 @@ def append_line(output: Path, photo: Path, seconds: float | None, fault: str | N
         "fault": fault,
     }
     path = output / NAME
-    try:
-        with path.open("a+b", buffering=0) as file:
-            lock(file)
-            start = b"" if ends_a_line(file) else b"\n"
-            file.write(start + json.dumps(line).encode() + b"\n")
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    with writing(path), path.open("a+b", buffering=0) as file:
+        lock(file)
+        start = b"" if ends_a_line(file) else b"\n"
+        append_whole(file, start + json.dumps(line).encode() + b"\n")
 
 
 def read_lines(output: Path) -> dict[str, dict[str, Any]]:

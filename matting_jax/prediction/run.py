@@ -24,7 +24,7 @@ from tqdm import tqdm
 from matting_jax.data.files.images import Photo, count_frames, read_photo, read_visible
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
-from matting_jax.files import write_atomically
+from matting_jax.files import no_room, write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.overlap import cores, overlap_batches
 from matting_jax.prediction.batches import Batch, batch_groups, batches_at_a_time, largest_batch
@@ -247,7 +247,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"--output {path} cannot be a folder: {error.strerror}") from error
+        reason = no_room(error) or error.strerror
+        raise OSError(f"--output {path} cannot be a folder: {reason}") from error
 
 
 def encode(image: np.ndarray) -> bytes:
@@ -262,11 +263,7 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Writes the files of one photo, all of them atomically."""
-    try:
-        with ExitStack() as stack:
-            for path, content in files.items():
-                stack.enter_context(write_atomically(path)).write_bytes(content)
-    except OSError as error:
-        names = " and ".join(map(str, files))
-        raise OSError(f"cannot write {names}: {error.strerror or error}") from error
+    """Writes the files of one photo, all of them atomically; raises WriteError if that fails."""
+    with ExitStack() as stack:
+        for path, content in files.items():
+            stack.enter_context(write_atomically(path)).write_bytes(content)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 
 from matting_jax.choices import check_finite
 from matting_jax.config import read_config
+from matting_jax.files import no_room
 from matting_jax.models import create_model, name_of
 from matting_jax.tasks import find_task
 from matting_jax.workdir import checksums
@@ -33,15 +37,32 @@ logger = logging.getLogger("matting_jax")
 
 
 def is_heard(record: logging.LogRecord) -> bool:
-    """Returns whether a message of absl is shown.
+    """Returns whether a message is shown.
 
-    Orbax warns of its own, intended, options, and logs the errors that it raises.
+    Orbax warns of its own, intended, options, and logs the errors that it raises. Of several errors
+    it raises one, and asyncio logs the others.
     """
-    return "orbax" not in Path(record.pathname).parts
+    trace = traceback.extract_tb(record.exc_info[2]) if record.exc_info else ()
+    files = [record.pathname, *(frame.filename for frame in trace)]
+    return not any("orbax" in Path(file).parts for file in files)
 
 
-# In Python too, where the level of absl's log is the user's.
-logging.getLogger("absl").addFilter(is_heard)
+# In Python too, where the level of these logs is the user's.
+for name in ("absl", "asyncio"):
+    logging.getLogger(name).addFilter(is_heard)
+
+
+def report_unraisable(report: Callable[[Any], None], unraisable: Any) -> None:
+    """Calls `report` for an error that Python cannot raise, unless Orbax raises its cause.
+
+    The first error of a save or of a restore closes Orbax's event loop, which TensorStore still
+    calls for the other arrays.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        report(unraisable)
+
+
+sys.unraisablehook = partial(report_unraisable, sys.unraisablehook)
 
 
 def open_checkpoints(
@@ -113,10 +134,10 @@ def plain_errors(checkpoints: ocp.CheckpointManager) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Orbax, TensorStore and the file system have no common base
-        full = any(words in str(error) for words in ("No space left", "Disk quota exceeded"))
+        reason = no_room(error) or shorten(error)
         raise SaveError(
-            f"a checkpoint could not be saved in {checkpoints.directory}: "
-            f"{'the disk is full' if full else shorten(error)}; the ones before it are whole"
+            f"a checkpoint could not be saved in {checkpoints.directory}: {reason}; the ones "
+            "before it are whole"
         ) from error
 
 

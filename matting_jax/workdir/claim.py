@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.addresses import check_workdir
 from matting_jax.config import flatten, read_config
-from matting_jax.files import write_atomically
+from matting_jax.files import write_atomically, writing
 from matting_jax.models import create_model
 from matting_jax.tasks import find_task
 
@@ -46,10 +46,11 @@ def claim_alone(workdir: Path, config: ConfigDict) -> Iterator[None]:
     `claim` does, and if another program trains in the folder.
     """
     check_claim(workdir, config)
-    workdir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workdir / LOCK)
     try:
-        lock.acquire(timeout=0)
+        with writing(workdir):
+            workdir.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(
             f"another program is training in {workdir}: wait until it ends, or choose another "

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
 
-from matting_jax.files import write_atomically
+from matting_jax.files import append, write_atomically
+from matting_jax.workdir.events import Events
 from matting_jax.workdir.mirror import Mirror
 
 # TensorBoard's names of values that are no term of the loss.
@@ -29,7 +29,8 @@ class Writer:
 
     `first_step` is the step from which the run resumes, or -1 for a new run. Lines of later steps,
     logged by a run that ended after its last checkpoint, are removed. With the name of a `project`
-    everything is mirrored to Weights & Biases.
+    everything is mirrored to Weights & Biases. All methods raise WriteError for a file that cannot
+    be written, and leave it as it was.
     """
 
     def __init__(self, workdir: Path, first_step: int, project: str = ""):
@@ -40,7 +41,7 @@ class Writer:
             kept = [x for x in self.lines.read_text().splitlines() if step_of(x) <= first_step]
             with write_atomically(self.lines) as file:
                 file.write_text("".join(line + "\n" for line in kept))
-        self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
+        self.events = Events(workdir / "events", first_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one line of metrics.jsonl, and a TensorBoard scalar for each value.
@@ -49,26 +50,25 @@ class Writer:
         """
         values = {name: float(value) for name, value in values.items()}
         now = time.time()
-        with self.lines.open("a") as file:
-            file.write(json.dumps({"step": step, "time": round(now, 3), **values}) + "\n")
-        for name, value in values.items():
-            self.events.add_scalar(tag(name), value, step, now)
+        line = json.dumps({"step": step, "time": round(now, 3), **values}) + "\n"
+        append(self.lines, line.encode())
+        tagged = {tag(name): value for name, value in values.items()}
+        self.events.scalars(step, tagged, now)
         if self.mirror:
-            self.mirror.log(step, {tag(name): value for name, value in values.items()})
+            self.mirror.log(step, tagged)
 
     def preview(self, step: int, picture: np.ndarray) -> Path:
         """Writes a picture [H, W, 3] uint8 as previews/step_NNNNNN.png and returns its path."""
         path = self.workdir / "previews" / f"step_{step:06d}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(picture).save(path)
-        self.events.add_image("preview", picture, step, dataformats="HWC")
+        with write_atomically(path) as file:
+            Image.fromarray(picture).save(file)
+        self.events.image(step, "preview", picture)
         if self.mirror:
             self.mirror.preview(step, picture)
         return path
 
     def close(self) -> None:
-        """Flushes and closes the TensorBoard events and the mirror."""
-        self.events.close()
+        """Closes the mirror; everything else is written already."""
         if self.mirror:
             self.mirror.close()
 

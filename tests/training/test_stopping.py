@@ -83,12 +83,12 @@ def test_error_of_a_save_does_not_hide_the_one_that_ended_the_loop(caplog):
         directory = "runs"
 
         def wait_until_finished(self):
-            raise OSError("no space left")
+            raise OSError("unplugged")
 
     with pytest.raises(ValueError, match="broken"), checkpoint.finish_saves(Checkpoints()):
         raise ValueError("broken")
-    assert "could not be saved in runs: OSError: no space left; the ones before" in caplog.text
-    with pytest.raises(OSError, match="no space"), checkpoint.finish_saves(Checkpoints()):
+    assert "could not be saved in runs: OSError: unplugged; the ones before" in caplog.text
+    with pytest.raises(OSError, match="unplugged"), checkpoint.finish_saves(Checkpoints()):
         pass
 
 
@@ -101,7 +101,8 @@ def test_full_disk_is_one_sentence_with_the_folder(words, caplog):
             raise ValueError(words)
 
     expected = (
-        "could not be saved in runs/checkpoints: the disk is full; the ones before it are whole"
+        "could not be saved in runs/checkpoints: the disk is full: free some space and run the "
+        "command again; the ones before it are whole"
     )
     with pytest.raises(checkpoint.SaveError, match=expected):
         with checkpoint.finish_saves(Checkpoints()):

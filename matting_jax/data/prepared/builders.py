@@ -21,7 +21,7 @@ from tqdm import tqdm
 from matting_jax.caches import one_at_a_time
 from matting_jax.choices import one_of
 from matting_jax.data.cpu import tensorflow
-from matting_jax.files import shipped_folder
+from matting_jax.files import WriteError, shipped_folder, writing
 
 if TYPE_CHECKING:  # slow to import
     import tensorflow_datasets as tfds
@@ -89,16 +89,20 @@ def own_builder(folder: Path, variant: str, data_dir: str) -> tfds.core.DatasetB
 
 
 def prepare(builder: tfds.core.DatasetBuilder, name: str, own: bool) -> None:
-    """Downloads and prepares a data set; raises ValueError if that fails.
+    """Downloads and prepares a data set.
 
-    `own` builders download nothing, so that their examples are counted instead.
+    Raises ValueError if that fails, WriteError if the disk is full. `own` builders download
+    nothing, so that their examples are counted instead.
     """
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
 
     try:
-        with counted_examples(builder, name) if own else nullcontext():
+        shown = counted_examples(builder, name) if own else nullcontext()
+        with shown, writing(Path(builder.data_dir)):
             builder.download_and_prepare(file_format="array_record")
+    except WriteError:
+        raise
     # TFDS raises AssertionError if files to be downloaded by hand are missing.
     except (AssertionError, OSError, DownloadError, NonMatchingChecksumError) as error:
         raise ValueError(

@@ -11,6 +11,8 @@ import numpy as np
 
 from matting_jax.data.clips.clip import Clip
 from matting_jax.data.clips.library import pyav, reason_of
+from matting_jax.data.clips.reader import open_clip
+from matting_jax.files import WriteError, no_room
 from matting_jax.prediction.run import encode, make_folder, write_files
 from matting_jax.prediction.video.encodings import Encoding
 from matting_jax.prediction.video.sound import Sound
@@ -94,12 +96,14 @@ class FileWriter:
         os.replace(self.part, self.path)
 
     def abandon(self) -> None:
-        """Leaves the file as it is after an error: it plays up to its last fragment."""
+        """Leaves what can be played of the file after an error: all up to its last fragment."""
         self.container = self.stream = self.sound = None
-        if self.last is None:
-            self.part.unlink(missing_ok=True)
-        elif self.part.exists():
+        if not self.part.exists():
+            return
+        if self.last is not None and can_be_played(self.part):
             os.replace(self.part, self.path)
+        else:
+            self.part.unlink()
 
     def finish(self) -> None:
         """Completes the file after an error elsewhere, or leaves it as it is."""
@@ -124,10 +128,20 @@ class Reported:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, pyav().FFmpegError):
-            self.writer.failed = True
-            path, count = self.writer.path, self.writer.count
-            kept = f"; what it holds of the first {count} frames can be played" if count else ""
-            raise OSError(f"cannot write {path}: {reason_of(error)}{kept}") from error
+            self.writer.failed, path = True, self.writer.path
+            self.writer.abandon()
+            kept = f"; what it holds of the first {self.writer.count} frames can be played"
+            reason = (no_room(error) or reason_of(error)) + kept * path.exists()
+            raise WriteError(path, reason) from error
+
+
+def can_be_played(path: Path) -> bool:
+    """Returns whether the first frame of a clip can be decoded."""
+    try:
+        open_clip(path)
+    except ValueError:
+        return False
+    return True
 
 
 class FolderWriter:

@@ -1,6 +1,5 @@
 """Clips on the command line: every kind of result is read back."""
 
-import errno
 import os
 import resource
 import signal
@@ -284,9 +283,25 @@ def test_full_disk_leaves_what_fitted_and_names_the_file(tiny_run, tmp_path, cap
         signal.signal(signal.SIGXFSZ, handler)
     assert code == 2
     message = capsys.readouterr().err
-    assert "cannot write" in message and os.strerror(errno.EFBIG).lower() in message
+    assert f"cannot write {tmp_path / 'alpha.mp4'}: the file would be larger" in message
     assert sum(1 for _ in open_clip(tmp_path / "alpha.mp4").read()) >= 40
     assert sorted(os.listdir(tmp_path)) == ["alpha.mp4", "in.mkv"]
+
+
+def test_file_without_a_frame_that_can_be_played_is_removed(tiny_run, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
+    write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        code = predict(tiny_run, tmp_path / "in.mkv", tmp_path / "alpha.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    message = capsys.readouterr().err
+    assert code == 2 and f"cannot write {tmp_path / 'alpha.mp4'}: " in message
+    assert "can be played" not in message and os.listdir(tmp_path) == ["in.mkv"]
 
 
 def test_damaged_frame_is_reported_and_the_clip_goes_on(tiny_run, tmp_path, capsys):
