@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from math import gcd
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,9 @@ Array = jax.Array
 # On CPU a compiled program sums this many weighted samples of large images several times faster
 # than it multiplies by dense matrices. What networks resize inside is smaller.
 MOST_TAPS, LARGE_MATRIX = 8, 2**16
+# It reduces columns several times faster by blocks of at most so many samples, where the matrix
+# repeats one: 1920 columns to 896 by 128 blocks [7, 15].
+LARGE_BLOCK = 256
 
 
 def upsample(x: Array, factor: int = 2) -> Array:
@@ -209,7 +213,8 @@ def resize_by(
     """Resizes x [..., H, W, C] to [..., height, width, C] by a matrix for each axis.
 
     NumPy arrays are resized by sparse matrices, which are fastest on the host. In a compiled
-    program the matrices are dense constants, or on CPU weighted sums where these are faster.
+    program the matrices are dense constants. On CPU weighted sums, or blocks of columns, replace
+    large ones.
 
     Args:
         weights: maps an old and a new size to the matrix [new, old].
@@ -227,13 +232,37 @@ def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Arr
     """Multiplies a JAX array along one axis by the matrix `weights` [new, old]."""
     axis %= x.ndim
     if sparse.issparse(weights):
-        taps = np.diff(weights.indptr).max()
-        large = taps <= MOST_TAPS and np.prod(weights.shape) >= LARGE_MATRIX
-        if large and jax.default_backend() == "cpu":
+        large = np.prod(weights.shape) >= LARGE_MATRIX and jax.default_backend() == "cpu"
+        if large and axis == x.ndim - 2 and (block := repeated_block(weights)) is not None:
+            return multiply_columns(x, block)
+        if large and np.diff(weights.indptr).max() <= MOST_TAPS:
             return sum_taps(x, axis, *sparse_taps(weights))
         weights = weights.toarray()
     weights = jnp.asarray(weights, x.dtype)
     return jnp.moveaxis(jnp.tensordot(weights, x, (1, axis), precision="highest"), 0, axis)
+
+
+def repeated_block(weights: sparse.csr_array) -> np.ndarray | None:
+    """Returns the block [n, m] that a reducing matrix repeats along its diagonal, if there is one.
+
+    None if m is above LARGE_BLOCK.
+    """
+    count = gcd(*weights.shape)
+    new, old = (side // count for side in weights.shape)
+    if not new < old <= LARGE_BLOCK:
+        return None
+    block = weights[:new, :old].toarray()
+    repeated = sparse.kron(sparse.eye_array(count), block)
+    return block if abs(weights - repeated).max() == 0 else None
+
+
+def multiply_columns(x: Array, block: np.ndarray) -> Array:
+    """Multiplies the columns of x [..., W, C], m at a time, by a block [n, m]."""
+    (*rest, width, channels), (new, old) = x.shape, block.shape
+    x = x.reshape(*rest, width // old, old * channels)
+    pixels = jnp.asarray(np.kron(block, np.eye(channels)).T, x.dtype)
+    columns = jnp.tensordot(x, pixels, 1, precision="highest")
+    return columns.reshape(*rest, width // old * new, channels)
 
 
 def sparse_taps(weights: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:

@@ -119,12 +119,23 @@ def test_resized_stacks_equal_resized_images_in_numpy_and_jax(kind, new):
     np.testing.assert_allclose(compiled, host, atol=1e-6)
 
 
-@pytest.mark.parametrize("new", [(256, 300), (700, 611)])
+@pytest.mark.parametrize("new", [(256, 300), (700, 611), (256, 192), (256, 128)])
 @pytest.mark.parametrize("resize", [geometry.resize_area, geometry.resize_bilinear])
 def test_large_images_are_resized_in_a_compiled_program_as_on_the_host(resize, new):
     x = np.random.default_rng(0).random((1, 400, 512, 2), np.float32)
     assert min(a * b for a, b in zip(new, x.shape[1:3], strict=True)) >= geometry.LARGE_MATRIX
     np.testing.assert_allclose(jax.jit(lambda x: resize(x, *new))(x), resize(x, *new), atol=1e-6)
+
+
+def test_block_of_a_reducing_matrix_is_found_where_it_repeats():
+    block = geometry.repeated_block(geometry.area_weights(1920, 896))
+    assert block.shape == (7, 15)
+    np.testing.assert_allclose(block[1], np.array([0, 0, 1, 1, 1, *[0] * 10]) / 3)
+    assert geometry.repeated_block(geometry.area_weights(1921, 896)) is None  # one large block
+    assert geometry.repeated_block(geometry.area_weights(896, 1920)) is None  # enlarges
+    np.testing.assert_array_equal(
+        geometry.repeated_block(geometry.bilinear_weights(512, 128)), [[0, 0.5, 0.5, 0]]
+    )
 
 
 @given(height=small, width=small, multiple=st.sampled_from([1, 2, 8, 32]))
