@@ -15,7 +15,8 @@ import matting_jax as mj
 from matting_jax.commandline import main
 from matting_jax.convert import to_state_dict
 from matting_jax.convert.files import write_state_dict
-from matting_jax.data.clips.reader import open_clip
+from matting_jax.data.clips import camera
+from matting_jax.data.clips.reader import open_clip, open_container
 from matting_jax.models import NETWORKS
 from matting_jax.models.network import TrimapRule
 from matting_jax.prediction.video.run import Loader
@@ -325,6 +326,20 @@ def test_odd_sizes_are_padded_for_h264_only(tiny_run, tmp_path):
     assert predict(tiny_run, tmp_path / "in.mkv", outputs) == 0
     sizes = [read(tmp_path / name).shape[1:3] for name in names]
     assert sizes == [(48, 64), (47, 63), (47, 63), (47, 63)]
+
+
+def test_camera_is_written_until_it_ends(tiny_run, tmp_path, monkeypatch):
+    """FFmpeg's own test source replaces the camera."""
+    source = "testsrc=size=64x48:rate=10:duration=0.4,setpts=PTS+99/TB"
+    monkeypatch.setattr(camera, "open_device", lambda path, device: open_container(source, "lavfi"))
+    assert predict(tiny_run, "camera:0", tmp_path / "alpha.mkv") == 0
+    frames = [frame.image for frame in camera.open_camera("camera:0").read()]
+    variables = mj.load_checkpoint("tiny", tiny_run[1].partition("=")[2])
+    matter = mj.Matter("tiny", variables, test_time={"reference_size": 32})
+    expected = np.stack([matter(frame) for frame in frames])
+    exact = read(tmp_path / "alpha.mkv", "gray16le")
+    np.testing.assert_allclose(exact, 65535 * expected, atol=1)
+    np.testing.assert_allclose(times_of(tmp_path / "alpha.mkv"), [0, 0.1, 0.2, 0.3], atol=1e-3)
 
 
 @pytest.mark.parametrize(
