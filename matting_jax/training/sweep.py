@@ -13,7 +13,7 @@ from matting_jax.choices import one_of
 from matting_jax.stopping import stop_signal
 from matting_jax.training.sweep_file import Sweep
 from matting_jax.training.sweep_table import write_table
-from matting_jax.workdir.claim import check_claim
+from matting_jax.workdir.claim import check_claim, wait_until_free
 
 CLUSTERS = ("slurm", "local")
 POLL = 0.2  # seconds between two looks at a running training
@@ -56,6 +56,10 @@ def run_sweep(sweep: Sweep, folder: Path, cluster: str | None = None) -> int:
         failed = {run.workdir: x for run, x in zip(waiting, errors, strict=True) if x}
     else:
         for number, run in enumerate(waiting, done + 1):
+            # The training of a sweep that was killed outlives it.
+            wait_until_free(run.workdir)
+            if run.is_finished():
+                continue
             logger.info(f"run {number} of {len(sweep.runs)}: {run.name}, seed {run.seed}")
             code, stopped = wait_for(run.command(sweep.recipe))
             if stopped:

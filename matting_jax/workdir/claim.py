@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ FREE = (
 )
 LOCK = ".lock"
 
+logger = logging.getLogger("matting_jax")
+
 
 @contextmanager
 def claim_alone(workdir: Path, config: ConfigDict) -> Iterator[None]:
@@ -61,6 +64,19 @@ def claim_alone(workdir: Path, config: ConfigDict) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def wait_until_free(workdir: Path) -> None:
+    """Waits while another program trains in `workdir`, and says so."""
+    if not (workdir / LOCK).exists():
+        return
+    lock = FileLock(workdir / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info(f"another program is training in {workdir}: waiting until it ends")
+        lock.acquire()
+    lock.release()
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from matting_jax.commandline import main, parse
 from matting_jax.training import sweep as program
@@ -17,6 +18,8 @@ from matting_jax.training.sweep import run_sweep, wait_for
 from matting_jax.training.sweep_file import read_sweep
 from matting_jax.training.sweep_jobs import Job, run_jobs
 from matting_jax.training.sweep_table import mean_and_deviation, write_table
+from matting_jax.workdir import claim
+from matting_jax.workdir.claim import LOCK
 from tests.helpers import CONFIGS, ROOT
 from tests.tiny import RECIPE
 
@@ -146,6 +149,48 @@ def test_finished_runs_are_skipped_and_failed_ones_reported(path, tmp_path, monk
     assert started == [f"--workdir={run.workdir}" for run in sweep.runs[4:]]
     assert scores(tmp_path / "out")[4]["state"] == "failed"
     assert "| flat | 0, seed 3: failed" in capsys.readouterr().out
+
+
+def test_run_that_a_killed_sweep_left_behind_is_waited_for(path, tmp_path, monkeypatch):
+    """One such run finishes meanwhile, the other is stopped and resumed."""
+    sweep = read_sweep(path, tmp_path / "out")
+    for run in sweep.runs[2:]:
+        finish(run, 0.1)
+    finished, stopped = sweep.runs[:2]
+    held = {run.workdir: threading.Event() for run in (finished, stopped)}
+    ended = {run.workdir: threading.Event() for run in (finished, stopped)}
+
+    def train(run):
+        with FileLock(run.workdir / LOCK):
+            held[run.workdir].set()
+            ended[run.workdir].wait()
+
+    for run in (finished, stopped):
+        run.workdir.mkdir(parents=True)
+        threading.Thread(target=train, args=(run,), daemon=True).start()
+        held[run.workdir].wait()
+    waits, started = [], []
+
+    def hear(text):
+        [run] = (x for x in (finished, stopped) if f"training in {x.workdir}:" in text)
+        waits.append(run)
+        if run is finished:
+            finish(run, 0.2)
+        ended[run.workdir].set()
+
+    def wait(command):
+        assert waits == [finished, stopped]
+        with FileLock(stopped.workdir / LOCK, timeout=0):
+            started.append(next(x for x in command if x.startswith("--workdir=")))
+        return 0, 0
+
+    monkeypatch.setattr(program, "wait_for", wait)
+    # Both modules have the same logger.
+    monkeypatch.setattr(
+        claim.logger, "info", lambda text: hear(text) if "waiting" in text else None
+    )
+    assert run_sweep(sweep, tmp_path / "out") == 0
+    assert started == [f"--workdir={stopped.workdir}"]
 
 
 def test_run_of_other_overrides_is_refused_before_anything_starts(path, tmp_path, monkeypatch):
