@@ -122,5 +122,8 @@ def find_format(output: str, options: Options) -> Format:
     if options.weights != "float32" and not found.compact_weights:
         raise ValueError(f"{extension} has weights of float32: omit --weights")
     if options.size == ANY and not found.any_size:
-        raise ValueError(f"{extension} has one size: pass --size HEIGHTxWIDTH")
+        raise ValueError(
+            f"{extension} has one size: pass --size HEIGHTxWIDTH, or write a .stablehlo file, "
+            "which may have any"
+        )
     return found
