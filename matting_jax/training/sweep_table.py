@@ -79,7 +79,11 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def markdown(rows: Sequence[dict], metrics: Sequence[str]) -> str:
-    """Returns a table with one line a name: mean and sample deviation over the finished seeds."""
+    """Returns a table with one line a name: mean and sample deviation over the finished seeds.
+
+    Overrides that all rows share follow below it.
+    """
+    shared = [x for x in rows[0]["overrides"] if all(x in row["overrides"] for row in rows)]
     head = ["row", "seeds", *metrics, "overrides"]
     lines = [head, ["---"] * len(head)]
     for name in dict.fromkeys(row["name"] for row in rows):
@@ -91,9 +95,15 @@ def markdown(rows: Sequence[dict], metrics: Sequence[str]) -> str:
         ]
         others = [f"seed {row['seed']}: {row['state']}" for row in group if row not in finished]
         seeds = ", ".join([str(len(finished)), *others])
-        overrides = " ".join(f"`{x}`" for x in group[0]["overrides"])
-        lines.append([name, seeds, *cells, overrides])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        own = [x for x in group[0]["overrides"] if x not in shared]
+        lines.append([name, seeds, *cells, quote(own)])
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{table}\nAll rows: {quote(shared)}\n" if shared else table
+
+
+def quote(words: Sequence[str]) -> str:
+    """Returns words as code of Markdown."""
+    return " ".join(f"`{word}`" for word in words)
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

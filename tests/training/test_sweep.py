@@ -130,8 +130,18 @@ def test_table_has_the_best_scores_and_their_mean_over_the_finished_seeds(path, 
     assert lines[2].startswith("| base | 2 | 0.2 ± 0.14 | 2 ± 1.4 |")
     assert lines[3].startswith("| fast | 1, seed 4: step 3 | 0.2 | 2 |")
     assert "seed 3: failed, seed 4: step 0" in lines[4] and "detail_weight=0.0" in lines[4]
+    assert len(lines) == 5  # no override is shared by all rows
     assert (tmp_path / "out" / "sweep.png").stat().st_size > 1000
     assert mean_and_deviation([]) == "" and mean_and_deviation([0.5]) == "0.5"
+
+
+def test_overrides_of_all_rows_stand_below_the_table_and_in_each_line_of_the_csv(path, tmp_path):
+    flags = ["--config.steps=7", "--config.log_every=2"]
+    write_table(read_sweep(path, tmp_path / "out", flags).runs, tmp_path / "out", {})
+    lines = (tmp_path / "out" / "sweep.md").read_text().splitlines()
+    assert lines[-2:] == ["", "All rows: `--config.steps=7` `--config.log_every=2`"]
+    assert lines[3].endswith("| `--config.optimizer.learning_rate=0.05` |")
+    assert all(row["overrides"].startswith(" ".join(flags)) for row in scores(tmp_path / "out"))
 
 
 def test_finished_runs_are_skipped_and_failed_ones_reported(path, tmp_path, monkeypatch, capsys):
