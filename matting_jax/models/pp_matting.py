@@ -22,7 +22,7 @@ from matting_jax.models.backbones.hrnet import WIDTHS, ConvNorm, HRNet
 from matting_jax.models.layers.activations import probability
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
-from matting_jax.models.layers.forms import rematerialise
+from matting_jax.models.layers.forms import compute_once, rematerialise
 from matting_jax.models.layers.initialisers import he_normal
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, Sizes, TrimapRule
@@ -77,7 +77,7 @@ class SemanticStage(nn.Module):
         x = self.layer(self.within, 3, name="0")(jnp.concatenate(maps, axis=-1))
         x = wide(self.within, 3, name="1")(x)
         x = wide(self.features, 3, name="2")(x)
-        return upsample(x)
+        return compute_once(upsample(x))
 
 
 class SemanticHead(nn.Module):
@@ -171,7 +171,8 @@ class DetailBranch(nn.Module):
         layer = partial(ConvNorm, norm=self.norm, conv=partial(conv, use_bias=False))
         block = rematerialise(ResidualBlock, self.rematerialise)
         gate = rematerialise(Gate, self.rematerialise)
-        x = jnp.concatenate([upsample(half), upsample(quarter, 4)], axis=-1)
+        maps = [compute_once(upsample(x, factor)) for x, factor in ((half, 2), (quarter, 4))]
+        x = compute_once(jnp.concatenate(maps, axis=-1))
         for i, features in enumerate(DETAIL[:-1]):
             x = block(features, layer, name=f"res_list_{i}")(x)
             x = conv(DETAIL[i + 1], 1, name=f"convs_{i}")(x)

@@ -64,3 +64,24 @@ def relu_once(x: Array, form: str = "auto") -> Array:
     block would add up all blocks before it. A selection, the CPU form, it computes once.
     """
     return jnp.where(x <= 0, 0, x) if is_cpu_form(form) else nn.relu(x)
+
+
+def compute_once(x: Array) -> Array:
+    """Returns x, which XLA for CPU then does not recompute for each use of it.
+
+    It fuses concatenated and resized maps into each operation that reads them, and keeps the
+    samples that they are made of in memory instead. A selection it computes once. Gradients pass as
+    they are.
+    """
+    return select_all(x) if on_cpu() and not plain_convolutions.get() else x
+
+
+@jax.custom_jvp
+def select_all(x: Array) -> Array:
+    """Returns x by a selection that XLA cannot simplify."""
+    return jnp.where(x <= -jnp.inf, -jnp.inf, x)
+
+
+@select_all.defjvp
+def select_all_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return select_all(*primals), tangents[0]

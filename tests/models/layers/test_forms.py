@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.convolutions import convolve
-from matting_jax.models.layers.forms import relu_once
+from matting_jax.models.layers.forms import compute_once, relu_once
 from tests.models.layers.helpers import random
 
 
@@ -43,3 +44,30 @@ def test_relu_once_equals_relu_and_its_gradient_at_zero_and_nan_too():
             np.asarray(gradient(cotangent)[0])[defined],
             np.asarray(expected_gradient(cotangent)[0])[defined],
         )
+
+
+def read_twice(once):
+    """Returns the temporary bytes of a program that reads a concatenation of resized maps twice."""
+
+    def program(x, y, kernel):
+        maps = [once(upsample(x)), once(upsample(y, 4))]
+        z = once(jnp.concatenate(maps, axis=-1))
+        return convolve(z, kernel) + convolve(z, kernel[:1, :1])
+
+    shapes = (1, 32, 32, 32), (1, 16, 16, 16), (3, 3, 48, 32)
+    compiled = jax.jit(program).lower(*map(jnp.zeros, shapes)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only XLA for CPU recomputes maps")
+def test_resized_maps_that_are_read_twice_take_less_memory_if_computed_once():
+    assert read_twice(compute_once) < 0.8 * read_twice(lambda x: x)
+
+
+def test_compute_once_returns_all_values_and_passes_gradients():
+    x, cotangent = random((2, 3, 4, 5), 0), random((2, 3, 4, 5), 1)
+    x[0, 0, 0] = [0, -0.0, np.nan, np.inf, -np.inf]
+    y, gradient = jax.vjp(jax.jit(compute_once), x)
+    assert np.asarray(y).tobytes() == x.tobytes()
+    np.testing.assert_array_equal(gradient(cotangent)[0], cotangent)
+    assert compute_once(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
