@@ -85,7 +85,7 @@ def measure(network: str, size: str, photos: int, runs: int) -> None:
     for form, times in found.items():
         cpu, clock = (min(x) / photos for x in zip(*times, strict=True))
         cells.append(f"{form} {cpu:6.2f} {clock:6.2f}")
-    print(f"{network:28}" + " | ".join(cells), flush=True)
+    print(f"{network:32}" + " | ".join(cells), flush=True)
 
 
 def make_matter(name: str, keywords: dict[str, Any], matter: Callable[..., Any]) -> Any:

@@ -172,7 +172,13 @@ def bilinear_weights(old: int, new: int) -> sparse.csr_array:
 
     Row i interpolates the two samples next to (i + 1/2) old / new - 1/2; edges are clamped.
     """
-    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    position = (np.arange(new) + 0.5) * (old / new) - 0.5
+    return linear_weights(np.clip(position, 0, old - 1), old)
+
+
+def linear_weights(position: np.ndarray, old: int) -> sparse.csr_array:
+    """Returns the matrix [new, old] that interpolates `old` samples at positions [new]."""
+    new = len(position)
     before = np.minimum(position.astype(int), max(old - 2, 0))
     after = np.minimum(before + 1, old - 1)
     weight = (position - before).astype(np.float32)
@@ -190,13 +196,12 @@ def resize_bilinear(x: Array, height: int, width: int) -> Array:
     return resize_by(bilinear_weights, x, height, width)
 
 
-def aligned_weights(old: int, new: int) -> np.ndarray:
+def aligned_weights(old: int, new: int) -> sparse.csr_array:
     """Returns the matrix [new, old] of bilinear resizing with aligned corners.
 
     Row i interpolates the two samples next to i (old - 1) / (new - 1).
     """
-    position = np.arange(new)[:, None] * ((old - 1) / max(new - 1, 1))
-    return np.maximum(1 - np.abs(position - np.arange(old)), 0).astype(np.float32)
+    return linear_weights(np.arange(new) * ((old - 1) / max(new - 1, 1)), old)
 
 
 def resize_aligned(x: Array, height: int, width: int) -> Array:
@@ -214,7 +219,8 @@ def resize_by(
 
     NumPy arrays are resized by sparse matrices, which are fastest on the host. In a compiled
     program the matrices are dense constants. On CPU weighted sums, or blocks of columns, replace
-    large ones.
+    large ones. An axis that keeps its size is not resized, and an image that does is returned
+    itself.
 
     Args:
         weights: maps an old and a new size to the matrix [new, old].
@@ -222,10 +228,15 @@ def resize_by(
         height: new height.
         width: new width.
     """
-    down, across = weights(x.shape[-3], height), weights(x.shape[-2], width)
-    if isinstance(x, np.ndarray):
-        return each_image(partial(resize_with, down, across), x)
-    return multiply(multiply(x, down, -3), across, -2)
+    sizes = {-3: height, -2: width}
+    matrices = {
+        axis: weights(x.shape[axis], new) for axis, new in sizes.items() if x.shape[axis] != new
+    }
+    if isinstance(x, np.ndarray) and matrices:
+        return each_image(partial(resize_with, matrices.get(-3), matrices.get(-2)), x)
+    for axis, matrix in matrices.items():
+        x = multiply(x, matrix, axis)
+    return x
 
 
 def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Array:
@@ -284,13 +295,22 @@ def each_image(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> n
 
 
 def resize_with(
-    down: sparse.csr_array | np.ndarray, across: sparse.csr_array | np.ndarray, image: np.ndarray
+    down: sparse.csr_array | np.ndarray | None,
+    across: sparse.csr_array | np.ndarray | None,
+    image: np.ndarray,
 ) -> np.ndarray:
-    """Resizes `image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W]."""
-    rows = down @ image.reshape(image.shape[0], -1)
-    rows = swap_sides(rows.reshape(-1, *image.shape[1:]))
-    columns = across @ rows.reshape(image.shape[1], -1)
-    return swap_sides(columns.reshape(across.shape[0], down.shape[0], -1))
+    """Resizes `image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W].
+
+    Without one of them that axis keeps its size.
+    """
+    if down is not None:
+        rows = down @ image.reshape(image.shape[0], -1)
+        image = rows.reshape(-1, *image.shape[1:])
+    if across is None:
+        return image
+    swapped = swap_sides(image)
+    columns = across @ swapped.reshape(swapped.shape[0], -1)
+    return swap_sides(columns.reshape(-1, *swapped.shape[1:]))
 
 
 def swap_sides(image: np.ndarray) -> np.ndarray:

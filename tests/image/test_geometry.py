@@ -218,6 +218,20 @@ def test_middle_at_whole_pixels_is_a_slice():
     np.testing.assert_array_equal(geometry.crop_middle(x, 4, 3), x[:, 2:6, 3:6])
 
 
+@pytest.mark.parametrize("name", ["area", "bilinear", "aligned"])
+def test_axis_that_keeps_its_size_is_not_resized(name):
+    resize = getattr(geometry, f"resize_{name}")
+    weights = getattr(geometry, f"{name}_weights")
+    x = np.random.default_rng(0).random((2, 7, 9, 3), np.float32)
+    np.testing.assert_array_equal(weights(7, 7).toarray(), np.eye(7))
+    assert resize(x, 7, 9) is x
+    rows = np.einsum("ij,bjwc->biwc", weights(7, 4).toarray(), x)
+    columns = np.einsum("ij,bhjc->bhic", weights(9, 12).toarray(), x)
+    for array in (x, jnp.asarray(x)):
+        np.testing.assert_allclose(resize(array, 4, 9), rows, atol=1e-6)
+        np.testing.assert_allclose(resize(array, 7, 12), columns, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(7, 12), (30, 9), (1, 1), (13, 4)])
 def test_aligned_resize_equals_pytorch(size):
     torch = pytest.importorskip("torch")
