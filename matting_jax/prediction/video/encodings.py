@@ -62,9 +62,10 @@ class Encoding:
 # Grey in full range is read back as limited range by most programs, so alpha is stored as the luma
 # of colours. The first frames of a torn file are lost up to the last key frame before the tear.
 H264 = {"preset": "veryfast", "g": "50"}
-ALPHA = Encoding(
-    "alpha8", "gray", "libx264", "yuv420p", {**H264, "crf": "10"}, even=True, colours=False
-)
+# A quarter of the time of "veryfast" with crf 10, and errors up to 7 instead of 32, for files twice
+# as large.
+FAST = {**H264, "preset": "ultrafast", "crf": "14"}
+ALPHA = Encoding("alpha8", "gray", "libx264", "yuv420p", FAST, even=True, colours=False)
 EXACT_ALPHA = Encoding("alpha16", "gray16le", "ffv1", "gray16le", {"g": "25"}, colours=False)
 COMPOSITE = Encoding("composite8", "rgb24", "libx264", "yuv420p", {**H264, "crf": "18"}, even=True)
 VP9 = Encoding(
