@@ -418,11 +418,12 @@ def compare_devices():
     """Checks that eight devices drop the same features and find the same hard pixels as one."""
     register_tiny_classes()
     config = tiny_classes_config()
-    compare_counts(jax.device_get(initial_variables(config, training_model(config))))
-    jax.config.update("jax_enable_x64", True)
     config.optimizer.module_rates = dict(head=10.0)
     model = training_model(config)
-    initial = jax.tree.map(np.float64, jax.device_get(initial_variables(config, model)))
+    initial = jax.device_get(initial_variables(config, model))
+    compare_counts(initial)
+    jax.config.update("jax_enable_x64", True)
+    initial = jax.tree.map(np.float64, initial)
     batch = {name: np.resize(x, (16, 64, 64, x.shape[-1])) for name, x in cutouts().items()}
     batch["index"] = np.arange(16, dtype=np.int32)
     one = train_on_one_and_eight(config, model, initial, batch)
