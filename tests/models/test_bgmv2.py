@@ -177,6 +177,7 @@ def test_thresholding_refines_only_cells_above_the_threshold():
     assert forward._cache_size() == 1  # frames of a video share one program
 
 
+@pytest.mark.slow
 def test_small_images_are_sampled_completely():
     """The default 80,000 pixels exceed 64 x 96; only errors above 0 are refined."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")

@@ -256,6 +256,7 @@ def test_unknown_names_raise_an_error_with_the_closest():
         mj.create_model("modnet", contxt="se")
 
 
+@pytest.mark.slow
 def test_initialisation_equals_official():
     model = mj.create_model("modnet")
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]

@@ -44,6 +44,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(config):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), terms_of_parts, terms)
 
 
+@pytest.mark.slow
 def test_statistics_are_updated_once_per_micro_batch(config, tmp_path):
     """As in the same number of steps of one micro-batch each, if the parameters do not change."""
     config.optimizer.learning_rate = 0.0

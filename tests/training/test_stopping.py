@@ -223,6 +223,7 @@ def wait_for_lines(workdir, count, program):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_program_reports_in_one_line_where_it_stopped_and_resumes_there(config, tmp_path):
     workdir = tmp_path / "run"
     endless(config, workdir)

@@ -33,6 +33,7 @@ RECIPES = (
     "pp_matting:human",
     "soc:modnet",
 )
+SLOW = ("bgmv2:sample", "pp_matting:human")
 
 
 def small(recipe):
@@ -92,7 +93,7 @@ def test_synthesis_returns_every_sample_at_the_size_of_its_view(recipe):
 
 @pytest.mark.parametrize(
     "recipe",
-    [pytest.param(x, marks=pytest.mark.slow) if "pp_matting" in x else x for x in RECIPES],
+    [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in RECIPES],
 )
 def test_step_keeps_shapes_and_types_of_the_state(recipe):
     config = small(recipe)
