@@ -28,7 +28,7 @@ from matting_jax.config import (
 from matting_jax.flags import FLAGS, MODES, REQUIRED, define_flags
 from matting_jax.messages import configure_logging
 from matting_jax.ranges import check_ranges
-from matting_jax.stopping import Stopped, end_with, watch_signals
+from matting_jax.stopping import Stopped, end_with, keep_from_interrupts, watch_signals
 
 USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
 
@@ -229,9 +229,11 @@ def main(argv: Sequence[str], usage: str) -> int:
             return 0
         return run(values) or 0
     except Stopped as stopped:
+        keep_from_interrupts()
         print(f"{program}: {stopped}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
+        keep_from_interrupts()
         peers.fail(settle=0)
         print(f"{program}: stopped", file=sys.stderr)
         return 130

@@ -15,6 +15,7 @@ from typing import NoReturn
 from matting_jax import peers
 
 GRACE = 2.0  # seconds that a process has to end by itself after a second signal
+ENDING = threading.Event()  # set where `end_with` ends the process
 
 
 class Stopped(KeyboardInterrupt):
@@ -84,6 +85,16 @@ def watch_signals(program: str) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def keep_from_interrupts() -> None:
+    """Lets Ctrl-C interrupt nothing more in a program that `end_with` ends.
+
+    What is left to run are destructors, in which Python would print an interrupt as a traceback.
+    The thread of `watch_signals` still ends a program in which they wait.
+    """
+    if ENDING.is_set():
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+
+
 def end_with(run: Callable[[], int]) -> NoReturn:
     """Ends the process with the exit code of `run`, without waiting for what threads left undone.
 
@@ -91,6 +102,7 @@ def end_with(run: Callable[[], int]) -> NoReturn:
     breaks off does both. Functions that were registered to run at exit after this one, run.
     """
     codes: list[int] = []
+    ENDING.set()
     atexit.register(skip_destructors, codes)
     codes.append(run())
     peers.end_failed(codes[0])

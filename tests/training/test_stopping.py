@@ -287,6 +287,21 @@ class Waiting:
 waiting = Waiting()
 end_with(lambda: print("done") or 1)
 """
+INTERRUPTED = """
+import signal
+from matting_jax.stopping import keep_from_interrupts
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def run():
+    local = Interrupted()
+    keep_from_interrupts()
+    return print("done") or 130
+
+end_with(run)
+"""
 
 
 @pytest.mark.parametrize(
@@ -295,6 +310,7 @@ end_with(lambda: print("done") or 1)
         (BUSY, 2, (130, b"", b"x.py: stopped\n")),
         (THREAD, 0, (130, b"", b"")),
         (DESTRUCTOR, 0, (1, b"done\n", b"")),
+        (INTERRUPTED, 0, (130, b"done\n", b"")),
     ],
 )
 def test_process_ends_soon_whatever_it_left_undone(code, signals, ends):
