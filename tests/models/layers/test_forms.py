@@ -60,8 +60,10 @@ def read_twice(once):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="only XLA for CPU recomputes maps")
-def test_resized_maps_that_are_read_twice_take_less_memory_if_computed_once():
-    assert read_twice(compute_once) < 0.8 * read_twice(lambda x: x)
+def test_resized_maps_that_are_read_twice_are_kept_once_if_computed_once():
+    """As plain maps are by JAX 0.12, while JAX 0.10 takes twice the memory for them."""
+    concatenated_and_result = 4 * 64 * 64 * (48 + 32)
+    assert read_twice(compute_once) < 1.01 * concatenated_and_result
 
 
 def test_compute_once_returns_all_values_and_passes_gradients():
