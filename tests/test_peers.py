@@ -19,6 +19,8 @@ from matting_jax import peers
 peers.join(sys.argv[1], int(sys.argv[2]), 3, wait=float(sys.argv[3]))
 print("joined", flush=True)
 time.sleep(60 if sys.argv[4] == "stay" else 0)
+if sys.argv[4] == "fail":
+    sys.stdin.readline()
 1 / (sys.argv[4] != "fail")
 """
 AGAIN = "start all processes again with the same command"
@@ -33,6 +35,7 @@ def three(*ways, wait=30):
         subprocess.Popen(
             [sys.executable, "-c", JOIN, address, str(index), str(wait), way],
             cwd=ROOT,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -49,6 +52,9 @@ def test_all_end_with_the_one_that_was_killed_or_failed(ends, way):
         assert process.stdout.readline() == "joined\n"
     if way == "stay":
         started[ends].kill()
+    else:
+        started[ends].stdin.write("\n")
+        started[ends].stdin.flush()
     for index, process in enumerate(started):
         _, errors = process.communicate(timeout=30)
         if index != ends:
