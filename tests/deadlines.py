@@ -4,7 +4,7 @@ python -m tests.deadlines --stops 20 --deadline 30 --seed 0
 
 The tiny network is trained in a separate process, which gets SIGTERM at a random moment: while it
 starts, compiles, trains or saves. It must end within the deadline, after which a scheduler kills
-it, with exit code 143 and the last step saved, or at once with nothing lost while it starts. In the
+it, with exit code 143 and the last step saved. While it starts it may end without saving. In the
 end the run must equal an uninterrupted one bit for bit. The exit code is 1 otherwise.
 """
 

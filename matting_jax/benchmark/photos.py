@@ -31,7 +31,7 @@ SHORT, LONGS = 1080, (1080, 1160, 1290, 1360, 1430, 1490, 1630, 1770, 1900, 2030
 
 
 class Usage(NamedTuple):
-    """What a command took: CPU seconds, seconds by the clock, and its peak of memory in bytes."""
+    """The cost of a command: CPU seconds, seconds by the clock, and peak of memory in bytes."""
 
     cpu: float
     clock: float

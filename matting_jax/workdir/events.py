@@ -1,6 +1,6 @@
-"""TensorBoard events, each of which is written at once and completely.
+"""Writes each TensorBoard event completely before it returns.
 
-The writers of libraries do so in a thread: if the disk is full it ends, and the run would wait for
+The writers of libraries use a thread: if the disk is full it ends, and the run would wait for
 it forever.
 """
 

@@ -96,7 +96,7 @@ FEW_OPERATORS = {
         lambda x: rows(rows(x).repeat(2, axis=1).repeat(2, axis=2)),
         {"Conv": 2, "Resize": 1},
     ),
-    "repeating at once": (lambda x: rows(enlarge_nearest(rows(x), 2)), {"Conv": 2, "Resize": 1}),
+    "repeating both axes": (lambda x: rows(enlarge_nearest(rows(x), 2)), {"Conv": 2, "Resize": 1}),
     "blocks of channels": (
         lambda x: rows(rows(x, 16).reshape(1, 6, 8, 2, 2, 4).swapaxes(2, 3).reshape(1, 12, 16, 4)),
         {"Conv": 2, "DepthToSpace": 1},

@@ -25,7 +25,7 @@ LOCK = threading.Lock()  # a graph takes one frame at a time
 
 
 class Kind(NamedTuple):
-    """What frames of one graph of filters have in common, colours by FFmpeg's numbers."""
+    """Properties that frames of one graph of filters share, colours by FFmpeg's numbers."""
 
     width: int
     height: int
