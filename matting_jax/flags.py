@@ -67,10 +67,10 @@ FLAGS = (
         PREDICT,
     ),
     Flag("bits", "bits of alpha: 8 or 16; cut-outs always have 8", PREDICT, 8, int),
-    Flag("composite", "of a clip: new background, a colour, a photo or a clip", PREDICT),
+    Flag("composite", "of a clip: new background, a colour, a photo or a clip", PREDICT, type=Path),
     Flag("smooth", "of a clip: none, or delay, against flicker of one frame", PREDICT, "none"),
-    Flag("smooth_threshold", "of --smooth delay, in [0, 1]", PREDICT, 0.1, float),
-    Flag("frame_rate", "frames a second of a folder of frames", PREDICT, 25.0, float),
+    Flag("smooth_threshold", "of --smooth delay, in [0, 1]; default: 0.1", PREDICT, type=float),
+    Flag("frame_rate", "frames a second of a folder of frames; default: 25", PREDICT, type=float),
     Flag(
         "batch",
         "frames of a clip at a time, 0: 1 on CPU, else 8; benchmark: photos at a time, 0: one for "

@@ -38,6 +38,7 @@ def write_clip(
     full=False,
     rotation=None,
     sound=None,
+    pixel_aspect=None,
 ):
     """Writes frames uint8 [T, H, W, 3 or 4] as a clip.
 
@@ -54,6 +55,7 @@ def write_clip(
         full: whether the range is 0 to 255.
         rotation: degrees anticlockwise by which a player turns the frames.
         sound: encoder of a sine of the clip's length; None: no sound.
+        pixel_aspect: width of a pixel over its height; None: nothing is written.
     """
     times = range(len(frames)) if times is None else times
     if options is None:
@@ -68,6 +70,8 @@ def write_clip(
             number = {"ITU709": 1, "ITU601": 5}[matrix]
             context.colorspace = context.color_primaries = context.color_trc = number
             context.color_range = 2 if full else 1
+        if pixel_aspect is not None:
+            context.sample_aspect_ratio = pixel_aspect
         if rotation is not None:
             stream.set_display_rotation(rotation)
         heard = container.add_stream(sound, rate=48_000) if sound else None

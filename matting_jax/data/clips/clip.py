@@ -40,6 +40,7 @@ class Clip:
         read: yields the frames; each call starts at the first one. A generator, so that closing it
             closes the file.
         sound: file that holds the sound, if there is any.
+        pixel_aspect: width of a pixel of the upright frames as a multiple of its height.
         problems: what was wrong with the frames that were read so far.
     """
 
@@ -51,6 +52,7 @@ class Clip:
     count: int
     read: Callable[[], Generator[Frame, None, None]]
     sound: Path | None = None
+    pixel_aspect: Fraction = Fraction(1)
     problems: list[str] = field(default_factory=list)
 
     def ticks(self) -> int:

@@ -67,6 +67,8 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
             has_sound = sound is not None and bool(container.streams.audio)
             rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
             time_base, count = stream.time_base, count_frames(container, stream, rate)
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            aspect = 1 / aspect if first.rotation % 180 == 90 else aspect
     except (av.FFmpegError, ValueError) as error:
         if name in str(error) and not isinstance(error, av.FFmpegError):
             raise
@@ -95,6 +97,7 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
         count,
         lambda: increasing(read()),
         sound if has_sound else None,
+        aspect,
         problems,
     )
 

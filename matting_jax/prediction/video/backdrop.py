@@ -33,14 +33,16 @@ def open_backdrop(text: str, height: int, width: int, profile: str) -> Iterator[
     if path.suffix.lower() in SUFFIXES and path.exists():
         clip = open_clip(path)
         return (cover(frame.image, height, width) for frame in play_again(clip))
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return repeat(cover(read_visible(path, profile), height, width))
     try:
         colour = ImageColor.getrgb(text)[:3]
+        if max(colour) > 255:
+            raise ValueError("values of a colour are from 0 to 255")
     except ValueError as error:
         raise ValueError(
-            f"--composite {text} is no colour and no file: write green, #RRGGBB, or the name of a "
-            "photo or a clip"
+            f"--composite {text!r} is no colour and no file: write green, #RRGGBB, or the name of "
+            "a photo or a clip"
         ) from error
     return repeat(np.full((height, width, 3), colour, np.uint8))
 

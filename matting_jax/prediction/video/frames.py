@@ -84,6 +84,7 @@ class FramePredictor:
         else:
             self.predict = jax.jit(lambda variables, inputs: draw(predict(variables, inputs)))
         self.program: Callable[..., Any] | None = None
+        self.names: tuple[str, ...] = ()  # inputs that the program was compiled for
         self.number = 0  # of frames that were drawn
         self.before: Array | None = None  # the alpha before the waiting frame
         self.waiting: Layers | None = None
@@ -93,12 +94,13 @@ class FramePredictor:
 
         Args:
             frames: `image` uint8 [H, W, 3] and, if any, `opacity` uint8 [H, W, 1] and `backdrop`
-                uint8 [H, W, 3]; all frames have the same.
+                uint8 [H, W, 3]; all frames have the same. Frames of a later call may have others,
+                for which the program is compiled again.
         """
         rows, left = [], list(frames)
         while left:
-            if self.program is None:
-                self.program = self.compile_fitting(self.stack(left[:1]))
+            if self.names != (names := tuple(left[0])):
+                self.program, self.names = self.compile_fitting(self.stack(left[:1])), names
             group, left = left[: self.batch], left[self.batch :]
             filled = [*group, *[group[-1]] * (self.batch - len(group))]  # one program for all
             layers = self.program(self.matter.programs.variables, self.stack(filled))

@@ -11,7 +11,7 @@ from matting_jax.data.clips.clip import Clip
 from matting_jax.data.clips.reader import SUFFIXES
 from matting_jax.data.files.walk import real
 from matting_jax.prediction.video.encodings import ENCODINGS
-from matting_jax.prediction.video.writers import FileWriter, FolderWriter, Writer
+from matting_jax.prediction.video.writers import FileWriter, FolderWriter, Writer, part_of
 
 # Flags for one kind of input.
 CLIPS_ONLY = ("composite", "smooth", "smooth_threshold", "frame_rate", "batch")
@@ -25,9 +25,11 @@ WAYS = (
 def split_outputs(text: str) -> list[Path]:
     """Returns the files and folders of --output, which are separated by commas.
 
-    Raises ValueError if two are the same.
+    Raises ValueError if there is none, or if two are the same.
     """
     paths = [Path(os.path.expanduser(x.strip())) for x in text.split(",") if x.strip()]
+    if not paths:
+        raise ValueError(f"--output {text!r} names no result: {WAYS}")
     if len({real(path) for path in paths}) < len(paths):
         raise ValueError(f"--output {text} names a result twice")
     return paths
@@ -110,13 +112,24 @@ def folder_images(composite: bool, cut_out: bool, bits: int) -> tuple[str, ...]:
     return (f"alpha{bits}", *more)
 
 
-def check_results(paths: Sequence[Path], source: str, overwrite: bool) -> None:
-    """Raises FileExistsError for results that exist, and ValueError for one that is the clip."""
+def check_results(paths: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
+    """Checks that results replace nothing but earlier results, and these only with `overwrite`.
+
+    Raises FileExistsError for results that exist, IsADirectoryError for a folder with the name of a
+    file, and ValueError for a result that would replace one of the `inputs`.
+    """
+    taken = {real(Path(x)): x for x in inputs}
     for path in paths:
-        if real(path) == real(Path(source)):
-            raise ValueError(f"the result would replace {source}: choose another --output")
-        taken = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
-        if taken and not overwrite:
+        is_file = is_file_of_a_clip(path)
+        for written in (path, part_of(path)) if is_file else (path,):
+            if real(written) in taken:
+                raise ValueError(
+                    f"the result would replace {taken[real(written)]}: choose another --output"
+                )
+        if is_file and path.is_dir():
+            raise IsADirectoryError(f"--output {path} is a folder: choose another name")
+        exists = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
+        if exists and not overwrite:
             raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
 
 

@@ -44,6 +44,8 @@ from matting_jax.stopping import Stopped
 
 FOREGROUNDS = ("network", "blur", "none")
 SMOOTHINGS = ("delay", "none")
+SMOOTH_THRESHOLD = 0.1  # MODNet's
+RATE, RATES = 25, (0.001, 1000)  # frames a second of a folder: the default, and valid ones
 
 logger = logging.getLogger("matting_jax")
 
@@ -62,8 +64,8 @@ class Options:
         bits: 8 or 16, of alphas in folders.
         composite: the new background: a colour, a photo or a clip.
         smooth: "delay" or "none".
-        smooth_threshold: largest difference of values that agree.
-        frame_rate: frames a second of a folder of frames.
+        smooth_threshold: largest difference of values that agree; None: 0.1, as in the paper.
+        frame_rate: frames a second of a folder of frames; None: 25.
         batch: frames that are computed together; 0: 1 on CPU, elsewhere by their size.
         overwrite: replace existing results.
     """
@@ -76,8 +78,8 @@ class Options:
     bits: int = 8
     composite: str | None = None
     smooth: str = "none"
-    smooth_threshold: float = 0.1
-    frame_rate: float = 25.0
+    smooth_threshold: float | None = None
+    frame_rate: float | None = None
     batch: int = 0
     overwrite: bool = False
 
@@ -108,15 +110,19 @@ def predict_clip(
         Stopped: after a signal; the results hold what came before.
     """
     foreground = check_options(config, options)
+    check_effects(source, options)
     paths, cut_out = split_outputs(output), foreground != "none"
     kinds = (options.composite is not None, cut_out, options.bits)
     images = images_of(paths, *kinds)
     if has_colours(images) and not cut_out:
         raise ValueError("--foreground none makes no cut-out and no composite: omit it")
-    check_results(paths, source, options.overwrite)
+    if options.bits == 16 and not any(name.endswith("16") for name in images):
+        raise ValueError(f"--bits 16: {output} has 8 bits: write alpha.mkv or a folder")
+    inputs = [x for x in (source, options.composite, options.background) if x]
+    check_results(paths, inputs, options.overwrite)
     clip = open_source(source, options, config.data.colour_profile)
     background, backdrop = read_background(clip, options, config), None
-    if options.composite:
+    if options.composite is not None:
         size = (clip.height, clip.width)
         backdrop = open_backdrop(options.composite, *size, config.data.colour_profile)
     matter = load_matter(
@@ -127,7 +133,7 @@ def predict_clip(
         partial(draw, images=images),
         foreground=has_colours(images) and foreground == "network",
         background=background,
-        threshold=options.smooth_threshold if options.smooth == "delay" else None,
+        threshold=threshold_of(options),
         batch=options.batch or default_batch(matter, clip),
     )
     writers = open_writers(paths, clip, *kinds)
@@ -159,10 +165,11 @@ def check_options(config: ConfigDict, options: Options) -> str:
         opencv()
     one_of(options.smooth, SMOOTHINGS, "--smooth")
     one_of(str(options.bits), ("8", "16"), "--bits")
-    for name, value in (("frame_rate", options.frame_rate), ("batch", options.batch + 1)):
-        if value <= 0:
-            raise ValueError(f"--{name} must be positive, got {getattr(options, name)}")
-    if not 0 <= options.smooth_threshold <= 1:
+    if options.batch < 0:
+        raise ValueError(f"--batch must be positive, got {options.batch}")
+    if options.frame_rate is not None and not RATES[0] <= options.frame_rate <= RATES[1]:
+        raise ValueError(f"--frame_rate must be in {list(RATES)}, got {options.frame_rate}")
+    if options.smooth_threshold is not None and not 0 <= options.smooth_threshold <= 1:
         raise ValueError(f"--smooth_threshold must be in [0, 1], got {options.smooth_threshold}")
     predicts = network.foreground is not None
     if options.foreground is None:
@@ -174,12 +181,29 @@ def check_options(config: ConfigDict, options: Options) -> str:
     return options.foreground
 
 
+def check_effects(source: str, options: Options) -> None:
+    """Raises ValueError for an option that this input or another option leaves without effect."""
+    if options.smooth_threshold is not None and options.smooth == "none":
+        raise ValueError("--smooth_threshold is for --smooth delay: give both")
+    if options.frame_rate is not None and not Path(source).is_dir():
+        raise ValueError(
+            f"--frame_rate is for a folder of frames, but {source} has times of its own: omit it"
+        )
+
+
+def threshold_of(options: Options) -> float | None:
+    """Returns the threshold of `smooth`, or None without smoothing."""
+    if options.smooth == "none":
+        return None
+    return SMOOTH_THRESHOLD if options.smooth_threshold is None else options.smooth_threshold
+
+
 def open_source(source: str, options: Options, profile: str) -> Clip:
     """Opens a clip, a folder of numbered frames or a camera."""
     if is_camera(source):
         return open_camera(source)
     if Path(source).is_dir():
-        rate = Fraction(options.frame_rate).limit_denominator(1001)
+        rate = Fraction(options.frame_rate or RATE).limit_denominator(1001)
         return open_frames(Path(source), rate, profile)
     return open_clip(source)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import chain, count, islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +37,12 @@ class Loader:
 
     def __init__(self, clip: Clip, size: int, backdrop: Iterator[np.ndarray] | None):
         self.clip, self.size, self.backdrop = clip.read(), size, backdrop
-        first = next(self.clip, None)
-        self.has_opacity = first is not None and first.opacity is not None
-        self.frames = chain([] if first is None else [first], self.clip)
+        self.has_opacity = False  # of a frame so far: then all frames have it
 
     def __call__(self, _: int) -> Batch:
         """Returns the next frames; none at the end."""
-        frames = list(islice(self.frames, self.size))
+        frames = list(islice(self.clip, self.size))
+        self.has_opacity |= any(frame.opacity is not None for frame in frames)
         return Batch([frame.time for frame in frames], [self.inputs(x) for x in frames])
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class FileWriter:
     def __init__(self, path: Path, encoding: Encoding, clip: Clip):
         """Opens the file. Raises OSError if that fails."""
         self.path, self.encoding, self.clip = path, encoding, clip
-        self.part = path.with_name(f"{path.stem}.part{path.suffix}")
+        self.part = part_of(path)
         self.images = (encoding.image,)
         suffix = path.suffix.lower()
         make_folder(path.parent)
@@ -61,6 +62,7 @@ class FileWriter:
         stream.width, stream.height = clip.width + odd[0], clip.height + odd[1]
         stream.pix_fmt = encoding.pixels
         stream.codec_context.time_base = clip.time_base
+        stream.codec_context.sample_aspect_ratio = clip.pixel_aspect
         encoding.tag(stream.codec_context)
         return stream
 
@@ -135,6 +137,11 @@ class Reported:
             raise WriteError(path, reason) from error
 
 
+def part_of(path: Path) -> Path:
+    """Returns the name of a file while it is written."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
 def can_be_played(path: Path) -> bool:
     """Returns whether the first frame of a clip can be decoded."""
     try:
@@ -152,6 +159,7 @@ class FolderWriter:
     """
 
     SUFFIXES = {"alpha": "_alpha", "cutout": "_cutout", "composite": "_composite"}
+    NAMES = re.compile(r"(\d{6,})(_alpha|_cutout|_composite)\.png")
 
     def __init__(self, path: Path, images: tuple[str, ...]):
         self.path, self.images, self.number = path, images, 0
@@ -170,7 +178,12 @@ class FolderWriter:
         self.number += 1
 
     def close(self, complete: bool = True) -> None:
-        """Does nothing: all files are written."""
+        """Removes frames of an earlier clip, which would continue this one."""
+        written = {self.SUFFIXES[name.rstrip("0123456789")] for name in self.images}
+        for path in list(self.path.iterdir()) if self.number else ():
+            name = self.NAMES.fullmatch(path.name)
+            if name and not (int(name[1]) < self.number and name[2] in written):
+                path.unlink()
 
     finish = abandon = close
 

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import jax
@@ -248,6 +249,36 @@ def test_nothing_is_replaced_unless_asked(tiny_run, clip, tmp_path, capsys):
     assert "would replace" in capsys.readouterr().err and len(read(output)) == 12
 
 
+def test_no_input_is_replaced(tiny_run, clip, tmp_path, capsys):
+    """Not even by a file that is still being written, nor by the new background."""
+    frames = clip.read_bytes()
+    for name, output, more in (
+        ("a.part.mp4", "a.mp4", ["--composite=green"]),
+        ("a.mp4", "b.mp4", [f"--composite={tmp_path / 'b.mp4'}"]),
+    ):
+        for path in (tmp_path / name, tmp_path / "b.mp4"):
+            path.write_bytes(frames)
+        assert predict(tiny_run, tmp_path / name, tmp_path / output, *more, "--overwrite") == 2
+        assert "would replace" in capsys.readouterr().err
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {frames}
+    (tmp_path / "alpha.mkv").mkdir()
+    assert predict(tiny_run, clip, f"{tmp_path / 'c.mp4'},{tmp_path / 'alpha.mkv'}") == 2
+    assert "alpha.mkv is a folder" in capsys.readouterr().err
+    assert not (tmp_path / "c.mp4").exists()
+
+
+def test_overwritten_folder_keeps_no_frame_of_the_clip_before(tiny_run, tmp_path):
+    frames, output = composites(moving_alpha(3)), tmp_path / "out"
+    write_clip(tmp_path / "long.mkv", frames)
+    write_clip(tmp_path / "short.mkv", frames[:1])
+    assert predict(tiny_run, tmp_path / "long.mkv", output) == 0
+    (output / "notes.png").write_text("mine")
+    assert (
+        predict(tiny_run, tmp_path / "short.mkv", output, "--overwrite", "--foreground=none") == 0
+    )
+    assert sorted(os.listdir(output)) == ["000000_alpha.png", "notes.png"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_leaves_what_was_written_and_says_so(
     tiny_run, clip, tmp_path, monkeypatch, capsys, number
@@ -328,6 +359,27 @@ def test_odd_sizes_are_padded_for_h264_only(tiny_run, tmp_path):
     assert sizes == [(48, 64), (47, 63), (47, 63), (47, 63)]
 
 
+def test_transparency_of_later_frames_stays(tiny_run, tmp_path):
+    """Also where all frames before are opaque."""
+    alpha = np.full((4, 48, 64, 1), 255, np.uint8)
+    alpha[2, :, :32] = 0
+    frames = np.concatenate([composites(moving_alpha(4)), alpha], axis=-1)
+    write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
+    assert predict(tiny_run, tmp_path / "in.mkv", tmp_path / "alpha.mkv") == 0
+    found = read(tmp_path / "alpha.mkv", "gray16le")
+    np.testing.assert_array_equal((found == 0).all((1, 2)), False)
+    np.testing.assert_array_equal((found[:, :, :32] == 0).all((1, 2)), [0, 0, 1, 0])
+
+
+@pytest.mark.parametrize(("rotation", "expected"), [(None, (16, 11)), (90, (11, 16))])
+def test_pixels_that_are_not_square_stay_so(tiny_run, tmp_path, rotation, expected):
+    frames, aspect = composites(moving_alpha(1)), Fraction(16, 11)
+    write_clip(tmp_path / "in.mp4", frames, rotation=rotation, pixel_aspect=aspect)
+    assert predict(tiny_run, tmp_path / "in.mp4", tmp_path / "alpha.mp4") == 0
+    with open_container(str(tmp_path / "alpha.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(*expected)
+
+
 def test_camera_is_written_until_it_ends(tiny_run, tmp_path, monkeypatch):
     """FFmpeg's own test source replaces the camera."""
     source = "testsrc=size=64x48:rate=10:duration=0.4,setpts=PTS+99/TB"
@@ -358,6 +410,15 @@ def test_camera_is_written_until_it_ends(tiny_run, tmp_path, monkeypatch):
         (["--foreground=none", "--output=out.webm"], "makes no cut-out"),
         (["--background=x.png"], "takes no background"),
         (["--batch=-1"], "--batch must be positive"),
+        (["--composite=", "--output=new.mp4"], "no colour and no file"),
+        (["--composite=rgb(300,0,0)", "--output=new.mp4"], "no colour and no file"),
+        (["--composite=gs://b/a.jpg", "--output=new.mp4"], "--composite must be a local file"),
+        (["--output=,"], "names no result"),
+        (["--smooth_threshold=0.2"], "for --smooth delay"),
+        (["--frame_rate=10"], "times of its own"),
+        (["--frame_rate=1e-9"], "--frame_rate must be in"),
+        (["--frame_rate=nan"], "--frame_rate must be in"),
+        (["--bits=16", "--output=alpha.mp4"], "has 8 bits"),
         (["--input=camera:9"], "cannot open"),
         (["--input=missing.mp4"], "missing.mp4"),
     ],
