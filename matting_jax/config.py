@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -354,6 +354,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=command)
     try:
         parsed(command)
+    except flags.IllegalFlagValueError as error:
+        raise ValueError(explain_value(str(error), last, fields)) from error
     except flags.Error as error:
         raise ValueError(f"{error} (set a field by --config.FIELD=VALUE)") from error
     changed = flatten(parsed.config)
@@ -361,6 +363,15 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         if isinstance(fields[name], tuple):
             check_tuple(name, changed[name], fields[name])
     return parsed.config
+
+
+def explain_value(message: str, last: Mapping[str, str], fields: Mapping[str, Any]) -> str:
+    """Returns absl's message for a wrong type in a user's words, given arguments and old values."""
+    for name, argument in last.items():
+        if message.startswith(f"flag {argument}:"):
+            value, kind = argument.partition("=")[2], TYPES.get(type(fields[name]))
+            return f"--config.{name} must be {kind}, got {value!r:.80}" if kind else message
+    return message
 
 
 def check_tuple(name: str, value: tuple, default: tuple) -> None:

@@ -45,6 +45,7 @@ RANGES = {
     "data.crop.width": "[0, inf)",
     "data.crop.max_short": "[0, inf)",
 }
+LARGEST = 2**31 - 1  # of whole numbers, which libraries keep in 32 bits
 PROBABILITIES = ("chance", "flip", "blur", "sharpen", "jpeg", "square")
 STRENGTHS = ("brightness", "contrast", "saturation", "value", "translation", "strength")
 ANGLES = ("rotation", "shear", "hue")
@@ -52,6 +53,8 @@ SIZES = ("blur_radius", "blur_size", "blur_sizes", "square_size", "window", "ker
 # Intervals of the fields that recipes add, by patterns of their names: the first one counts.
 ADDED = {
     "optimizer.module_rates.*": "[0, inf)",
+    "test_time.reference_size": "[1, inf)",
+    "test_time.scales": "(0, inf)",
     "test_time.*": "[0, inf)",
     "task.*_weight": "[0, inf)",
     "task.*_steps": "[0, inf)",
@@ -97,14 +100,21 @@ def check_ranges(config: ConfigDict) -> None:
     It is out of its range, not finite, or a pair that falls.
     """
     for field, value in flatten(config).items():
-        interval = range_of(field)
-        for number in numbers(value):
-            if not math.isfinite(number):
-                raise ValueError(f"--config.{field} must be finite, got {value}")
-            if interval and not contains(interval, number):
-                raise ValueError(f"--config.{field} must be in {interval}, got {value}")
+        check_range(field, value, f"--config.{field}")
         if matches(field, RISING) and not value[0] <= value[-1]:
             raise ValueError(f"--config.{field} must be (SMALLEST, LARGEST), got {value}")
+
+
+def check_range(field: str, value: Any, name: str) -> None:
+    """Raises ValueError, with the `name` of a field, for numbers that it cannot have."""
+    interval = range_of(field)
+    for number in numbers(value):
+        if isinstance(number, int) and abs(number) > LARGEST:
+            raise ValueError(f"{name} must be at most {LARGEST}, got {value}")
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, got {value}")
+        if interval and not contains(interval, number):
+            raise ValueError(f"{name} must be in {interval}, got {value}")
 
 
 def range_of(field: str) -> str:

@@ -232,6 +232,22 @@ def test_override_reaches_the_config(arguments, field, expected):
     assert value == expected and type(value) is type(expected)
 
 
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("batch_size=many", "batch_size must be a whole number, got 'many'"),
+        ("batch_size=1.5", "batch_size must be a whole number, got '1.5'"),
+        ("steps=", "steps must be a whole number, got ''"),
+        ("optimizer.learning_rate=x=y", "optimizer.learning_rate must be a number, got 'x=y'"),
+        ("data.skip_bad=maybe", "data.skip_bad must be True or False, got 'maybe'"),
+    ],
+)
+def test_value_of_another_type_is_told_in_words(argument, words):
+    with pytest.raises(ValueError) as error:
+        parsed(BASE, f"--config.{argument}")
+    assert str(error.value) == f"--config.{words}"
+
+
 def test_overrides_change_no_other_field():
     plain = flatten(parsed(BASE).config)
     changed = flatten(parsed("--config.seed=17", BASE, "--config.steps=9").config)

@@ -18,7 +18,7 @@ from matting_jax.data.files.values import CHECKED, check_values
 from matting_jax.data.files.walk import real
 from matting_jax.files import write_atomically
 
-RULES = 2  # changes with the rules, so that files are checked again
+RULES = 3  # changes with the rules, so that files are checked again
 
 logger = logging.getLogger("matting_jax")
 

@@ -5,6 +5,9 @@ Values are those of the file, [H, W] in 0 to `full`, which is 255 or 65535.
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+
 import numpy as np
 from PIL import Image
 
@@ -54,6 +57,9 @@ def check_values(file: File, role: str, *, predicting: bool = False) -> str:
     fault, warning = check(values, full)
     if role == "prediction" and is_faint(values, full):
         fault, warning = "", f"its alpha is at most {values.max()} of {full}"
+    wide = wide_colours(file)
+    if wide is not None and (largest := int(wide.max())):
+        fault = check_wide(wide, largest)[0] or fault
     if predicting and warning == NO_KNOWN:
         fault = f"{warning}: mark some background as 0 and some foreground as 255"
     if fault:
@@ -84,6 +90,41 @@ def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
                 "the alpha, save it in grey, image.convert('L')"
             )
     return values, 255, hint
+
+
+def wide_colours(file: File) -> np.ndarray | None:
+    """Returns colours of 16 bits as uint16 [H, W, C], None for a file of others.
+
+    Pillow reads the upper or the lower 8 bits.
+    """
+    found = open_with(file, wide_format)
+    if not found:
+        return None
+    order = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[found[-1]]
+    upper = open_with(file, np.asarray)
+    lower = open_with(file, partial(read_as, found[:-1] + order))
+    return upper.astype(np.uint16) << 8 | lower
+
+
+def wide_format(image: Image.Image) -> str:
+    """Returns Pillow's name of the stored pixels of an image that was just opened.
+
+    It is "RGB;16" or "RGBA;16" and the order of the bytes, "" for other pixels.
+    """
+    for *_, parameters in image.tile:
+        name = parameters[0] if isinstance(parameters, tuple) else parameters
+        if str(name).startswith(("RGB;16", "RGBA;16")):
+            return name
+    return ""
+
+
+def read_as(name: str, image: Image.Image) -> np.ndarray:
+    """Returns the pixels of an image that was just opened, as if they were stored as `name`."""
+    image.tile = [
+        (*tile[:3], (name, *tile[3][1:]) if isinstance(tile[3], tuple) else name)
+        for tile in image.tile
+    ]
+    return np.asarray(image)
 
 
 def check_alpha(values: np.ndarray, full: int) -> tuple[str, str]:
@@ -152,14 +193,15 @@ def check_wide(values: np.ndarray, largest: int) -> tuple[str, str]:
     bits = 8 if largest <= 255 else BITS.get(largest)
     if bits is None:
         return "", ""
-    convert = (
-        "Image.fromarray(np.uint8(np.asarray(image)))"
-        if bits == 8
-        else f"Image.fromarray(np.uint16(np.asarray(image) * (65535 / {2**bits - 1})))"
-    )
+    factor = f"65535 / {2**bits - 1}"
+    way = "convert it, Image.fromarray(np.uint8(np.asarray(image)))"
+    if bits > 8:
+        way = f"convert it, Image.fromarray(np.uint16(np.asarray(image) * ({factor})))"
+    if values.ndim == 3:  # Pillow reads only their upper 8 bits
+        way = "save its array as uint8" if bits == 8 else f"save its array multiplied by {factor}"
     return (
         f"{describe(values)} of 65535, as in a file of 16 bits that holds values of {bits} bits: "
-        f"convert it, {convert}"
+        f"{way}"
     ), ""
 
 

@@ -16,7 +16,7 @@ from matting_jax.data.files.folders import (
 )
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
-from tests.helpers import ROOT, save_image, soft_disc
+from tests.helpers import ROOT, save_image, soft_disc, write_png16, write_tiff16
 
 CASES = ROOT / "tests" / "cases"
 
@@ -105,6 +105,21 @@ def test_photos_of_which_nothing_can_be_seen_raise(tmp_path, array, words):
     with pytest.raises(ValueError, match="1 faults in set") as error:
         accept([find_backgrounds(tmp_path, "set", tmp_path / "cache", 1)], skip_bad=False)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_16_bits_that_hold_fewer_raise(tmp_path, bits, channels):
+    values = np.full((6, 7, channels), 2**bits - 1, np.uint16)
+    values[2:4, 1:5] = 9
+    write_png16(tmp_path / "a.png", values)
+    write_tiff16(tmp_path / "b.tif", values)
+    for name in ("a.png", "b.tif"):
+        for role in ("photo", "alpha", "trimap"):
+            with pytest.raises(ValueError, match=f"of 65535.* values of {bits} bits.* its array"):
+                check_values(tmp_path / name, role)
+    write_png16(tmp_path / "a.png", np.uint16(values * (65535 / (2**bits - 1))))
+    assert check_values(tmp_path / "a.png", "photo") == ""
 
 
 @pytest.mark.parametrize(
