@@ -13,6 +13,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
 }
+WIDE = "---\nhide: [toc]\n---\n\n"  # the README's table of networks needs the width
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -20,5 +21,7 @@ def on_files(files: Files, config: Any) -> Files:
     for name, page in PAGES.items():
         text = (ROOT / name).read_text().replace("](docs/", "](")
         text = re.sub(r"\]\(([A-Z]+\.md)", lambda match: f"]({PAGES[match[1]]}", text)
+        if name == "README.md":
+            text = WIDE + text
         files.append(File.generated(config, page, content=text))
     return files

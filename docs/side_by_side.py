@@ -1,0 +1,46 @@
+"""Puts photos, their alphas and their cut-outs on new backgrounds into one picture.
+
+python docs/side_by_side.py PHOTOS RESULTS BACKGROUNDS PICTURE
+
+RESULTS is the folder that `--mode predict` wrote for the folder PHOTOS. The first photo gets the
+first background of the folder BACKGROUNDS, and so on, in the order of their names.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+TILE = (240, 144)  # width, height
+
+
+def rows_of(photos: Path, results: Path, backgrounds: Path) -> list[list[Image.Image]]:
+    """Returns photo, alpha and composite of each photo, as RGB images of the size TILE."""
+    rows = []
+    new = itertools.cycle(sorted(backgrounds.iterdir()))
+    for photo, background in zip(sorted(photos.iterdir()), new, strict=False):
+        cutout = Image.open(results / f"{photo.stem}_cutout.png")
+        alpha = Image.open(results / f"{photo.stem}_alpha.png")
+        composite = ImageOps.fit(Image.open(background).convert("RGBA"), cutout.size)
+        composite.alpha_composite(cutout)
+        tiles = [ImageOps.exif_transpose(Image.open(photo)), alpha, composite]
+        rows.append([ImageOps.fit(tile.convert("RGB"), TILE) for tile in tiles])
+    return rows
+
+
+def main(photos: str, results: str, backgrounds: str, picture: str) -> None:
+    """Writes one row of three tiles for each photo."""
+    width, height = TILE
+    rows = rows_of(Path(photos), Path(results), Path(backgrounds))
+    sheet = Image.new("RGB", (3 * width, len(rows) * height))
+    for (i, row), j in itertools.product(enumerate(rows), range(3)):
+        sheet.paste(row[j], (j * width, i * height))
+    Path(picture).parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(picture, quality=90)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
