@@ -14,13 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.errors import FlaxError
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.convert.identity import differences, recall
+from matting_jax.convert.tables import describe
 from matting_jax.image.geometry import padded_size
 from matting_jax.models import CHANNELS, create_model, input_names, network_of, rule_options
 from matting_jax.models.layers.folding import fold
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
+from matting_jax.prediction.options import check_options
 from matting_jax.prediction.padding import check_size_step, run_padded
 from matting_jax.prediction.programs import Needed, Program, Programs
 from matting_jax.prediction.traces import trace_file
@@ -75,8 +78,8 @@ class Matter:
             **keywords: keywords of the network, those of `create_model`.
 
         Raises:
-            ValueError: if `size_step` does not fit, `trimap_from` makes no trimap or the
-                network takes none, or its rule has no option of a name in `test_time`.
+            ValueError: if `size_step` or `test_time` does not fit, or `trimap_from` makes no trimap
+                or the network takes none.
         """
         self.name = name
         self.model = model = create_model(name, **keywords)
@@ -94,9 +97,7 @@ class Matter:
                 f"{', '.join(found)}; mj.load() takes theirs",
                 stacklevel=2,
             )
-        self.options = dict(test_time or {})
-        for option in self.options:
-            one_of(option, rule_options(name) or ("none",), f"option of {name}'s test-time rule")
+        self.options = check_options(name, test_time or {})
         self.size_step = check_size_step(size_step, name, model)
         self.rule = partial(run_padded, self.size_step, self.network.predict, model, self.options)
         self.programs = Programs(name, partial(select_heads, model, name))
@@ -378,9 +379,13 @@ def select_heads(
 ) -> Any:
     """Returns the outputs `heads` of the network side by side, [N, h, w, C], or all by name.
 
-    XLA drops what only the other heads need. Raises ValueError for an unknown one.
+    XLA drops what only the other heads need. Raises ValueError for variables that do not fit.
     """
-    outputs = model.apply(variables, **inputs)
+    try:
+        outputs = model.apply(variables, **inputs)
+    except FlaxError as error:
+        fault = str(error).partition(" (http")[0]
+        raise ValueError(f"these are not the variables of {describe(model)}: {fault}") from error
     if not heads:
         return outputs
     return jnp.concatenate(

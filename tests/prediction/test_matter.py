@@ -146,6 +146,30 @@ def test_unknown_network_and_keyword_raise_errors_with_the_closest():
         mj.Matter("modnet", {}, test_time={"reference": 512})
 
 
+@pytest.mark.parametrize(
+    ("network", "options", "words"),
+    [
+        ("modnet", {"reference_size": 0}, r"reference_size must be in \[1, inf\), got 0"),
+        ("modnet", {"reference_size": np.int64(-1)}, r"reference_size must be in \[1, inf\)"),
+        ("modnet", {"reference_size": 32.5}, "reference_size must be a whole number, got 32.5"),
+        ("modnet", {"reference_size": True}, "reference_size must be a whole number, got True"),
+        ("gfm", {"scales": 0.5}, "scales must be a tuple, got 0.5"),
+        ("gfm", {"scales": (0.0, 0.5)}, r"scales must be in \(0, inf\)"),
+        ("gfm", {"exact": "no"}, "exact must be True or False, got 'no'"),
+    ],
+)
+def test_options_of_another_type_or_range_raise(network, options, words):
+    with pytest.raises(ValueError, match=f"test_time.{words}"):
+        mj.Matter(network, {}, test_time=options)
+
+
+def test_variables_of_another_network_raise(matter):
+    other = dict(matter.variables, params={**matter.variables["params"], "f_branch": {}})
+    for variables in (other, {"params": matter.variables["params"]}, {}):
+        with pytest.raises(ValueError, match="not the variables of tiny .flavour='official'.: "):
+            mj.Matter("tiny", variables)(photo())
+
+
 def test_modnet_equals_the_official_image_demo(official):
     golden = np.load(GOLDENS / "modnet_300x420_s1.npz")
     with pytest.warns(UserWarning, match="tensors differ"):
