@@ -65,9 +65,9 @@ def load_checkpoint(name: str, path: str | Path, **keywords: Any) -> Variables:
     """Returns Flax variables of network `name` from an official file or a workdir.
 
     Files: PyTorch's .ckpt, .pth, .pt and .bin, .safetensors, and Paddle's .pdparams; no library of
-    these is needed, and no file can run code. Of what else training code saves in a file the part
-    whose names fit is read, the moving average if there is one. From a workdir the best checkpoint
-    is loaded. `path` may also be the name of a published file (docs/weights.md),
+    these is needed, and no file can run code. If a file holds more, such as the state of an
+    optimizer, only the weights are read, their moving average if there is one. From a workdir the
+    best checkpoint is loaded. `path` may also be the name of a published file (docs/weights.md),
     hf://OWNER/REPOSITORY/FILE or a web address, which are fetched once. Raises FileNotFoundError or
     ValueError.
     """

@@ -31,7 +31,7 @@ def find_identity(
         keywords: its keywords, if the caller knows them: they are used where nothing is recorded.
 
     Raises:
-        ValueError: if the weights are not of `network`, or their network cannot be told.
+        ValueError: if the weights are not of `network`, or their network cannot be identified.
         FileNotFoundError: if there are no such weights.
     """
     path = locate(source)

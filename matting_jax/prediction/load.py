@@ -44,13 +44,13 @@ def load(
 ) -> Matter:
     """Returns a network with its weights, and with the keywords and options that belong to them.
 
-    Those of a run are in its workdir, those of a file that this library wrote in the file or beside
-    it. Without `network`, other files are identified by their tensors.
+    A run keeps them in its workdir. A file that this library wrote has them in it or next to it.
+    Without `network`, other files are identified by their tensors.
 
     Args:
         source: a workdir, an official file, the name of a published file (docs/weights.md),
             hf://OWNER/REPOSITORY/FILE or a web address.
-        network: name of the network, for files that do not tell it.
+        network: name of the network, for files that do not say it.
         test_time: replaces options of the test-time rule.
         trimap_from: makes the trimap of a photo that is passed without one: a `Matter`, or what
             `source` takes.
@@ -60,7 +60,7 @@ def load(
     Raises:
         FileNotFoundError: if there is no such source.
         ValueError: if the weights are not of `network` or do not fit `keywords`, if their network
-            cannot be told, or if `trimap_from` does not fit.
+            cannot be identified, or if `trimap_from` does not fit.
     """
     identity = find_identity(source, network, keywords)
     variables = load_model_variables(create_model(identity.network, **identity.keywords), source)

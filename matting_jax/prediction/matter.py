@@ -38,8 +38,7 @@ class Matter:
     """Predicts the alpha of photos with the network's published test-time rule.
 
     The rule runs on the host around the network, which is compiled, and logged, once per network
-    size. Where all outputs were wanted first, by `heads` or `alpha_and_heads`, that program then
-    serves each of them.
+    size. A program of all outputs, compiled for `heads` or `alpha_and_heads`, also serves a call.
 
     Attributes:
         name: name of the network.
@@ -330,7 +329,7 @@ class Matter:
     def list_programs(self, height: int, width: int, *, cut_out: bool = False) -> list[Needed]:
         """Returns the programs that a photo of height x width needs, in the order of their calls.
 
-        `cut_out` is for a call of that method. Networks that don't tell their sizes need none.
+        `cut_out` is for a call of that method. Networks that do not list their sizes need none.
         """
         programs = []
         if self.trimap_from is not None:
