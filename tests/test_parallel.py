@@ -14,8 +14,8 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from matting_jax import parallel
-from matting_jax.models.bgmv2 import Refiner
 from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.refinement import Refiner
 from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.state import initial_state, initial_variables, training_model

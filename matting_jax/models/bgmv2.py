@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,65 +17,40 @@ from flax import linen as nn
 from jax import lax
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import enlarge_nearest, pad_to_multiple, padded_size, resize
-from matting_jax.image.patches import cut, put
+from matting_jax.image.geometry import pad_to_multiple, padded_size, resize
+from matting_jax.image.patches import put
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.backbones.resnet import ResNet
 from matting_jax.models.layers.activations import clip_unit
-from matting_jax.models.layers.cells import CellConv, from_cells, to_cells
+from matting_jax.models.layers.context import TorchvisionASPP
 from matting_jax.models.layers.convolutions import Conv, pad_sides
-from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.dtypes import as_dtype
-from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import (
     fan_in_uniform,
     he_normal_fan_out,
     uniform_of_fan_in,
 )
 from matting_jax.models.layers.norms import batch_norm
+from matting_jax.models.layers.refinement import (
+    CELL,
+    Refiner,
+    RefinerInputs,
+    Selection,
+    refine_as_needed,
+    refine_image,
+    refine_patches,
+)
 from matting_jax.models.network import Network, Sizes
 from matting_jax.models.sides import check_sides
 
 Array = jax.Array
 BACKBONES = ("resnet50", "resnet101", "mobilenet_v2")
 MODES = ("sampling", "thresholding", "full")
-RATES = (3, 6, 9)
-HIDDEN = 32
-CELL = 4  # side, in pixels, of the cells that are refined
+HIDDEN = 32  # features of the base network that the refiner reads
 
 # Cost of a cell refined as a patch, relative to its share of the whole image, by kernel size.
 # Patches cost more because their windows overlap.
 PATCH_COST = {1: 1, 3: 9}
-# Numbers of patches that thresholding can refine, as shares of all cells; above them it refines the
-# whole image.
-CAPACITIES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
-
-
-class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: context at several distances and of the whole image.
-
-    x [B, h, w, C] -> [B, h, w, 256]. `keys`, one for each sample, drop half of the result.
-    Source: torchvision/models/segmentation/deeplabv3.py.
-    """
-
-    norm: Any
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, x: Array, keys: Array | None = None) -> Array:
-        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=fan_in_uniform)
-
-        def block(x, name, size=1, rate=1, index=0):
-            x = conv(256, size, dilation=rate, name=f"{name}_{index}")(x)
-            return nn.relu(self.norm(name=f"{name}_{index + 1}")(x))
-
-        scales = [block(x, "convs_0")]
-        for i, rate in enumerate(RATES, 1):
-            scales.append(block(x, f"convs_{i}", 3, rate))
-        mean = block(jnp.mean(x, (1, 2), keepdims=True), "convs_4", index=1)
-        scales.append(jnp.broadcast_to(mean, scales[0].shape))
-        x = block(jnp.concatenate(scales, axis=-1), "project")
-        return x if keys is None else dropout(x, keys, 0.5)
 
 
 class Decoder(nn.Module):
@@ -98,67 +73,6 @@ class Decoder(nn.Module):
         x = jnp.concatenate([resize(x, *skips[-1].shape[1:3]), skips[-1]], axis=-1)
         bias_init = uniform_of_fan_in(9 * x.shape[-1])
         return conv(5 + HIDDEN, bias_init=bias_init, name="conv4")(x)
-
-
-class Refiner(nn.Module):
-    """Refines alpha and residual, of patches or of whole images: [N, H', W', 4].
-
-    half [N, h, w, 42]: hidden features, alpha, residual, photo and background at half size; whole
-    [N, H, W, 6]: photo and background. The convolutions have no padding, so both inputs extend
-    beyond the result as far as the kernels reach. `valid` [N] tells that the inputs are patches; it
-    is 1 for those that count in batch statistics, 0 for the others.
-    """
-
-    norm: Any
-    kernel_size: int = 3
-    dtype: Any = None
-    form: str = "auto"
-
-    @nn.compact
-    def __call__(self, half: Array, whole: Array, valid: Array | None = None) -> Array:
-        options = {"dtype": self.dtype, "kernel_init": fan_in_uniform}
-        conv = partial(Conv, kernel_size=self.kernel_size, padding=0, **options)
-        by_cells = is_cpu_form(self.form) and self.kernel_size == 3
-
-        def norm(x, i):
-            return nn.relu(self.norm(name=f"bn{i}")(x, valid))
-
-        x = as_dtype(half, self.dtype)
-        for i, features in ((1, 24), (2, 16)):
-            x = norm(conv(features, use_bias=False, name=f"conv{i}")(x), i)
-        whole = as_dtype(whole, self.dtype)
-        last = {"bias_init": uniform_of_fan_in(self.kernel_size**2 * 12), "name": "conv4"}
-        if by_cells:
-            x = norm(CellConv(12, use_bias=False, name="conv3", **options)(x, to_cells(whole)), 3)
-            x = from_cells(CellConv(4, **options, **last)(None, x.reshape(*x.shape[:3], -1)))
-        else:
-            x = jnp.concatenate([enlarge_nearest(x, 2), whole], axis=-1)
-            x = conv(4, **last)(norm(conv(12, use_bias=False, name="conv3")(x), 3))
-        return x.astype(half.dtype)
-
-
-class RefinerInputs(NamedTuple):
-    """Inputs of `Refiner` for the whole image, and the result without it.
-
-    Attributes:
-        half: [B, H/2 + 6 margin, W/2 + 6 margin, 42].
-        whole: photo and background [B, H + 4 margin, W + 4 margin, 3].
-        coarse: alpha and residual of the base network at full size, [B, H, W, 4].
-        margin: half of the refiner's kernel size.
-    """
-
-    half: Array
-    whole: list[Array]
-    coarse: Array
-    margin: int
-
-
-class Selection(NamedTuple):
-    """The cells of 4x4 pixels that are refined."""
-
-    mask: Array  # [B, H/4, W/4, 1], 1 for selected cells
-    cells: Array  # candidates, largest errors first: indices [B, k], row by row
-    valid: Array  # [B, k], 1 for candidates that are selected
 
 
 class BGMv2(nn.Module):
@@ -213,7 +127,7 @@ class BGMv2(nn.Module):
             small = [resize(x, *sides) for x in both]
         x = as_dtype(jnp.concatenate(small, axis=-1), self.dtype)
         *skips, deepest = encode(self, norm, x)
-        context = ASPP(norm, self.dtype, name="aspp")(deepest, keys if train else None)
+        context = TorchvisionASPP(norm, self.dtype, name="aspp")(deepest, keys if train else None)
         decoded = Decoder(norm, self.dtype, name="decoder")(context, [*reversed(skips), x])
         decoded = decoded.astype(image.dtype)
         alpha, residual, error, hidden = jnp.split(decoded, (1, 4, 5), axis=-1)
@@ -309,44 +223,6 @@ class BGMv2(nn.Module):
         if self.refine_mode == "sampling" or self.is_initializing():
             return refine_image
         return refine_as_needed
-
-
-def refine_image(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
-    """Refines the whole image and keeps the result in the selected cells: [B, H, W, 4]."""
-    selected = enlarge_nearest(selection.mask, CELL) > 0
-    whole = jnp.concatenate(inputs.whole, axis=-1)
-    return jnp.where(selected, refiner(inputs.half, whole), inputs.coarse)
-
-
-def refine_patches(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
-    """Refines the candidates as patches and puts back those that are selected: [B, H, W, 4]."""
-    margin = inputs.margin
-    rows, columns = jnp.divmod(selection.cells, inputs.coarse.shape[2] // CELL)
-    patches = refiner(
-        cut(inputs.half, 2 * rows, 2 * columns, 2 + 6 * margin),
-        # Joined after they are cut, which copies less.
-        jnp.concatenate([cut(x, 4 * rows, 4 * columns, 4 + 4 * margin) for x in inputs.whole], -1),
-        selection.valid.reshape(-1),
-    )
-    return put(inputs.coarse, selection.cells, patches, selection.valid)
-
-
-def refine_as_needed(refiner: Refiner, inputs: RefinerInputs, selection: Selection) -> Array:
-    """Refines only as many candidates as are selected, up to the next of `CAPACITIES`.
-
-    Above the last one it refines the whole image. Returns [B, H, W, 4].
-    """
-    capacities = [int(share * selection.mask[0].size) for share in CAPACITIES]
-
-    def refine_first(refiner: Refiner, *, size: int) -> Array:
-        cells, valid = selection.cells[:, :size], selection.valid[:, :size]
-        return refine_patches(refiner, inputs, Selection(selection.mask, cells, valid))
-
-    branches = [partial(refine_first, size=size) for size in capacities]
-    branches.append(lambda refiner: refine_image(refiner, inputs, selection))
-    needed = jnp.max(jnp.sum(selection.valid, axis=1))
-    index = jnp.sum(needed > jnp.asarray(capacities))
-    return nn.switch(index, branches, refiner, variables=["params", "batch_stats"])
 
 
 def encode(model: BGMv2, norm: Any, x: Array) -> list[Array]:

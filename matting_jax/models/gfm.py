@@ -23,12 +23,12 @@ from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import ResNet
 from matting_jax.models.backbones.resnet34_2b import DeeperLayers, Stem
 from matting_jax.models.layers.activations import probability
+from matting_jax.models.layers.context import SEBlock
 from matting_jax.models.layers.convolutions import Conv, conv3
 from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import uniform_of_fan_in
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.layers.pooling import max_pool_2x2
-from matting_jax.models.modnet import SEBlock
 from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
 

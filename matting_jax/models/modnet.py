@@ -18,11 +18,9 @@ from matting_jax.choices import one_of
 from matting_jax.image.geometry import downsample, resize_area, resize_bilinear, upsample
 from matting_jax.models.backbones.mobilenet_v2 import MobileNetV2
 from matting_jax.models.layers.activations import probability
-from matting_jax.models.layers.context import ASPP, EASPP
-from matting_jax.models.layers.convolutions import Conv
+from matting_jax.models.layers.context import ASPP, EASPP, SEBlock
 from matting_jax.models.layers.dtypes import as_dtype
 from matting_jax.models.layers.ibnorm import ConvIBNormRelu, IBNorm
-from matting_jax.models.layers.initialisers import fan_in_uniform
 from matting_jax.models.layers.norms import batch_norm
 from matting_jax.models.network import Network, Sizes, TrimapRule
 from matting_jax.models.sides import check_sides
@@ -30,30 +28,6 @@ from matting_jax.models.sides import check_sides
 Array = jax.Array
 CONTEXTS = ("se", "easpp", "aspp", "none")
 FLAVOURS = ("official", "paddle")
-
-
-class SEBlock(nn.Module):
-    """Squeeze and excitation: weights each channel by features of the whole image.
-
-    Its two layers are linear, or 1x1 convolutions in the flavour "paddle".
-    """
-
-    reduction: int = 4
-    dtype: Any = None
-    flavour: str = "official"
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        channels = x.shape[-1]
-        if self.flavour == "paddle":
-            layer, name = partial(Conv, kernel_size=1), "conv"
-        else:
-            layer, name = partial(nn.Dense, kernel_init=fan_in_uniform), "fc"
-        layer = partial(layer, use_bias=False, dtype=self.dtype)
-        weight = jnp.mean(x, (1, 2), keepdims=True)
-        weight = nn.relu(layer(channels // self.reduction, name=f"{name}_0")(weight))
-        weight = nn.sigmoid(layer(channels, name=f"{name}_2")(weight))
-        return x * weight
 
 
 class LRBranch(nn.Module):

@@ -9,7 +9,9 @@ import pytest
 
 import matting_jax as mj
 from matting_jax.models import bgmv2
+from matting_jax.models.layers.context import TorchvisionASPP
 from matting_jax.models.layers.norms import BatchNorm
+from matting_jax.models.layers.refinement import CAPACITIES
 from matting_jax.tasks import bgmv2 as task
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
@@ -173,7 +175,7 @@ def test_thresholding_refines_only_cells_above_the_threshold():
             inside = np.repeat(np.repeat(mask, 4, 1), 4, 2)
             expected = np.where(inside, full["alpha"], coarse["alpha"])
             np.testing.assert_allclose(outputs["alpha"], expected, atol=2e-5)
-    assert list(np.searchsorted([0, *bgmv2.CAPACITIES], counts)) == [0, 1, 2, 3, 4, 5]
+    assert list(np.searchsorted([0, *CAPACITIES], counts)) == [0, 1, 2, 3, 4, 5]
     assert forward._cache_size() == 1  # frames of a video share one program
 
 
@@ -241,7 +243,10 @@ def test_refinement_alone_pads_and_restores():
 
 def test_keys_drop_half_of_the_context():
     norm = partial(BatchNorm, use_running_average=True)
-    aspp, x = bgmv2.ASPP(norm), np.random.default_rng(0).random((2, 6, 6, 8)).astype(np.float32)
+    aspp, x = (
+        TorchvisionASPP(norm),
+        np.random.default_rng(0).random((2, 6, 6, 8)).astype(np.float32),
+    )
     variables = aspp.init(jax.random.key(0), x)
     keys = jax.random.split(jax.random.key(1))
     whole, dropped = aspp.apply(variables, x), aspp.apply(variables, x, keys)

@@ -9,6 +9,7 @@ import matting_jax as mj
 from matting_jax.config import load_config
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.models import modnet
+from matting_jax.models.layers.context import SEBlock
 from matting_jax.tasks import modnet_paddle as task
 from tests.goldens import synth
 from tests.helpers import CONFIGS, GOLDENS, run_rule
@@ -89,7 +90,7 @@ def test_initialisation_equals_official():
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == 6_488_883
     # U(-b, b), b = sqrt(6 / fan_in), whose standard deviation is b / sqrt(3), also in the SE block
-    block = modnet.SEBlock(flavour="paddle")
+    block = SEBlock(flavour="paddle")
     params = block.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1280)))["params"]
     kernel, bound = params["conv_0"]["kernel"], np.sqrt(6 / 1280)
     assert 0.98 * bound < np.abs(kernel).max() <= bound

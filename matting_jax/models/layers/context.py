@@ -1,4 +1,4 @@
-"""Context at several scales: ASPP, and the e-ASPP that MODNet's paper makes of it."""
+"""Context of the whole image, or at several scales: squeeze and excitation, ASPP, e-ASPP."""
 
 from __future__ import annotations
 
@@ -10,12 +10,39 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
+from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.ibnorm import ConvIBNormRelu
-from matting_jax.models.layers.initialisers import he_uniform
+from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform
 
 Array = jax.Array
-RATES = (3, 6, 9)  # of the atrous convolutions, half of DeepLabv3's, whose features are at 1/16
+RATES = (3, 6, 9)  # of the atrous convolutions; those of DeepLabv3 are twice as large
+
+
+class SEBlock(nn.Module):
+    """Squeeze and excitation: weights each channel by features of the whole image.
+
+    x [B, h, w, C] -> [B, h, w, C]. Its two layers are linear, or 1x1 convolutions in the flavour
+    "paddle".
+    """
+
+    reduction: int = 4
+    dtype: Any = None
+    flavour: str = "official"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        if self.flavour == "paddle":
+            layer, name = partial(Conv, kernel_size=1), "conv"
+        else:
+            layer, name = partial(nn.Dense, kernel_init=fan_in_uniform), "fc"
+        layer = partial(layer, use_bias=False, dtype=self.dtype)
+        weight = jnp.mean(x, (1, 2), keepdims=True)
+        weight = nn.relu(layer(channels // self.reduction, name=f"{name}_0")(weight))
+        weight = nn.sigmoid(layer(channels, name=f"{name}_2")(weight))
+        return x * weight
 
 
 class ASPP(nn.Module):
@@ -41,6 +68,34 @@ class ASPP(nn.Module):
         mean = pooled(jnp.mean(x, (1, 2), keepdims=True))
         scales.append(jnp.broadcast_to(mean, x.shape))
         return block(1, name="fusion")(jnp.concatenate(scales, axis=-1))
+
+
+class TorchvisionASPP(nn.Module):
+    """Atrous spatial pyramid pooling with the layers and names of torchvision.
+
+    x [B, h, w, C] -> [B, h, w, 256]. The scales are those of `ASPP`, each with 256 features and
+    batch normalisation. `keys`, one for each sample, drop half of the result.
+    Source: pytorch/vision, torchvision/models/segmentation/deeplabv3.py.
+    """
+
+    norm: Any
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, keys: Array | None = None) -> Array:
+        conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=fan_in_uniform)
+
+        def block(x, name, size=1, rate=1, index=0):
+            x = conv(256, size, dilation=rate, name=f"{name}_{index}")(x)
+            return nn.relu(self.norm(name=f"{name}_{index + 1}")(x))
+
+        scales = [block(x, "convs_0")]
+        for i, rate in enumerate(RATES, 1):
+            scales.append(block(x, f"convs_{i}", 3, rate))
+        mean = block(jnp.mean(x, (1, 2), keepdims=True), "convs_4", index=1)
+        scales.append(jnp.broadcast_to(mean, scales[0].shape))
+        x = block(jnp.concatenate(scales, axis=-1), "project")
+        return x if keys is None else dropout(x, keys, 0.5)
 
 
 class EASPP(nn.Module):
