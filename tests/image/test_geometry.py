@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matting_jax.image import geometry
+from matting_jax.image import geometry, matrices
 from tests.goldens import synth
 from tests.helpers import GOLDENS
 
@@ -123,18 +123,18 @@ def test_resized_stacks_equal_resized_images_in_numpy_and_jax(kind, new):
 @pytest.mark.parametrize("resize", [geometry.resize_area, geometry.resize_bilinear])
 def test_large_images_are_resized_in_a_compiled_program_as_on_the_host(resize, new):
     x = np.random.default_rng(0).random((1, 400, 512, 2), np.float32)
-    assert min(a * b for a, b in zip(new, x.shape[1:3], strict=True)) >= geometry.LARGE_MATRIX
+    assert min(a * b for a, b in zip(new, x.shape[1:3], strict=True)) >= matrices.LARGE_MATRIX
     np.testing.assert_allclose(jax.jit(lambda x: resize(x, *new))(x), resize(x, *new), atol=1e-6)
 
 
 def test_block_of_a_reducing_matrix_is_found_where_it_repeats():
-    block = geometry.repeated_block(geometry.area_weights(1920, 896))
+    block = matrices.repeated_block(matrices.area_weights(1920, 896))
     assert block.shape == (7, 15)
     np.testing.assert_allclose(block[1], np.array([0, 0, 1, 1, 1, *[0] * 10]) / 3)
-    assert geometry.repeated_block(geometry.area_weights(1921, 896)) is None  # one large block
-    assert geometry.repeated_block(geometry.area_weights(896, 1920)) is None  # enlarges
+    assert matrices.repeated_block(matrices.area_weights(1921, 896)) is None  # one large block
+    assert matrices.repeated_block(matrices.area_weights(896, 1920)) is None  # enlarges
     np.testing.assert_array_equal(
-        geometry.repeated_block(geometry.bilinear_weights(512, 128)), [[0, 0.5, 0.5, 0]]
+        matrices.repeated_block(matrices.bilinear_weights(512, 128)), [[0, 0.5, 0.5, 0]]
     )
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from matting_jax.data.crops.rule import CropRule, Crops, sides
 from matting_jax.data.files.labels import IGNORED
-from matting_jax.image.geometry import bilinear_weights, resize_with
+from matting_jax.image.matrices import bilinear_weights, resize_with
 
 
 def check(crop: ConfigDict) -> None:
