@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matting_jax.data.files.checks import check_files, value_faults
-from matting_jax.data.files.images import Header
+from matting_jax.data.files.checks import check_files
+from matting_jax.data.files.faults import faults_of_companion, faults_of_compared, faults_of_pair
 from matting_jax.data.files.walk import by_stem, images_below, images_in, nfc
 
 # Folders to compare, with the role of their files.
@@ -87,29 +87,12 @@ def find_pairs(
     headers = check_files(roles, cache, workers)
     pairs, faults = [], []
     for stem in sorted(images.keys() | alphas.keys()):
-        parts = images[stem], alphas[stem]
-        pair_faults = [
-            f"{', '.join(map(str, part))}: {len(part)} files with the same stem"
-            for part in parts
-            if len(part) > 1
-        ]
-        for there, missing in (parts, parts[::-1]):
-            if there and not missing:
-                name = truth if there is parts[0] else "image"
-                pair_faults.append(f"{there[0]}: no file {stem}.* in {folder / name}")
-        pair_faults += [
-            headers[path] for part in parts for path in part if isinstance(headers[path], str)
-        ]
-        if not pair_faults:
-            (image,), (alpha,) = parts
-            sizes = [str(headers[path]) for path in (image, alpha)]
-            if sizes[0] == sizes[1]:
-                pair_faults += value_faults([headers[image], headers[alpha]])
-            else:
-                pair_faults.append(f"{image}: {sizes[0]} pixels, but its {truth} has {sizes[1]}")
-            if not pair_faults:
-                pairs.append(Pair(image, alpha))
-        faults += pair_faults
+        same = {"image": images[stem], truth: alphas[stem]}
+        faults_here = faults_of_pair(stem, same, folder, headers)
+        if not faults_here:
+            (image,), (alpha,) = same.values()
+            pairs.append(Pair(image, alpha))
+        faults += faults_here
     return Found(field, folder, pairs, faults)
 
 
@@ -141,28 +124,12 @@ def find_scored(folder: str | Path, field: str, cache: Path, workers: int) -> Fo
         faults_here = [
             fault
             for other in others
-            for fault in find_faults(pair.image, other, same[other.name], headers)
+            for fault in faults_of_companion(pair.image, other, same[other.name], headers)
         ]
         if not faults_here:
             scored.append(Scored(pair, **{kind: path for kind, (path,) in same.items()}))
         faults += faults_here
     return Found(field, found.folder, scored, found.faults + faults)
-
-
-def find_faults(
-    image: Path, folder: Path, same: list[Path], headers: dict[Path, Header | str]
-) -> list[str]:
-    """Returns the faults of the files `same` of a folder, which have the stem of `image`."""
-    if not same:
-        return [f"{image}: no file {image.stem}.* in {folder}"]
-    if len(same) > 1:
-        return [f"{', '.join(map(str, same))}: {len(same)} files with the same stem"]
-    if isinstance(headers[same[0]], str):
-        return [headers[same[0]]]
-    sizes = [str(headers[x]) for x in (image, same[0])]
-    if sizes[0] != sizes[1]:
-        return [f"{image}: {sizes[0]} pixels, but its {folder.name} has {sizes[1]}"]
-    return value_faults([headers[same[0]]])
 
 
 def find_foregrounds(folder: str | Path, field: str, cache: Path, workers: int) -> Found:
@@ -263,7 +230,7 @@ def find_compared(
     compared, faults = [], []
     for name in names:
         same = {part: group[name] for part, group in files.items()}
-        faults_here = find_faults_of_name(name, same, first, folders, headers)
+        faults_here = faults_of_compared(name, same, first, folders, headers)
         if not faults_here:
             one_each = (next(iter(same.get(part, ())), None) for part in COMPARED)
             compared.append(Compared(name, *one_each))
@@ -284,39 +251,6 @@ def rename_predicted(predictions: dict[str, list[Path]], names: Iterable[str]) -
         if name not in predictions and f"{name}_alpha" in predictions:
             predictions[name] = predictions.pop(f"{name}_alpha")
             predictions.pop(f"{name}_cutout", None)
-
-
-def find_faults_of_name(
-    name: str,
-    same: dict[str, list[Path]],
-    first: str,
-    folders: dict[str, Path],
-    headers: dict[Path, Header | str],
-) -> list[str]:
-    """Returns the faults of the files of one name, by folder; `first` needs one of each name."""
-    there = [path for paths in same.values() for path in paths]
-    faults = [
-        f"{', '.join(map(str, paths))}: {len(paths)} files with the same stem"
-        for paths in same.values()
-        if len(paths) > 1
-    ]
-    faults += [
-        f"{there[0]}: no file {name}.* in {folders[part]}"
-        for part, paths in same.items()
-        if not paths and (part != "photos" or first == "photos")
-    ]
-    faults += [headers[path] for path in there if isinstance(headers[path], str)]
-    if faults:
-        return faults
-    (truth,) = same["truths"]
-    sizes = {path: str(headers[path]) for path in there}
-    faults = [
-        f"{path}: {sizes[path]} pixels, but its truth has {sizes[truth]}"
-        for part in (first, "trimaps", "backgrounds")
-        for path in same.get(part, ())
-        if sizes[path] != sizes[truth]
-    ]
-    return faults or value_faults(headers[path] for path in there)
 
 
 def accept(found: Sequence[Found], skip_bad: bool) -> None:

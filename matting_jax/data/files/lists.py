@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from matting_jax.data.files.checks import check_files, value_faults
+from matting_jax.data.files.faults import different_sizes
 from matting_jax.data.files.folders import Found
 from matting_jax.data.files.images import (
     Header,
@@ -189,10 +190,10 @@ def faults_of(files: dict[str, Path], headers: dict[Path, Header | str]) -> list
     ]
     if unreadable:
         return unreadable
-    sizes = {name: str(headers[file]) for name, file in files.items()}
     faults = [
-        f"{files['foreground']}: {sizes['foreground']} pixels, but its {name} has {sizes[name]}"
+        fault
         for name in ("alpha", "trimap")
-        if sizes.get(name, sizes["foreground"]) != sizes["foreground"]
+        if name in files
+        for fault in different_sizes(files["foreground"], files[name], name, headers)
     ]
     return faults or value_faults(headers[file] for file in files.values())
