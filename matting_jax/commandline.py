@@ -52,11 +52,10 @@ TRIMAP_RULE = {"head": "trimap_head", "sure": "trimap_sure", "margin": "trimap_m
 
 
 def parse(argv: Sequence[str]) -> flags.FlagValues:
-    """Returns the flags of a command line, `config` as a ConfigDict with its overrides.
+    """Returns the flags of a command line, with `workdir` as the folder of the run.
 
-    Without --config the config is that of --workdir, without both that of --checkpoint; with
-    --predictions there is none. Raises ValueError or FileNotFoundError for what does not fit
-    together.
+    `config` is a ConfigDict with its overrides, `sweep` a Sweep; with --predictions there is
+    neither. Raises ValueError or FileNotFoundError for what does not fit together.
     """
     values = define_flags()
     arguments, overrides = split_overrides(mode_first(argv[1:]))
@@ -79,24 +78,27 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
         values.workdir = str(folder)
         values["sweep"].value = read_sweep(Path(values.sweep), folder, overrides, values.seeds)
         return values
-    if values.config:
-        path, variant = split_variant(values.config)
-        config = load_config(path, variant)
-        name = f"{path.stem}_{variant}" if variant else path.stem
-        values.workdir = values.workdir or str(Path("runs") / name)
-    elif values.workdir:
-        config = read_config(Path(values.workdir))
-    elif values.checkpoint:
-        config = config_of_checkpoint(values.checkpoint)
-        is_run = Path(values.checkpoint).is_dir()
-        values.workdir = values.checkpoint if is_run else str(Path("runs") / config.name)
-    else:
-        raise ValueError(
-            "give --config FILE, --workdir of an earlier run, or a --checkpoint to use"
-        )
+    config, values.workdir = find_config(values)
     values["config"].value = override(config, overrides)
     addresses.check_fields(values.config)
     return values
+
+
+def find_config(values: flags.FlagValues) -> tuple[ConfigDict, str]:
+    """Returns the config that the flags name, without overrides, and the folder of its run.
+
+    Without --config the config is that of --workdir, without both that of --checkpoint.
+    """
+    if values.config:
+        path, variant = split_variant(values.config)
+        name = f"{path.stem}_{variant}" if variant else path.stem
+        return load_config(path, variant), values.workdir or str(Path("runs") / name)
+    if values.workdir:
+        return read_config(Path(values.workdir)), values.workdir
+    if values.checkpoint:
+        config, is_run = config_of_checkpoint(values.checkpoint), Path(values.checkpoint).is_dir()
+        return config, values.checkpoint if is_run else str(Path("runs") / config.name)
+    raise ValueError("give --config FILE, --workdir of an earlier run, or a --checkpoint to use")
 
 
 def config_of_checkpoint(source: str) -> ConfigDict:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matting_jax.choices import one_of
 from matting_jax.stopping import stop_signal
-from matting_jax.training.sweep_file import Sweep
+from matting_jax.training.sweep_file import Run, Sweep
 from matting_jax.training.sweep_table import write_table
 from matting_jax.workdir.claim import check_claim, wait_until_free
 
@@ -45,36 +45,52 @@ def run_sweep(sweep: Sweep, folder: Path, cluster: str | None = None) -> int:
     for run in sweep.runs:
         check_claim(run.workdir, run.config)
     waiting = [run for run in sweep.runs if not run.is_finished()]
-    done = len(sweep.runs) - len(waiting)
-    logger.info(f"{folder}: {len(sweep.runs)} runs, of which {done} are finished")
-    failed, code = {}, 0
+    finished = len(sweep.runs) - len(waiting)
+    logger.info(f"{folder}: {len(sweep.runs)} runs, of which {finished} are finished")
+    stopped = 0
     if cluster:
-        from matting_jax.training.sweep_jobs import run_jobs
-
-        commands = [run.command(sweep.recipe) for run in waiting]
-        errors = run_jobs(commands, folder / "jobs", cluster, sweep.cluster_options)
-        failed = {run.workdir: x for run, x in zip(waiting, errors, strict=True) if x}
+        failed = run_as_jobs(sweep, waiting, folder, cluster)
     else:
-        for number, run in enumerate(waiting, done + 1):
-            # The training of a sweep that was killed outlives it.
-            wait_until_free(run.workdir)
-            if run.is_finished():
-                continue
-            logger.info(f"run {number} of {len(sweep.runs)}: {run.name}, seed {run.seed}")
-            code, stopped = wait_for(run.command(sweep.recipe))
-            if stopped:
-                code = 128 + stopped
-                logger.warning("stopped; the same command resumes the sweep")
-                break
-            if code:
-                failed[run.workdir] = f"exit code {code}"
-            write_table(sweep.runs, folder, failed)
-        code = code if code > 128 else 0
+        failed, stopped = run_in_turn(sweep, waiting, folder)
     write_table(sweep.runs, folder, failed)
     for workdir, reason in failed.items():
         logger.warning(f"{workdir} failed: {reason}")
     print((folder / "sweep.md").read_text(), end="")
-    return code or int(bool(failed))
+    return 128 + stopped if stopped else int(bool(failed))
+
+
+def run_as_jobs(
+    sweep: Sweep, waiting: Sequence[Run], folder: Path, cluster: str
+) -> dict[Path, str]:
+    """Trains the runs `waiting` as jobs; returns {workdir: reason} of those that failed."""
+    from matting_jax.training.sweep_jobs import run_jobs
+
+    commands = [run.command(sweep.recipe) for run in waiting]
+    errors = run_jobs(commands, folder / "jobs", cluster, sweep.cluster_options)
+    return {run.workdir: error for run, error in zip(waiting, errors, strict=True) if error}
+
+
+def run_in_turn(sweep: Sweep, waiting: Sequence[Run], folder: Path) -> tuple[dict[Path, str], int]:
+    """Trains the runs `waiting` one after the other, and writes the table after each.
+
+    Returns {workdir: reason} of those that failed, and the number of the signal that stopped the
+    sweep, or 0.
+    """
+    failed = {}
+    for number, run in enumerate(waiting, len(sweep.runs) - len(waiting) + 1):
+        # The training of a sweep that was killed outlives it.
+        wait_until_free(run.workdir)
+        if run.is_finished():
+            continue
+        logger.info(f"run {number} of {len(sweep.runs)}: {run.name}, seed {run.seed}")
+        code, stopped = wait_for(run.command(sweep.recipe))
+        if stopped:
+            logger.warning("stopped; the same command resumes the sweep")
+            return failed, stopped
+        if code:
+            failed[run.workdir] = f"exit code {code}"
+        write_table(sweep.runs, folder, failed)
+    return failed, 0
 
 
 def wait_for(command: Sequence[str]) -> tuple[int, int]:
