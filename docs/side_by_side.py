@@ -15,16 +15,24 @@ from PIL import Image, ImageOps
 TILE = (240, 144)  # width, height
 
 
+def list_files(folder: Path) -> list[Path]:
+    """Returns the files of a folder, without hidden ones, in the order of their names."""
+    files = sorted(x for x in folder.iterdir() if x.is_file() and not x.name.startswith("."))
+    return files or sys.exit(f"{folder} holds no file")
+
+
 def rows_of(photos: Path, results: Path, backgrounds: Path) -> list[list[Image.Image]]:
     """Returns photo, alpha and composite of each photo, as RGB images of the size TILE."""
     rows = []
-    new = itertools.cycle(sorted(backgrounds.iterdir()))
-    for photo, background in zip(sorted(photos.iterdir()), new, strict=False):
-        cutout = Image.open(results / f"{photo.stem}_cutout.png")
-        alpha = Image.open(results / f"{photo.stem}_alpha.png")
+    new = itertools.cycle(list_files(backgrounds))
+    for photo, background in zip(list_files(photos), new, strict=False):
+        alpha, cutout = (results / f"{photo.stem}_{part}.png" for part in ("alpha", "cutout"))
+        if not cutout.exists():
+            sys.exit(f"{cutout} is missing: run launch.py --mode predict for {photos} first")
+        cutout = Image.open(cutout)
         composite = ImageOps.fit(Image.open(background).convert("RGBA"), cutout.size)
         composite.alpha_composite(cutout)
-        tiles = [ImageOps.exif_transpose(Image.open(photo)), alpha, composite]
+        tiles = [ImageOps.exif_transpose(Image.open(photo)), Image.open(alpha), composite]
         rows.append([ImageOps.fit(tile.convert("RGB"), TILE) for tile in tiles])
     return rows
 
