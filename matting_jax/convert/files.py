@@ -243,16 +243,27 @@ def write_state_dict(
     """Writes {name: array} atomically, for .safetensors with `metadata`."""
     check_suffix(path)
     with write_atomically(path) as file:
-        if suffix_of(path) == ".safetensors":
-            from safetensors.numpy import save_file
+        write_format(suffix_of(path), file, state_dict, metadata)
 
-            save_file(dict(state_dict), file, dict(metadata) if metadata else None)
-        elif suffix_of(path) == ".pdparams":
-            table = {name: name for name in state_dict}
-            content = {**state_dict, NAME_TABLE: table}
-            file.write_bytes(pickle.dumps(content, protocol=4))
-        else:
-            torch = import_torch()
-            tensors = {name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}
-            with file.open("wb") as stream:  # without it a full disk is not recognised by its error
-                torch.save(tensors, stream)
+
+def write_format(
+    suffix: str,
+    file: Path,
+    state_dict: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes {name: array} in the format of an extension, whatever the name of the file is."""
+    if suffix == ".safetensors":
+        from safetensors.numpy import save
+
+        # Not by its own function for files, whose errors have no path.
+        file.write_bytes(save(dict(state_dict), dict(metadata) if metadata else None))
+    elif suffix == ".pdparams":
+        table = {name: name for name in state_dict}
+        content = {**state_dict, NAME_TABLE: table}
+        file.write_bytes(pickle.dumps(content, protocol=4))
+    else:
+        torch = import_torch()
+        tensors = {name: torch.from_numpy(x.copy()) for name, x in state_dict.items()}
+        with file.open("wb") as stream:  # without it a full disk is not recognised by its error
+            torch.save(tensors, stream)

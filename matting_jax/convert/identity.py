@@ -22,7 +22,12 @@ from ml_collections import ConfigDict
 
 import matting_jax
 from matting_jax.config import complete, flatten, read_config, restore_tuples
-from matting_jax.convert.files import read_metadata, suffix_of, write_state_dict
+from matting_jax.convert.files import (
+    read_metadata,
+    suffix_of,
+    write_format,
+    write_state_dict,
+)
 from matting_jax.convert.names import StateDict
 from matting_jax.convert.tables import RUN_KEYWORDS, find_names
 from matting_jax.files import write_atomically
@@ -165,12 +170,19 @@ def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict(kept, sep=".")
 
 
-def from_record(record: Mapping[str, Any]) -> Identity | None:
-    """Returns the identity in a record, None if it has no network."""
+def from_record(record: Mapping[str, Any], path: Path) -> Identity | None:
+    """Returns the identity in the record of a file of weights, None if it has no network.
+
+    Raises ValueError for a record that this library cannot have written.
+    """
     if "network" not in record:
         return None
-    known = restore_tuples({x: record.get(x) or {} for x in ("keywords", "test_time", "origin")})
-    return Identity(record["network"], **known, config=record.get("config"))
+    known = {x: record.get(x) or {} for x in ("keywords", "test_time", "origin")}
+    config = record.get("config")
+    groups = [*known.values(), config or {}]
+    if not isinstance(record["network"], str) or not all(isinstance(x, dict) for x in groups):
+        raise ValueError(f"the record of {path} is damaged: convert its weights again")
+    return Identity(record["network"], **restore_tuples(known), config=config)
 
 
 def side_car(path: Path) -> Path:
@@ -212,7 +224,7 @@ def read_identity(path: Path) -> Identity | None:
         record = None
     if record is None and suffix_of(path) == ".safetensors":
         record = parse_record(read_metadata(path).get(KEY, ""))
-    return from_record(record or {})
+    return from_record(record or {}, path)
 
 
 def write_weights(path: Path, state_dict: StateDict, identity: Identity) -> None:
@@ -222,7 +234,7 @@ def write_weights(path: Path, state_dict: StateDict, identity: Identity) -> None
         write_state_dict(path, state_dict, {KEY: json.dumps(record)})
         return
     with write_atomically(path) as file:
-        write_state_dict(file, state_dict)
+        write_format(suffix_of(path), file, state_dict)
         write_record(path, record | {"sha256": sha256_of(file)})
 
 

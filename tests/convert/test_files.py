@@ -19,7 +19,13 @@ import pytest
 import matting_jax as mj
 from matting_jax.commandline import main
 from matting_jax.config import load_config
-from matting_jax.convert.files import TORCH_SUFFIXES, read_state_dict, write_state_dict
+from matting_jax.convert.files import (
+    SUFFIXES,
+    TORCH_SUFFIXES,
+    read_state_dict,
+    write_format,
+    write_state_dict,
+)
 from matting_jax.convert.tables import official_shapes
 from matting_jax.tasks.task import mad
 from matting_jax.workdir import checkpoint
@@ -506,3 +512,12 @@ def test_failed_write_keeps_the_previous_file(tmp_path):
     with pytest.raises(Exception):  # noqa: B017 - whatever the library raises
         write_state_dict(path, {"a": np.array([object()])})
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_file_that_cannot_be_written_is_in_the_error(tmp_path, suffix):
+    if suffix in TORCH_SUFFIXES:
+        pytest.importorskip("torch")
+    with pytest.raises(OSError) as error:
+        write_format(suffix, tmp_path / "nowhere" / "x", TENSORS)
+    assert Path(error.value.filename) == tmp_path / "nowhere" / "x"

@@ -11,7 +11,7 @@ from safetensors import safe_open
 import matting_jax as mj
 from matting_jax.config import defaults, flatten, read_config
 from matting_jax.convert import identity as identities
-from matting_jax.convert.files import write_state_dict
+from matting_jax.convert.files import read_state_dict, write_state_dict
 from matting_jax.convert.identify import find_identity, recognise
 from matting_jax.convert.identity import (
     LOCAL,
@@ -83,6 +83,22 @@ def test_file_beside_that_is_no_record_is_ignored(tmp_path, text):
     write_state_dict(path, TENSORS)
     side_car(path).write_text(text, encoding="latin1")
     assert read_identity(path) is None
+
+
+@pytest.mark.parametrize("fields", [{"network": 3}, {"keywords": [1]}, {"config": "modnet"}])
+def test_record_with_fields_of_other_types_is_called_damaged(tmp_path, fields):
+    path = tmp_path / "x.safetensors"
+    record = {"matting_jax": "0.1.0", "network": "tiny", **fields}
+    write_state_dict(path, TENSORS, {"matting_jax": json.dumps(record)})
+    with pytest.raises(ValueError, match="the record of .*x.safetensors is damaged"):
+        read_identity(path)
+
+
+def test_weights_are_written_as_pth_tar(tmp_path):
+    pytest.importorskip("torch")
+    write_weights(tmp_path / "x.pth.tar", TENSORS, identity())
+    assert read_identity(tmp_path / "x.pth.tar").network == identity().network
+    assert read_state_dict(tmp_path / "x.pth.tar").keys() == TENSORS.keys()
 
 
 def test_paths_of_this_machine_and_what_they_replace_are_not_written(finished):
