@@ -50,6 +50,21 @@ def no_room(error: BaseException) -> str:
     return ""
 
 
+def file_above(path: Path) -> Path | None:
+    """Returns the file that stands where a path needs a folder, or None."""
+    return next((parent for parent in path.parents if parent.is_file()), None)
+
+
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Raises OSError if a file cannot be written, or would replace one without `overwrite`."""
+    if file := file_above(path):
+        raise NotADirectoryError(f"cannot write {path}: {file} is a file, not a folder")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; give the name of a file")
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
+
+
 @contextlib.contextmanager
 def writing(path: Path, place: Path | None = None) -> Iterator[None]:
     """Raises WriteError with `path` for what cannot be written in the block.
@@ -66,7 +81,9 @@ def writing(path: Path, place: Path | None = None) -> Iterator[None]:
     except Exception as error:
         reason, file = no_room(error), getattr(error, "filename", None)
         if not reason and isinstance(file, str | os.PathLike) and isinstance(error, OSError):
-            if Path(file).is_relative_to(place) or path.is_relative_to(file):
+            if above := file_above(path):
+                reason = f"{above} is a file, not a folder"
+            elif Path(file).is_relative_to(place) or path.is_relative_to(file):
                 reason = (error.strerror or str(error)).lower()
         if not reason:
             raise

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from matting_jax.benchmark.accelerator.case import MIB, Row, fill, median_seconds
 from matting_jax.choices import at_least
 from matting_jax.export.graph import parse_size
-from matting_jax.files import write_atomically
+from matting_jax.files import check_new_file, write_atomically
 from matting_jax.models import create_model, example_inputs
 from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.dtypes import compute_dtype
@@ -72,12 +72,10 @@ def benchmark(config: ConfigDict, output: str | None, options: Options) -> dict[
         ValueError: if an option is not valid.
         FileExistsError: if `output` exists and is not to be replaced.
     """
-    height, width = parse_size(options.size)
-    if None in (height, width):
-        raise ValueError(f"--size must be HEIGHTxWIDTH, got {options.size}")
+    height, width = parse_size(options.size, any_size=False)
     at_least(options.batch, 0, "--batch")
-    if output and Path(output).exists() and not options.overwrite:
-        raise FileExistsError(f"{output} exists already: pass --overwrite to replace it")
+    if output:
+        check_new_file(Path(output), options.overwrite)
     matter = make_matter(config)
     batch = options.batch or jax.local_device_count()
     peak = measure_peak(matter, options.seconds / 5)

@@ -18,6 +18,7 @@ from matting_jax.convert.identity import (
     write_weights,
 )
 from matting_jax.convert.known import locate
+from matting_jax.files import check_new_file
 from matting_jax.models import create_model
 
 
@@ -37,8 +38,7 @@ def convert(config: ConfigDict, source: str | Path, output: str, overwrite: bool
     path = Path(output)
     check_suffix(path)
     for written in (path, side_car(path)):
-        if written.exists() and not overwrite:
-            raise FileExistsError(f"{written} exists already: pass --overwrite to replace it")
+        check_new_file(written, overwrite)
     model = create_model(config.name, **config.model)
     variables = load_model_variables(model, source)
     state_dict = to_official(model, variables)

@@ -50,7 +50,7 @@ class Format:
         holds_record: whether the file holds the record, which otherwise stands beside it.
         any_size: whether there are files for inputs of any size.
         compact_weights: whether kernels may be stored in fewer bits.
-        is_folder: whether it is a folder.
+        contents: names in a folder of this format; none of a file.
     """
 
     form: str
@@ -60,7 +60,12 @@ class Format:
     holds_record: bool = False
     any_size: bool = False
     compact_weights: bool = True
-    is_folder: bool = False
+    contents: frozenset[str] = frozenset()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return bool(self.contents)
 
 
 def stablehlo(options: Options) -> Format:
@@ -81,7 +86,7 @@ def savedmodel(options: Options) -> Format:
     form, platforms = form_of(options.platform), platforms_of(options.platform)
     write = partial(room.write, platforms=platforms)
     facts = {"platforms": platforms}
-    return Format(form, facts, write, room.open_file, is_folder=True, compact_weights=False)
+    return Format(form, facts, write, room.open_file, compact_weights=False, contents=room.CONTENTS)
 
 
 def onnx(options: Options) -> Format:
@@ -121,6 +126,8 @@ def find_format(output: str, options: Options) -> Format:
     one_of(options.weights, WEIGHTS, "weights")
     if options.weights != "float32" and not found.compact_weights:
         raise ValueError(f"{extension} has weights of float32: omit --weights")
+    if options.platform != "cpu" and "platforms" not in found.facts:
+        raise ValueError(f"{extension} files are for every platform: omit --platform")
     if options.size == ANY and not found.any_size:
         raise ValueError(
             f"{extension} has one size: pass --size HEIGHTxWIDTH, or write a .stablehlo file, "

@@ -58,16 +58,17 @@ class Graph:
         return None not in self.inputs["image"]
 
 
-def parse_size(text: str) -> tuple[int | None, int | None]:
-    """Returns height and width of "HEIGHTxWIDTH", None for both of "any".
+def parse_size(text: str, any_size: bool = True) -> tuple[int | None, int | None]:
+    """Returns height and width of "HEIGHTxWIDTH"; with `any_size` None for both of "any".
 
     Raises ValueError for another text.
     """
-    if text == ANY:
+    if text == ANY and any_size:
         return None, None
     sides = text.split("x")
     if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise ValueError(f"--size must be HEIGHTxWIDTH, as 512x512, or {ANY}, got {text!r}")
+        more = f", or {ANY}" * any_size
+        raise ValueError(f"--size must be HEIGHTxWIDTH, as 512x512{more}, got {text!r}")
     height, width = map(int, sides)
     return height, width
 

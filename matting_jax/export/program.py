@@ -24,7 +24,7 @@ from matting_jax.export.check import compare, run_jax, sample_inputs
 from matting_jax.export.formats import Format, Options, find_format
 from matting_jax.export.graph import Graph, build_graph, parse_size
 from matting_jax.export.record import make_record
-from matting_jax.files import write_atomically, write_folder_atomically
+from matting_jax.files import check_new_file, write_atomically, write_folder_atomically
 from matting_jax.models import name_of
 
 logger = logging.getLogger("matting_jax")
@@ -58,14 +58,12 @@ def export(
 
     Raises:
         ValueError: if the extension, a size or an option is not supported.
-        FileExistsError: if the output, or the record beside it, exists.
+        OSError: if the output, or the record beside it, exists or cannot be written.
         ImportError: if the libraries of the format are missing.
         RuntimeError: if the file computes something else than JAX.
     """
     path, found = Path(output), find_format(str(output), options)
-    for written in (path, *([] if found.holds_record else [side_car(path)])):
-        if written.exists() and not options.overwrite:
-            raise FileExistsError(f"{written} exists already: pass --overwrite to replace it")
+    check_output(path, found, options.overwrite)
     size = parse_size(options.size)
     if options.rule and None in size:
         raise ValueError("--rule needs the size of the photos: pass --size HEIGHTxWIDTH")
@@ -90,6 +88,26 @@ def export(
         if not found.holds_record:
             write_record(path, record)
     print(f"{path}: {megabytes:.1f} MB; licence of the weights: {record['licence']}")
+
+
+def check_output(path: Path, found: Format, overwrite: bool) -> None:
+    """Raises OSError if the output or its record exists and may not be replaced.
+
+    A folder is replaced only if it is an earlier export.
+    """
+    if found.is_folder and path.is_dir():
+        names = {x.name for x in path.iterdir()}
+        if others := names - found.contents:
+            raise FileExistsError(
+                f"{path} holds {min(others)}, which no export wrote: give another folder as "
+                "--output"
+            )
+        if names and not overwrite:
+            raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
+    else:
+        check_new_file(path, overwrite)
+    if not found.holds_record:
+        check_new_file(side_car(path), overwrite)
 
 
 def identity_of(model: nn.Module, variables: Mapping[str, Any], source: str | Path) -> Identity:

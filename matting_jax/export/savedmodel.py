@@ -13,6 +13,9 @@ from jax.experimental import jax2tf
 from matting_jax.export.graph import Graph
 from matting_jax.export.rewrite import FOR_TENSORFLOW, rewrite
 
+# What TensorFlow writes into a folder.
+CONTENTS = frozenset(("assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables"))
+
 
 def as_module(
     graph: Graph, function: Callable[..., Any], platforms: tuple[str, ...] = ("cpu",)

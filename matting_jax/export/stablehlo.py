@@ -22,7 +22,7 @@ def form_of(platform: str) -> str:
 
     Raises ValueError for an unknown platform, with the closest valid one.
     """
-    return "cpu" if one_of(platform, PLATFORMS, "platform") == "cpu" else "lax"
+    return "cpu" if one_of(platform, PLATFORMS, "platform", {"gpu": "cuda"}) == "cpu" else "lax"
 
 
 def platforms_of(platform: str) -> tuple[str, ...]:

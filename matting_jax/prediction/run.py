@@ -24,7 +24,7 @@ from tqdm import tqdm
 from matting_jax.data.files.images import Photo, count_frames, read_photo, read_visible
 from matting_jax.data.files.trimaps import read_trimap
 from matting_jax.data.files.values import check_values
-from matting_jax.files import no_room, write_atomically
+from matting_jax.files import file_above, no_room, write_atomically
 from matting_jax.image.align import align as align_background
 from matting_jax.overlap import cores, overlap_batches
 from matting_jax.prediction.batches import Batch, batch_groups, batches_at_a_time, largest_batch
@@ -247,7 +247,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = no_room(error) or error.strerror
+        file = file_above(path / "result")
+        reason = no_room(error) or (f"{file} is a file" if file else error.strerror)
         raise OSError(f"--output {path} cannot be a folder: {reason}") from error
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matting_jax.choices import one_of
+from matting_jax.files import file_above
 from matting_jax.stopping import stop_signal
 from matting_jax.training.sweep_file import Run, Sweep
 from matting_jax.training.sweep_table import write_table
@@ -39,9 +40,12 @@ def run_sweep(sweep: Sweep, folder: Path, cluster: str | None = None) -> int:
 
     Raises:
         ValueError: a workdir holds a run of another config, or `cluster` is unknown.
+        NotADirectoryError: `folder` cannot be a folder.
     """
     if cluster:
         one_of(cluster, CLUSTERS, "cluster")
+    if file := file_above(folder / "sweep.csv"):
+        raise NotADirectoryError(f"--workdir {folder}: {file} is a file, not a folder")
     for run in sweep.runs:
         check_claim(run.workdir, run.config)
     waiting = [run for run in sweep.runs if not run.is_finished()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from matting_jax.config import (
 )
 from matting_jax.files import shipped_folder
 from matting_jax.ranges import check_ranges
+
+# What a sweep file defines, and names that are no row's in the folder of a sweep.
+KINDS = {"CONFIG": "the text of --config", "SEEDS": "a whole number", "CLUSTER": "a dict"}
+TAKEN = ("", ".", "..", "jobs", "sweep.csv", "sweep.md", "sweep.png")
 
 
 @dataclass(frozen=True)
@@ -78,16 +82,22 @@ def read_sweep(
     for name in ("CONFIG", "sweep"):
         if not hasattr(module, name):
             raise ValueError(f"{path} is no sweep: it must define CONFIG and sweep(add)")
-    count = seeds or getattr(module, "SEEDS", 1)
+    for name, value, kind in (
+        ("CONFIG", module.CONFIG, str),
+        ("SEEDS", getattr(module, "SEEDS", 1), int),
+        ("CLUSTER", getattr(module, "CLUSTER", {}), Mapping),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} of {path} must be {KINDS[name]}, got {value!r}")
+    count = getattr(module, "SEEDS", 1) if seeds is None else seeds
     if count < 1:
         raise ValueError(f"--seeds must be at least 1, got {count}")
     rows: dict[str, dict[str, Any]] = {}
 
-    def add(name: str, **fields: Any) -> None:
+    def add(name: str, /, **fields: Any) -> None:
         if name in rows:
             raise ValueError(f"two rows have the name {name!r}")
-        if Path(name).name != name or name in ("", ".", ".."):
-            raise ValueError(f"the name {name!r} cannot be that of a folder")
+        check_name(name)
         rows[name] = fields
 
     with named_errors(path):
@@ -95,20 +105,32 @@ def read_sweep(
     if not rows:
         raise ValueError(f"{path} adds no row: call add(NAME, **OVERRIDES) in sweep(add)")
     recipe = split_variant(module.CONFIG)
-    first = override(load_config(*recipe), overrides).seed
+    override(load_config(*recipe), overrides)  # their errors belong to no row
     runs = []
     for name, fields in rows.items():
         own = [f"--config.{field}={value}" for field, value in fields.items()]
-        for seed in range(first, first + count):
-            words = (*overrides, *own, f"--config.seed={seed}")
+        for number in range(count):
             try:
-                config = override(load_config(*recipe), words)
+                config = override(load_config(*recipe), (*overrides, *own))
+                config.seed += number
                 check_ranges(config)
                 check_fields(config)
             except ValueError as error:
                 raise ValueError(f"row {name!r} of {path}: {error}") from error
-            runs.append(Run(name, seed, folder / name / f"seed_{seed}", words, config))
+            words = (*overrides, *own, f"--config.seed={config.seed}")
+            workdir = folder / name / f"seed_{config.seed}"
+            runs.append(Run(name, config.seed, workdir, words, config))
     return Sweep(module.CONFIG, runs, dict(getattr(module, "CLUSTER", {})))
+
+
+def check_name(name: Any) -> None:
+    """Raises ValueError unless a name can be that of a row: a folder, and a cell of a table."""
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a row must be text, got {name!r}")
+    if Path(name).name != name or name in TAKEN:
+        raise ValueError(f"the name {name!r} cannot be that of a folder")
+    if name != name.strip() or "|" in name or not name.isprintable():
+        raise ValueError(f"the name {name!r} cannot stand in a table: omit | and line ends")
 
 
 def find_sweep(path: Path) -> Path:

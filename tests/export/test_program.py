@@ -82,9 +82,25 @@ def test_existing_files_are_kept_unless_asked(tmp_path):
     assert jax_export.deserialize(bytearray(path.read_bytes())).platforms == ("cpu",)
 
 
+def test_folder_that_is_no_export_is_never_replaced(tmp_path):
+    folder = tmp_path / "photos.stablehlo"
+    folder.mkdir()
+    (folder / "me.jpg").write_text("mine")
+    for output, message in (
+        (f"{folder}/", "holds me.jpg, which no export wrote"),
+        (str(folder), "it is a folder"),
+        (f"{folder}/me.jpg/x.stablehlo", "me.jpg is a file, not a folder"),
+    ):
+        with pytest.raises(OSError, match=message):
+            write(small_matter("tiny"), output, size="32x32", overwrite=True)
+    assert list(tmp_path.rglob("*")) == [folder, folder / "me.jpg"]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
+        ("x.onnx", {"platform": "cuda"}, "omit --platform"),
+        ("x.stablehlo", {"platform": "gpu"}, "did you mean 'cuda'"),
         ("x.onx", {}, "extension of --output"),
         ("x.stablehlo", {"size": "512"}, "HEIGHTxWIDTH"),
         ("x.stablehlo", {"size": "0x512"}, "HEIGHTxWIDTH"),
@@ -105,6 +121,9 @@ def test_wrong_choices_are_refused(name, options, message, tmp_path):
 def test_sizes():
     assert parse_size("1080x1920") == (1080, 1920)
     assert parse_size("any") == (None, None)
+    for text in ("any", "32"):
+        with pytest.raises(ValueError, match=f"as 512x512, got '{text}'"):
+            parse_size(text, any_size=False)
 
 
 def test_file_for_an_accelerator_also_runs_on_cpu(tmp_path):

@@ -81,6 +81,20 @@ def test_rows_and_seeds_become_runs_of_the_recipe(path, tmp_path):
     values = parse(["matting_jax", *last.command(sweep.recipe)[3:]])
     assert values.config == last.config and values.workdir == str(last.workdir)
     assert len(read_sweep(path, tmp_path, seeds=1).runs) == 3
+    with pytest.raises(ValueError, match="--seeds must be at least 1, got 0"):
+        read_sweep(path, tmp_path, seeds=0)
+
+
+def test_seed_and_network_of_a_row_count_more(tmp_path):
+    path = tmp_path / "s.py"
+    path.write_text(
+        "CONFIG = 'modnet'\ndef sweep(add):\n add('a', seed=5)\n add('b', name='gfm')\n"
+    )
+    runs = read_sweep(path, tmp_path, ["--config.seed=9"], 2).runs
+    assert [(x.seed, x.config.seed) for x in runs] == [(5, 5), (6, 6), (9, 9), (10, 10)]
+    assert [x.config.name for x in runs] == ["modnet", "modnet", "gfm", "gfm"]
+    for run in runs:
+        assert parse(["matting_jax", *run.command("modnet")[3:]]).config == run.config
 
 
 @pytest.mark.parametrize(
@@ -100,6 +114,12 @@ def test_rows_and_seeds_become_runs_of_the_recipe(path, tmp_path):
             "row 'a' .*--config.data.test.images must be a local file or folder, got gs://b/x",
         ),
         ("CONFIG = 'modnett'\ndef sweep(add): add('a')\n", "did you mean 'modnet'"),
+        ("CONFIG = 5\ndef sweep(add): add('a')\n", "CONFIG of .* must be the text of --config"),
+        ("CONFIG = 'modnet'\nSEEDS = '3'\ndef sweep(add): add('a')\n", "SEEDS of .* whole number"),
+        ("CONFIG = 'modnet'\nCLUSTER = 5\ndef sweep(add): add('a')\n", "CLUSTER of .* a dict"),
+        ("CONFIG = 'modnet'\ndef sweep(add): add(5)\n", "name of a row must be text, got 5"),
+        ("CONFIG = 'modnet'\ndef sweep(add): add('sweep.csv')\n", "cannot be that of a folder"),
+        ("CONFIG = 'modnet'\ndef sweep(add): add('a|b')\n", "cannot stand in a table"),
         ("CONFIG = 'modnet'\nSEEDS = 0\ndef sweep(add): add('a')\n", "--seeds must be at least 1"),
     ],
 )

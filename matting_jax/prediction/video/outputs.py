@@ -10,6 +10,7 @@ from matting_jax.data.clips.camera import is_camera
 from matting_jax.data.clips.clip import Clip
 from matting_jax.data.clips.reader import SUFFIXES
 from matting_jax.data.files.walk import real
+from matting_jax.files import check_new_file
 from matting_jax.prediction.video.encodings import ENCODINGS
 from matting_jax.prediction.video.writers import FileWriter, FolderWriter, Writer, part_of
 
@@ -115,8 +116,8 @@ def folder_images(composite: bool, cut_out: bool, bits: int) -> tuple[str, ...]:
 def check_results(paths: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
     """Checks that results replace nothing but earlier results, and these only with `overwrite`.
 
-    Raises FileExistsError for results that exist, IsADirectoryError for a folder with the name of a
-    file, and ValueError for a result that would replace one of the `inputs`.
+    Raises OSError for results that exist or cannot be written, and ValueError for a result that
+    would replace one of the `inputs`.
     """
     taken = {real(Path(x)): x for x in inputs}
     for path in paths:
@@ -126,10 +127,9 @@ def check_results(paths: Sequence[Path], inputs: Sequence[str], overwrite: bool)
                 raise ValueError(
                     f"the result would replace {taken[real(written)]}: choose another --output"
                 )
-        if is_file and path.is_dir():
-            raise IsADirectoryError(f"--output {path} is a folder: choose another name")
-        exists = any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
-        if exists and not overwrite:
+        if is_file or not path.is_dir():
+            check_new_file(path, overwrite)
+        elif any(path.iterdir()) and not overwrite:
             raise FileExistsError(f"{path} exists already: pass --overwrite to replace it")
 
 

@@ -263,7 +263,7 @@ def test_no_input_is_replaced(tiny_run, clip, tmp_path, capsys):
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {frames}
     (tmp_path / "alpha.mkv").mkdir()
     assert predict(tiny_run, clip, f"{tmp_path / 'c.mp4'},{tmp_path / 'alpha.mkv'}") == 2
-    assert "alpha.mkv is a folder" in capsys.readouterr().err
+    assert "alpha.mkv: it is a folder" in capsys.readouterr().err
     assert not (tmp_path / "c.mp4").exists()
 
 
