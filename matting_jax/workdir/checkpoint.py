@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from matting_jax.models import create_model, name_of
 from matting_jax.tasks import find_task
 from matting_jax.workdir import checksums
 from matting_jax.workdir.damaged import all_damaged_message, rename_damaged, shorten
+from matting_jax.workdir.silence import silence_orbax
 
 # The score that the best checkpoint minimises, computed from all scores of an evaluation.
 Score = Callable[[Mapping[str, float]], float]
@@ -34,35 +32,7 @@ Score = Callable[[Mapping[str, float]], float]
 NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
 logger = logging.getLogger("matting_jax")
-
-
-def is_heard(record: logging.LogRecord) -> bool:
-    """Returns whether a message is shown.
-
-    Orbax warns of its own, intended, options, and logs the errors that it raises. Of several errors
-    it raises one, and asyncio logs the others.
-    """
-    trace = traceback.extract_tb(record.exc_info[2]) if record.exc_info else ()
-    files = [record.pathname, *(frame.filename for frame in trace)]
-    return not any("orbax" in Path(file).parts for file in files)
-
-
-# In Python too, where the level of these logs is the user's.
-for name in ("absl", "asyncio"):
-    logging.getLogger(name).addFilter(is_heard)
-
-
-def report_unraisable(report: Callable[[Any], None], unraisable: Any) -> None:
-    """Calls `report` for an error that Python cannot raise, unless Orbax raises its cause.
-
-    The first error of a save or of a restore closes Orbax's event loop, which TensorStore still
-    calls for the other arrays.
-    """
-    if str(unraisable.exc_value) != "Event loop is closed":
-        report(unraisable)
-
-
-sys.unraisablehook = partial(report_unraisable, sys.unraisablehook)
+silence_orbax()
 
 
 def open_checkpoints(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,27 +115,17 @@ class FileWriter:
         except OSError:
             self.abandon()
 
-    def reported(self) -> Reported:
-        """Returns a context that names the file in errors."""
-        return Reported(self)
-
-
-class Reported:
-    """Raises errors of PyAV as OSError with the name of the file, which it leaves as it is."""
-
-    def __init__(self, writer: FileWriter):
-        self.writer = writer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, pyav().FFmpegError):
-            self.writer.failed, path = True, self.writer.path
-            self.writer.abandon()
-            kept = f"; what it holds of the first {self.writer.count} frames can be played"
-            reason = (no_room(error) or reason_of(error)) + kept * path.exists()
-            raise WriteError(path, reason) from error
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raises errors of PyAV as WriteError, and leaves what the file holds."""
+        try:
+            yield
+        except pyav().FFmpegError as error:
+            self.failed = True
+            self.abandon()
+            kept = f"; what it holds of the first {self.count} frames can be played"
+            reason = (no_room(error) or reason_of(error)) + kept * self.path.exists()
+            raise WriteError(self.path, reason) from error
 
 
 def part_of(path: Path) -> Path:
