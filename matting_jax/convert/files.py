@@ -6,6 +6,7 @@ import codecs
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -58,7 +59,7 @@ def check_suffix(path: Path) -> None:
         raise ValueError(f"{path}: the extension must be one of {', '.join(SUFFIXES)}")
 
 
-def import_torch():
+def import_torch() -> ModuleType:
     """Returns torch; raises ImportError that says how to install it."""
     try:
         import torch

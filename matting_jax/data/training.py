@@ -126,7 +126,9 @@ def find_source(
     # A data set that has both is named once.
     origins = dict.fromkeys([foregrounds.origin, backgrounds.origin])
     description = ", ".join([counts, *origins])
-    source = Composites(foregrounds.images, backgrounds.images, description, combine(config))
+    source = Composites(
+        foregrounds.images, backgrounds.images, description, second_probability(config)
+    )
     if not denoised:
         return source
     copies = replace(source, foregrounds=foregrounds.copies, backgrounds=backgrounds.copies)
@@ -161,7 +163,7 @@ def fix_backgrounds(source: Source, config: ConfigDict) -> Source:
     return replace(source, fixed=order[places], denoised=copies)
 
 
-def combine(config: ConfigDict) -> float | None:
+def second_probability(config: ConfigDict) -> float | None:
     """Returns the probability of a second foreground; None if the crops have no second one."""
     return config.data.train.combine if find_rule(config.data.crop).combines else None
 
@@ -326,7 +328,11 @@ def listed_images(config: ConfigDict, denoised: bool) -> Composites | Photos:
     read = partial(read_visible, profile=config.data.colour_profile)
     backgrounds = Lazy([item.background for item in found.items], read)
     return Composites(
-        with_colours(pairs, config), backgrounds, description, combine(config), paired=True
+        with_colours(pairs, config),
+        backgrounds,
+        description,
+        second_probability(config),
+        paired=True,
     )
 
 

@@ -1,9 +1,9 @@
 """Mean IoU of classes, and the published evaluation protocols for it.
 
-Each protocol in `WAYS` sums predictions of an image at one or more scales, for the whole image or
-by windows, with and without a horizontal flip. `classify` is the network: image float32 [h, w, 3]
-in [0, 1], sides multiples of 32 -> logits [h, w, C]. Source: CoinCheung/BiSeNet, tools/evaluate.py;
-of `half_size` the paper, arXiv 2004.02147.
+Each of `PROTOCOLS` sums predictions of an image at one or more scales, for the whole image or by
+windows, with and without a horizontal flip. `classify` is the network: image float32 [h, w, 3] in
+[0, 1], sides multiples of 32 -> logits [h, w, C]. Source: CoinCheung/BiSeNet, tools/evaluate.py; of
+`half_size` the paper, arXiv 2004.02147.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def multi_scale_crop_flip(
     )
 
 
-WAYS = {
+PROTOCOLS = {
     "ss": single_scale,
     "ssc": single_scale_crop,
     "msf": multi_scale_flip,

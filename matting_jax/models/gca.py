@@ -128,7 +128,7 @@ class Encoder(nn.Module):
     guidance: bool
 
     @nn.compact
-    def __call__(self, x: Array):
+    def __call__(self, x: Array) -> tuple[Array, list[Array], Array | None]:
         def stem(x, number, features, stride, init=xavier_uniform):
             x = self.conv(features, stride=stride, kernel_init=init, name=f"conv{number}")(x)
             return nn.relu(self.norm(name=f"bn{number}")(x))

@@ -70,7 +70,9 @@ class HRBranch(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, image: Array, enc2x: Array, enc4x: Array, lr8x: Array):
+    def __call__(
+        self, image: Array, enc2x: Array, enc4x: Array, lr8x: Array
+    ) -> tuple[Array, Array]:
         block = partial(ConvIBNormRelu, norm=self.norm, dtype=self.dtype)
         image2x, image4x = downsample(image, 2), downsample(image, 4)
 

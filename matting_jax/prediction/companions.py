@@ -9,7 +9,7 @@ from pathlib import Path
 from matting_jax.data.files.walk import by_stem, existing, nfc, real
 
 # How to get an input that a network needs in addition to the image.
-WAYS = {
+ADVICE = {
     "trimap": "a grey image of the photo's size, black background, white foreground, grey (128) "
     "unknown. Paint it, or let a trimap-free network make it (--trimap_from WORKDIR instead)",
     "background": "a photo of the same scene and size without the subject, from the same camera in "
@@ -57,7 +57,7 @@ def find_companions(photos: Sequence[Path], root: Path, kind: str, given: str) -
     if missing:
         raise ValueError(
             f"--{kind}: {source} has none for {len(missing)} of {len(photos)} photos; each needs "
-            f"{WAYS[kind]}:\n  " + "\n  ".join(missing)
+            f"{ADVICE[kind]}:\n  " + "\n  ".join(missing)
         )
     return {photo: path for photo, path in found.items() if path}
 

@@ -16,7 +16,7 @@ from matting_jax.data.files.images import Photo
 from matting_jax.image.align import opencv
 from matting_jax.image.foreground import METHODS
 from matting_jax.models import find_network
-from matting_jax.prediction.companions import WAYS, find_companions
+from matting_jax.prediction.companions import ADVICE, find_companions
 from matting_jax.prediction.existing import remaining_jobs
 from matting_jax.prediction.inputs import multiply_opacity
 from matting_jax.prediction.jobs import Job, plan_jobs
@@ -254,6 +254,6 @@ def find_inputs(
             kind,
             [x for x in needed if needed[x]],
             config.name,
-            f"pass --{kind} FILE|DIR, {WAYS[kind]}",
+            f"pass --{kind} FILE|DIR, {ADVICE[kind]}",
         )
     return {kind: find_companions(paths, root, kind, path) for kind, path in needed.items()}

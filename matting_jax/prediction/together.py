@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 
 from matting_jax.overlap import attempt
-from matting_jax.prediction import programs as module
 from matting_jax.prediction.batches import Batch
-from matting_jax.prediction.programs import Programs, program_of
+from matting_jax.prediction.programs import Programs, program_of, thread
 
 T = TypeVar("T")
 
@@ -78,11 +77,11 @@ class Gathering:
 
     def call(self, function: Callable[[], T]) -> T:
         """Calls a function of one member."""
-        module.thread.gathering = self
+        thread.gathering = self
         try:
             return function()
         finally:
-            module.thread.gathering = None
+            thread.gathering = None
             with self.lock:
                 self.members -= 1
             self.run_if_all_wait()

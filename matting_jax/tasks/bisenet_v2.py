@@ -18,7 +18,7 @@ from matting_jax.image.colour import colour_classes, jitter_bytes
 from matting_jax.image.composite import composite
 from matting_jax.image.geometry import resize_bilinear
 from matting_jax.losses import ohem_cross_entropy
-from matting_jax.metrics.segmentation import WAYS, class_iou, confusion, half_size, mean_iou
+from matting_jax.metrics.segmentation import PROTOCOLS, class_iou, confusion, half_size, mean_iou
 from matting_jax.models.bisenet_v2 import STATISTICS, network_size
 from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Evaluation, Predicted, Task
@@ -45,7 +45,7 @@ def check(config: Any) -> None:
 
 def check_protocol(config: Any) -> None:
     """Raises ValueError for an invalid evaluation protocol."""
-    one_of(config.task.evaluation, WAYS, "task.evaluation")
+    one_of(config.task.evaluation, PROTOCOLS, "task.evaluation")
     if one_of(way_of(config), SIZES, "test.way") == "half" and config.task.evaluation != "ss":
         raise ValueError(
             "test.way=half predicts the whole photo at one scale, but task.evaluation is "
@@ -160,8 +160,8 @@ def classify(matter: Any, photo: np.ndarray, config: Any) -> np.ndarray:
     if way_of(config) == "half":
         return half_size(run, photo).argmax(-1)
     margin, _ = STATISTICS[matter.model.statistics]
-    protocol = WAYS[config.task.evaluation]
-    return protocol(run, photo, config.task.window, margin).argmax(-1)
+    predict = PROTOCOLS[config.task.evaluation]
+    return predict(run, photo, config.task.window, margin).argmax(-1)
 
 
 def photo_and_label(image: Any, config: Any) -> tuple[np.ndarray, np.ndarray]:

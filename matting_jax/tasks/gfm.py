@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from matting_jax import losses
 from matting_jax.choices import one_of
 from matting_jax.image import rssn, trimap
 from matting_jax.image.blur_fusion import estimate_layers
@@ -21,7 +20,7 @@ from matting_jax.image.composite import composite
 from matting_jax.image.morphology import dilate_host_mask, ellipse
 from matting_jax.image.planes import AlphaPlanes
 from matting_jax.image.pyramid import laplacian_pyramid
-from matting_jax.losses import absolute, cross_entropy, mean, region_mean
+from matting_jax.losses import absolute, charbonnier, cross_entropy, mean, region_mean
 from matting_jax.models.gfm import CLASSES
 from matting_jax.tasks import each_sample, random_flip
 from matting_jax.tasks.task import Task, may_denoise
@@ -29,6 +28,7 @@ from matting_jax.tasks.task import Task, may_denoise
 Array = jax.Array
 Arrays = dict[str, Array]
 
+EPSILON = 1e-12  # of the Charbonnier loss, which is 1e-6 at 0
 TARGETS = ("consistent", "released")
 FORMS = {
     "glance_loss": ("official", "paper"),
@@ -264,18 +264,13 @@ def focus_loss(
     }[rosta]()
     inside = inside.astype(alpha.dtype)
     # Pixels outside the transition contribute 1e-6 each to the sum.
-    difference = region_mean(charbonnier(inside * (focus - target)), inside, 1, axis_name)
+    difference = region_mean(charbonnier(inside * (focus - target), EPSILON), inside, 1, axis_name)
     return difference + laplacian(inside * focus, inside * target, axis_name)
 
 
-def charbonnier(x: Array) -> Array:
-    """Computes |x|, smooth at 0, where it is 1e-6."""
-    return losses.charbonnier(x, 1e-12)
-
-
 def alpha_loss(prediction: Array, alpha: Array, axis_name: str | None) -> Array:
-    """Computes the mean difference over the whole image."""
-    return mean(charbonnier(prediction - alpha), axis_name)
+    """Computes the mean Charbonnier loss of alpha [B, H, W, 1] over the whole image."""
+    return mean(charbonnier(prediction - alpha, EPSILON), axis_name)
 
 
 def laplacian(prediction: Array, truth: Array, axis_name: str | None) -> Array:
@@ -298,7 +293,7 @@ def composition_loss(
     """
     composed = composite(truth["foreground"], prediction, truth["background"])
     # The source's epsilon is relative to colours of 0 to 255.
-    difference = charbonnier(255 * (composed - image)) / 255
+    difference = charbonnier(255 * (composed - image), EPSILON) / 255
     return 3 * mean(difference, axis_name)
 
 

@@ -85,7 +85,9 @@ def remember(variables: Variables) -> Variables:
     return jax.tree.map(jnp.copy, variables)
 
 
-def refresh(frozen: Variables, variables: Variables, step: Array, epoch: int, config: Any):
+def refresh(
+    frozen: Variables, variables: Variables, step: Array, epoch: int, config: Any
+) -> Variables:
     """Returns the frozen copy to use in a step: a new one at the start of each epoch.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 import time
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from matting_jax.config import flatten
 from matting_jax.data.crops import sides
 from matting_jax.models import example_inputs
-from matting_jax.models.cost import multiply_adds
+from matting_jax.models.cost import forward_cost
 
 logger = logging.getLogger("matting_jax")
 
@@ -157,10 +156,7 @@ def print_start(
     height, width = sides(config.data.crop)
     inputs = example_inputs(model, height, width)
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    # Papers count convolutions as they are written, not in the form that is fast on CPU.
-    has_forms = "form" in {field.name for field in dataclasses.fields(model)}
-    plain = model.clone(form="lax") if has_forms else model
-    products = multiply_adds(lambda v, x: plain.apply(v, **x), shapes, inputs)
+    products = forward_cost(model, shapes, inputs)
     optimizer, schedule = config.optimizer, config.optimizer.schedule
     lines = {
         "devices": f"{mesh.size} of {jax.device_count()} x {mesh.devices.flat[0].device_kind}",

@@ -21,8 +21,7 @@ from matting_jax.tasks.task import Task
 
 State = dict[str, Any]
 
-# Entries of a state that are not statistics of the network.
-KEPT = ("step", "params", "opt_state", "ema", "memory")
+NOT_STATISTICS = ("step", "params", "opt_state", "ema", "memory")
 # For programs that run once: XLA takes six times as long to optimise hundreds of random draws.
 UNOPTIMISED = {
     "xla_backend_optimization_level": 0,
@@ -121,7 +120,7 @@ def initial_state(
 
 def statistics_of(state: State) -> dict[str, Any]:
     """Returns the collections of the network that training updates in addition to `params`."""
-    return {name: x for name, x in state.items() if name not in KEPT}
+    return {name: x for name, x in state.items() if name not in NOT_STATISTICS}
 
 
 def variables_of(state: State) -> dict[str, Any]:

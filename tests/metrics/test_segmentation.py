@@ -105,8 +105,8 @@ class OfficialProtocols:
 
 
 @pytest.mark.parametrize("size", [(50, 140), (96, 120), (70, 64)])
-@pytest.mark.parametrize("way", segmentation.WAYS)
-def test_protocols_equal_the_published_ones(way, size):
+@pytest.mark.parametrize("protocol", segmentation.PROTOCOLS)
+def test_protocols_equal_the_published_ones(protocol, size):
     """Windows inside the image, at its border, and larger than a side of it."""
     official = OfficialProtocols(pytest.importorskip("torch"))
     image = np.random.default_rng(0).random((*size, 3), np.float32)
@@ -116,6 +116,6 @@ def test_protocols_equal_the_published_ones(way, size):
         "ssc": lambda: official.windows(x, 64, (1.0,), False),
         "msf": lambda: official.whole(x, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), True),
         "mscf": lambda: official.windows(x, 64, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), True),
-    }[way]()
-    ours = segmentation.WAYS[way](network, image, 64, MARGIN)
+    }[protocol]()
+    ours = segmentation.PROTOCOLS[protocol](network, image, 64, MARGIN)
     np.testing.assert_allclose(ours, expected[0].permute(1, 2, 0), rtol=2e-4, atol=2e-4)

@@ -10,7 +10,7 @@ from PIL import Image
 from matting_jax.commandline import main
 from matting_jax.config import load_config
 from matting_jax.convert.files import write_state_dict
-from matting_jax.metrics.segmentation import WAYS
+from matting_jax.metrics.segmentation import PROTOCOLS
 from matting_jax.models import NETWORKS, bisenet_v2
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.workdir.claim import claim
@@ -104,7 +104,7 @@ def test_cityscapes_labels_hold_its_label_ids(predict, photos, cityscapes, tmp_p
     text = capsys.readouterr()
     assert "3 of 4 photos" in text.out and "broken.jpg" in text.err
     for name, image in photos.items():
-        scores = WAYS["ss"](classify, image / np.float32(255), 0, (0, 0, 0))
+        scores = PROTOCOLS["ss"](classify, image / np.float32(255), 0, (0, 0, 0))
         check(out / f"{name}.png", CITYSCAPES, scores.argmax(-1))
     # Multiples of 32 are predicted as they are, whose classes are those of each pixel's colours.
     check(out / "c.png", CITYSCAPES, classify(photos["c"] / 255).argmax(-1))
@@ -121,7 +121,7 @@ def test_labels_follow_the_protocol_of_the_config(predict, photos, cityscapes, t
             small = bisenet_v2.resize_bilinear(image, 64, 64)  # 65 and 90, halved and rounded up
             scores = bisenet_v2.resize_bilinear(classify(small).astype(np.float32), 65, 90)
         else:
-            scores = WAYS["msf"](classify, image, 0, (0, 0, 0))
+            scores = PROTOCOLS["msf"](classify, image, 0, (0, 0, 0))
         label = np.asarray(Image.open(tmp_path / "out" / "a.png"))
         # Rounding may decide between two classes.
         assert (label == np.uint8(CITYSCAPES)[scores.argmax(-1)]).mean() > 0.995

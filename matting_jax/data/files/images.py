@@ -41,7 +41,7 @@ TURNS = {
 
 
 # How to make a grey image, by its role.
-GREY_WAYS = {
+GREY_ADVICE = {
     "an alpha": "convert it, for a mask of class N by "
     "Image.fromarray(np.uint8(255 * (np.asarray(image) == N)))",
     "a trimap": "save it in grey, 0 for background, 128 for unknown and 255 for foreground",
@@ -353,7 +353,7 @@ def grey_of(image: Image.Image, role: str, check: bool = True) -> np.ndarray:
         spread = int((values.max(-1) - values.min(-1)).max())
         if spread > GREY_SPREAD:
             kind = "a palette of colours, as of classes" if image.mode == "P" else "colours"
-            raise ValueError(f"it has {kind}, but {role} is grey: {GREY_WAYS[role]}")
+            raise ValueError(f"it has {kind}, but {role} is grey: {GREY_ADVICE[role]}")
     return np.asarray(colours.convert("L"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -97,7 +98,7 @@ def to_xyz(primaries: Primaries) -> np.ndarray:
     return colours @ (np.linalg.inv(BRADFORD) @ (scale[:, None] * BRADFORD)).T
 
 
-def fixed(numbers) -> bytes:
+def fixed(numbers: Sequence[float] | np.ndarray) -> bytes:
     """Returns numbers as ICC's s15Fixed16Number."""
     values = np.rint(65536 * np.asarray(numbers, np.float64))
     if not (abs(values) < 2**31).all():

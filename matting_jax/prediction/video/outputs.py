@@ -17,7 +17,8 @@ from matting_jax.prediction.video.writers import FileWriter, FolderWriter, Write
 # Flags for one kind of input.
 CLIPS_ONLY = ("composite", "smooth", "smooth_threshold", "frame_rate", "batch")
 PHOTOS_ONLY = ("trimap", "existing", "shard", "size_step")
-WAYS = (
+# The files and folders that --output can name, for errors.
+RESULTS = (
     "alpha.mp4 or alpha.mkv for the alpha in grey, NAME.webm or NAME.mov for a cut-out with alpha, "
     "NAME.mp4 with --composite for a composite, a folder for PNG files"
 )
@@ -30,7 +31,7 @@ def split_outputs(text: str) -> list[Path]:
     """
     paths = [Path(os.path.expanduser(x.strip())) for x in text.split(",") if x.strip()]
     if not paths:
-        raise ValueError(f"--output {text!r} names no result: {WAYS}")
+        raise ValueError(f"--output {text!r} names no result: {RESULTS}")
     if len({real(path) for path in paths}) < len(paths):
         raise ValueError(f"--output {text} names a result twice")
     return paths
@@ -75,7 +76,7 @@ def kind_of(path: Path, composite: bool) -> str:
     else:
         kind = "composite" if composite else "alpha"
     if (kind, suffix) not in ENCODINGS:
-        raise ValueError(f"--output {path}: a file {suffix} cannot hold the {kind}: {WAYS}")
+        raise ValueError(f"--output {path}: a file {suffix} cannot hold the {kind}: {RESULTS}")
     return kind
 
 
@@ -96,7 +97,7 @@ def images_of(paths: Sequence[Path], composite: bool, cut_out: bool, bits: int) 
         if is_file_of_a_clip(path):
             names.append(ENCODINGS[kind_of(path, composite), path.suffix.lower()].image)
         elif path.suffix and not path.is_dir():
-            raise ValueError(f"--output {path}: unknown kind of file: {WAYS}")
+            raise ValueError(f"--output {path}: unknown kind of file: {RESULTS}")
         else:
             names += folder_images(composite, cut_out, bits)
     if composite and "composite8" not in names:

@@ -26,7 +26,7 @@ from matting_jax.image.align import align, opencv
 from matting_jax.models import find_network
 from matting_jax.overlap import MOST_PIXELS
 from matting_jax.prediction.batches import photos_a_device
-from matting_jax.prediction.companions import WAYS
+from matting_jax.prediction.companions import ADVICE
 from matting_jax.prediction.inputs import size_of
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
@@ -40,11 +40,11 @@ from matting_jax.prediction.video.outputs import (
     split_outputs,
 )
 from matting_jax.prediction.video.run import Done, write_clip
+from matting_jax.prediction.video.smooth import THRESHOLD
 from matting_jax.stopping import Stopped
 
 FOREGROUNDS = ("network", "blur", "none")
 SMOOTHINGS = ("delay", "none")
-SMOOTH_THRESHOLD = 0.1  # MODNet's
 RATE, RATES = 25, (0.001, 1000)  # frames a second of a folder: the default, and valid ones
 
 logger = logging.getLogger("matting_jax")
@@ -158,7 +158,7 @@ def check_options(config: ConfigDict, options: Options) -> str:
         refuse_input("background", taken, config.name, "--background")
     if "background" in taken:
         given = ["background"] if options.background else []
-        way = f"pass --background FILE, {WAYS['background']}"
+        way = f"pass --background FILE, {ADVICE['background']}"
         require_input("background", given, config.name, way)
     if options.align:
         refuse_input("background", taken, config.name, "--align")
@@ -195,7 +195,7 @@ def threshold_of(options: Options) -> float | None:
     """Returns the threshold of `smooth`, or None without smoothing."""
     if options.smooth == "none":
         return None
-    return SMOOTH_THRESHOLD if options.smooth_threshold is None else options.smooth_threshold
+    return THRESHOLD if options.smooth_threshold is None else options.smooth_threshold
 
 
 def open_source(source: str, options: Options, profile: str) -> Clip:
