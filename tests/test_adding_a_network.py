@@ -76,7 +76,7 @@ def test_the_page_shows_these_files():
         assert text == (TOY / path).read_text(), path
 
 
-def test_it_trains(workdir):
+def test_run_changes_every_module(workdir):
     config = read_config(workdir)
     assert config.name == "toy" and config.model.features == 8
     losses = [line["error"] for line in lines_of(workdir) if "error" in line]
@@ -89,7 +89,7 @@ def test_it_trains(workdir):
         assert differs(first["params"][module], last["params"][module]), module
 
 
-def test_it_learns(folders, compiled_once):
+def test_loss_falls_on_a_repeated_batch(folders, compiled_once):
     """The loss falls on a repeated batch."""
     config = use_folders(load_config(CONFIG, ""), folders, compiled_once)
     with compile_quickly():

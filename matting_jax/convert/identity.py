@@ -110,7 +110,7 @@ def keywords_of(model: nn.Module) -> dict[str, Any]:
 
 
 def differences(identity: Identity, model: nn.Module, test_time: Mapping[str, Any]) -> list[str]:
-    """Returns in what a network differs from the one whose weights it has, one string a field.
+    """Returns the fields in which a network differs from that of its weights, one string each.
 
     Args:
         identity: that of the weights.

@@ -144,7 +144,7 @@ def adopt(
     model: nn.Module,
     test_time: Mapping[str, Any],
 ) -> None:
-    """Logs in what a config differs from the identity of the weights, and goes by the config."""
+    """Warns if a config differs from the identity of the weights, which then follows the config."""
     identity = recall(variables)
     if identity and (found := differences(identity, model, test_time)):
         logger.warning(f"the config differs from that of {checkpoint}: {', '.join(found)}")

@@ -1,4 +1,4 @@
-"""Shares of the photos: of the processes of a job, and of programs that know nothing of another."""
+"""Shares of the photos, for the processes of a job and for programs started independently."""
 
 from __future__ import annotations
 

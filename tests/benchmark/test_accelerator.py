@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch, capsys, *arguments):
     return json.loads(path.read_text()), capsys.readouterr().out.splitlines()
 
 
-def test_figures_of_a_program_and_the_error_of_another(tmp_path, monkeypatch, capsys):
+def test_program_gets_its_figures_and_a_failing_one_its_error(tmp_path, monkeypatch, capsys):
     report, lines = run(tmp_path, monkeypatch, capsys)
     assert report["device"] == f"{jax.device_count()} x cpu (cpu)"
     square, wrong = report["rows"]
@@ -62,7 +62,7 @@ def test_filled_arrays_keep_the_variance_of_activations():
     assert np.linalg.norm(arrays["u"]) == pytest.approx(1)
 
 
-def test_training_steps_and_their_synthesis():
+def test_training_steps_and_their_synthesis_are_timed():
     """The state is donated, so that each step must take that of the step before it."""
     register_tiny()
     config = tiny_config()

@@ -4,7 +4,7 @@ from matting_jax.benchmark import export
 from tests.helpers import compile_quickly
 
 
-def test_row_of_a_format(capsys, monkeypatch):
+def test_format_gets_a_row_with_its_error_and_time(capsys, monkeypatch):
     monkeypatch.setattr(export, "keep_freed_memory", lambda: None)
     with compile_quickly():
         export.main(["tiny_trimap", "--size=32x64", "--runs=1", "--formats", ".stablehlo"])

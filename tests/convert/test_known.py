@@ -176,7 +176,7 @@ def test_file_of_the_hub_is_fetched_by_its_library(monkeypatch, address, expecte
     assert locate(address) == Path("/cache", *map(str, expected))
 
 
-def test_hub_without_library_file_or_form(monkeypatch):
+def test_hub_errors_say_how_to_get_the_file(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"pip install 'matting_jax\[hub\]'"):
         fetch_from_hub("hf://owner/repo/x.pth")

@@ -105,7 +105,7 @@ def folder(tmp_path, config):
     return tmp_path / "street"
 
 
-def test_folder_of_photos_and_labels(config, folder):
+def test_folder_of_photos_and_labels_is_a_labelled_source(config, folder):
     source = data.train_source(config, labelled=True)
     assert source.description == f"2 photos with classes, {folder}"
     assert {int(np.unique(label)[0]) for _, label in source.pairs} == {0, 1}

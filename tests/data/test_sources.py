@@ -179,7 +179,7 @@ def test_cut_outs_keep_their_colours(config, backgrounds, tmp_path):
     np.testing.assert_array_equal(np.dstack([colours, alpha]), pixels)
 
 
-def test_real_photos(config, photos):
+def test_folder_of_photos_is_cropped_with_its_alphas(config, photos):
     config.data.train.images = str(photos)
     source = data.train_source(config)
     assert source.description == f"5 photos, {photos}"

@@ -118,7 +118,7 @@ def test_wrong_choices_are_refused(name, options, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sizes():
+def test_size_is_height_and_width_or_any():
     assert parse_size("1080x1920") == (1080, 1920)
     assert parse_size("any") == (None, None)
     for text in ("any", "32"):

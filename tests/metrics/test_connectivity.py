@@ -121,7 +121,7 @@ def test_first_of_equal_components_is_found_by_columns_or_by_rows():
         assert ours == pytest.approx(1 / 1000)
 
 
-def test_alphas_without_common_pixels():
+def test_conn_without_common_pixels_depends_on_the_convention():
     truth, prediction = np.zeros((2, 4, 6), np.float32)
     truth[:, :2], prediction[:, 4:] = 1, 0.8
     assert metrics.conn(prediction, truth) == pytest.approx((8 * 1 + 8 * 0.8) / 1000)

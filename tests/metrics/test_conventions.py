@@ -132,7 +132,7 @@ def test_half_and_128_of_255_are_the_same_trimap(name):
 
 
 @pytest.mark.parametrize("name", [*FOUR, "mad"])
-def test_no_unknown_pixel(name):
+def test_without_unknown_pixels_sums_are_0_and_means_undefined(name):
     prediction, truth, trimap = arrays("edge_nounknown")
     metric = getattr(metrics, name)
     assert np.isnan(metric(prediction, truth, trimap)) == (name in ("mse", "mad"))

@@ -14,7 +14,7 @@ trimaps = arrays(np.float32, (5, 7), elements=st.sampled_from([0, 0.5, 1]))
 
 @settings(deadline=None, max_examples=50)
 @given(alphas, alphas, trimaps)
-def test_definitions(prediction, truth, trimap):
+def test_sad_mse_and_mad_follow_their_definitions(prediction, truth, trimap):
     difference = (prediction.astype(float) - truth)[trimap == 0.5]
     assert metrics.sad(prediction, truth, trimap) == pytest.approx(np.abs(difference).sum() / 1000)
     if difference.size:

@@ -114,7 +114,7 @@ def test_integration_of_three_representations_equals_official():
 
 
 @pytest.fixture(scope="module")
-def test_time():
+def published_rule():
     """(golden of the published rules, photo, Matter with its weights)."""
     golden = np.load(GOLDENS / "gfm_r34_tt_test_203x270_s21.npz")
     photo = np.rint(255 * synth.image(203, 270, 3, 1, 21)[0]).astype(np.uint8)
@@ -123,16 +123,16 @@ def test_time():
         yield golden, photo, mj.Matter("gfm", variables)
 
 
-def test_resized_photos_equal_official(test_time):
-    golden, photo, matter = test_time
+def test_resized_photos_equal_official(published_rule):
+    golden, photo, matter = published_rule
     _, inputs = run_rule(matter.rule, image=photo / np.float32(255))
     for head, key in (("focus", "scaled_half"), ("glance", "scaled_third")):
         ours = 255 * inputs[head]["image"][0, ::2, ::2]
         np.testing.assert_allclose(ours, golden[key], atol=5e-5)
 
 
-def test_hybrid_equals_official_except_where_rounding_makes_known_pixels_unknown(test_time):
-    golden, photo, matter = test_time
+def test_hybrid_equals_official_except_where_rounding_makes_known_pixels_unknown(published_rule):
+    golden, photo, matter = published_rule
     ours = matter(photo)
     fuzz = golden["hybrid/fuzz"]
     np.testing.assert_allclose(ours[~fuzz], golden["hybrid/fusion"][~fuzz], atol=1e-4)
@@ -141,9 +141,9 @@ def test_hybrid_equals_official_except_where_rounding_makes_known_pixels_unknown
     assert np.any(golden["hybrid/fusion"][fuzz] < 0.99)
 
 
-def test_exact_hybrid_equals_official_in_every_pixel(test_time):
+def test_exact_hybrid_equals_official_in_every_pixel(published_rule):
     """From the labels and the focus of the official network."""
-    golden, photo, matter = test_time
+    golden, photo, matter = published_rule
     levels = {0: 0, 128: 1, 255: 2}
     labels = np.vectorize(levels.get)(golden["glance_third_labels"])
     heads = {
@@ -155,8 +155,8 @@ def test_exact_hybrid_equals_official_in_every_pixel(test_time):
     np.testing.assert_allclose(ours[..., 0], golden["hybrid/fusion"], atol=1e-6)
 
 
-def test_resize_equals_official(test_time):
-    golden, photo, matter = test_time
+def test_resize_equals_official(published_rule):
+    golden, photo, matter = published_rule
     heads = matter.heads(photo)
     outputs, image = {"alpha": heads["alpha"][None]}, photo / np.float32(255)
     alpha, inputs = run_rule(matter.rule, outputs, image=image, strategy="resize")

@@ -46,7 +46,7 @@ def test_heads_are_outputs_of_their_network(name):
         assert outputs[head].shape[-1] == (3 if len(channels) > 1 else 1)
 
 
-def test_channels_of_each_network():
+def test_trimap_reads_the_channels_of_each_network():
     """PP-Matting has foreground first, the others background."""
     classes = np.eye(3)[None]  # three pixels, certainly of the first, second and third class
     for name, head, expected in (

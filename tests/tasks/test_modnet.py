@@ -232,7 +232,7 @@ def test_true_alpha_has_no_matte_loss_in_the_paper_form(by_hand):
     assert float(terms["matte"]) < 1e-6
 
 
-def test_forms_of_the_variants():
+def test_only_the_paper_variant_has_the_paper_form():
     forms = {variant: load_config(CONFIG, variant).task for variant in ("sample", "official")}
     assert all(x.form == "official" and x.boundary_weight == 4 for x in forms.values())
     paper = load_config(CONFIG, "paper").task

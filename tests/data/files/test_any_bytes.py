@@ -49,13 +49,13 @@ def folder(tmp_path_factory):
 
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(content=st.binary(max_size=64))
-def test_any_bytes(folder, content):
+def test_any_bytes_give_an_image_or_one_error(folder, content):
     check(content, folder)
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
 @given(name=st.sampled_from(FORMATS), place=st.integers(0, 10_000), value=st.integers(0, 255))
-def test_any_changed_byte(folder, name, place, value):
+def test_any_changed_byte_gives_an_image_or_one_error(folder, name, place, value):
     content = bytearray(FILES[name])
     content[place % len(content)] = value
     check(content, folder)
@@ -63,5 +63,5 @@ def test_any_changed_byte(folder, name, place, value):
 
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(name=st.sampled_from(FORMATS), length=st.integers(0, 10_000))
-def test_any_beginning(folder, name, length):
+def test_any_beginning_gives_an_image_or_one_error(folder, name, length):
     check(FILES[name][: length % len(FILES[name])], folder)

@@ -132,7 +132,7 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert read_rgba(file)[..., :3].tolist() == expected
 
 
-def test_palette_with_and_without_transparency(tmp_path):
+def test_palette_keeps_its_colours_and_transparency(tmp_path):
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
@@ -162,7 +162,7 @@ def test_exif_orientation_is_applied_to_every_mode(tmp_path, noise, suffix, numb
 
 
 @pytest.mark.parametrize("number", range(1, 9))
-def test_exif_orientation_of_a_jpeg(tmp_path, number):
+def test_jpeg_is_turned_by_its_exif_orientation(tmp_path, number):
     upright = np.zeros((40, 24, 3), np.uint8)
     upright[:16, :, 0] = upright[:, :8, 1] = 255
     file = tmp_path / "phone.jpg"

@@ -156,7 +156,7 @@ def test_column_of_trimaps_is_used_only_for_testing(config, folder):
         data.evaluation_images(config)
 
 
-def test_root_and_separator(config, folder, tmp_path):
+def test_list_takes_its_root_and_separator(config, folder, tmp_path):
     (folder / "train/fg/cat.png").rename(folder / "train/fg/a cat.png")
     (folder / "train/alpha/cat.png").rename(folder / "train/alpha/a cat.png")
     path = tmp_path / "list.txt"

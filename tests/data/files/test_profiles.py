@@ -285,7 +285,7 @@ def test_adobe_and_p3_photos_of_the_same_bytes_differ():
         np.testing.assert_array_equal(read_image(folder / "adobe.png", "ignore"), image)
 
 
-def test_colour_of_adobe_rgb(tmp_path):
+def test_adobe_rgb_is_converted_to_the_known_colour(tmp_path):
     Image.new("RGB", (3, 2), (220, 60, 50)).save(tmp_path / "a.png", icc_profile=PROFILES["adobe"])
     assert np.abs(read_image(tmp_path / "a.png") - [254.0, 57, 46]).max() <= 2
 

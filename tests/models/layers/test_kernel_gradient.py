@@ -52,7 +52,7 @@ def test_gradients_equal_those_of_xla(
     ("size", "padding", "dilation"),
     [(3, SAME, 1), (2, LATE, 1), (3, ((2, 2), (2, 2)), 2), (3, ((0, 2), (1, 0)), 1)],
 )
-def test_input_gradient_of_fewer_positions_than_features(size, padding, dilation):
+def test_input_gradient_of_fewer_positions_than_features_equals_xla(size, padding, dilation):
     """The products of all taps are then smaller than the kernel, which is not transposed."""
     x, kernel = random((2, 4, 5, 3), 0), random((size, size, 3, 48), 1)
     options = 1, padding, dilation
