@@ -1,4 +1,4 @@
-"""Folders of what is computed once: writable ones, and one program at a time."""
+"""Cache folders: fallbacks where they cannot be written, and locks between programs."""
 
 from __future__ import annotations
 

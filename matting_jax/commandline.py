@@ -44,7 +44,7 @@ Any field of a config can be set: --config.batch_size=4. All flags: --help.
 # Folders of alphas from any tool and of what belongs to them.
 COMPARED = ("predictions", "truths", "trimaps", "photos")
 FOLDERS = (*COMPARED, "backgrounds")
-# A process of a job waits so many seconds for those that predict or evaluate larger photos.
+# Seconds that a process of a job waits for others that predict or evaluate larger photos.
 PATIENT = {"shutdown_timeout_seconds": 7 * 24 * 3600}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 # Fields of the rule by which --trimap_from makes trimaps, and their flags.

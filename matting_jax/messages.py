@@ -23,7 +23,7 @@ class AboveBars(logging.StreamHandler):
 def configure_logging() -> None:
     """Shows the messages of matting_jax, and of other libraries only warnings."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[AboveBars()])
-    # XLA raises its errors; what it logs as such is that a compilation takes minutes.
+    # XLA raises its errors; what it logs at this level is only that a compilation takes minutes.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS log each of their steps
     logging.getLogger("matting_jax").setLevel(logging.INFO)

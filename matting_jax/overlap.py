@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# At most so many pixels are finished at a time, about 100 bytes each; a larger photo alone.
+# Most pixels that are finished at a time, about 100 bytes each; a larger photo is finished alone.
 MOST_PIXELS = 2**26
 
 

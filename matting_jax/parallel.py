@@ -108,9 +108,10 @@ def device_mesh(batch_size: int) -> Mesh:
 
 @cache
 def local_mesh(batch_size: int) -> Mesh:
-    """Returns devices of this process along one axis named `batch`, which they divide.
+    """Returns devices of this process along one axis named `batch`, whose size they divide.
 
-    All, as many as there are samples, or one.
+    These are all devices if they divide the batch, otherwise one for each sample if there are
+    enough, otherwise a single one.
     """
     devices = jax.local_devices()
     count = len(devices) if batch_size % len(devices) == 0 else batch_size

@@ -21,7 +21,7 @@ from pathlib import Path
 
 WAIT = 300.0  # seconds until all processes must have joined
 RETRY = 0.2  # seconds between tries to reach process 0
-# Seconds until a report of an ended process has reached all others.
+# Seconds within which the report of an ended process reaches all others.
 SETTLE = 2.0
 LIMIT = 1 << 20  # bytes that are passed on at a time
 AGAIN = (

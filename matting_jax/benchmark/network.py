@@ -26,7 +26,7 @@ from matting_jax.models.layers.forms import use_lax_form
 from matting_jax.prediction.matter import Matter, select_heads
 from matting_jax.prediction.programs import Program, program_of
 
-# Side of the matrices whose product stands for the peak of a device.
+# Side of the matrices whose product measures the peak of a device, by platform.
 SIDES = {"cpu": 2048}
 SIDE = 8192
 COLUMNS = (  # heading, field, format

@@ -172,7 +172,7 @@ def to_official(model: nn.Module, variables: Variables) -> dict[str, np.ndarray]
 
 
 def check_variables(model: nn.Module, variables: Variables, what: str) -> None:
-    """Raises ValueError that lists in what the variables of a run are not those of `model`.
+    """Raises ValueError that lists how the variables of a run differ from those of `model`.
 
     Args:
         model: the network.

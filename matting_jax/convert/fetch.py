@@ -177,7 +177,7 @@ def download_rest(address: str, part: Path) -> None:
         headers |= {"Range": f"bytes={size}-", "If-Range": version}
     expected = None
 
-    # pooch sets the total, and takes a bar without any for none.
+    # pooch sets the total, and ignores a bar that has none yet.
     bar = {"total": 1, "unit": "B", "unit_scale": True, "disable": None}
     with part.open("ab") as file, tqdm(**bar) as progress:
 
@@ -220,7 +220,7 @@ def read_version(part: Path) -> str:
 
 
 def write_version(part: Path, headers: Mapping[str, str]) -> None:
-    """Writes the version of a file that its server tells, a strong entity tag or a date."""
+    """Writes the version of a file by its server's headers: a strong entity tag, or a date."""
     tag = headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
     version_file(part).write_text(json.dumps({"version": version}))

@@ -109,7 +109,7 @@ def scatter(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
 
 
 def merge(nodes: Nodes, x: Value, order: list[int], first: int) -> Value:
-    """Transposes x to `order` and makes two axes of it: of the `first` ones and of the others."""
+    """Transposes x to `order`, and merges its `first` axes into one and the others into another."""
     sides = [x.shape[axis] for axis in order]
     shape = [math.prod(sides[:first]), math.prod(sides[first:])]
     return nodes.reshape(nodes.transpose(x, order), shape)

@@ -85,7 +85,7 @@ def select(nodes: Nodes, equation: Any, inputs: list[Value]) -> Value:
 
 
 def find_slope(nodes: Nodes, which: Value, scaled: Value, x: Value) -> float | None:
-    """Returns the slope below 0, if x where `which`, else `scaled`, is a leaky ReLU of x."""
+    """Returns the slope below 0 if selecting x by `which`, else `scaled`, is a leaky ReLU of x."""
     comparison, compared = nodes.made.get(which.name, ("", []))
     operator, factors = nodes.made.get(scaled.name, ("", []))
     if (comparison, operator) != ("GreaterOrEqual", "Mul") or compared[0].name != x.name:

@@ -14,7 +14,7 @@ from matting_jax.overlap import MOST_PIXELS
 from matting_jax.parallel import on_accelerator
 from matting_jax.prediction.programs import Needed
 
-# Pixels of network inputs in a batch of one accelerator. More of them fill it no better.
+# Pixels of network inputs in a batch of one accelerator; larger batches are not faster per photo.
 PIXELS_A_DEVICE = 2**21
 MOST_A_DEVICE = 16
 
@@ -69,8 +69,8 @@ def largest_batch(groups: Sequence[tuple[Any, Sequence[Batch]]]) -> int:
 def batch_size(programs: Sequence[Needed], photos: Sequence[Path]) -> int:
     """Returns the number of photos in a batch of a group.
 
-    One for each device, and more on accelerators, but no more than there are, and than fit in the
-    host's memory at full size. One if their headers cannot be read.
+    There is one for each device, on accelerators more, limited by the number of photos and by the
+    host's memory, which holds them at full size. It is 1 if their headers cannot be read.
     """
     devices = jax.local_devices()
     most = len(devices) * photos_a_device(devices[0].platform, programs)

@@ -25,8 +25,8 @@ def needed_bytes(compiled: Any) -> int:
 def free_bytes(device: jax.Device) -> int | None:
     """Returns the memory that a program can have at most, or None if it is unknown.
 
-    Of an accelerator what is free; on CPU all memory of the machine or the container, since freed
-    memory that the process keeps does not count as free.
+    On an accelerator it is what is free. On CPU it is all memory of the machine or the container,
+    since freed memory that the process keeps does not count as free.
     """
     statistics = device.memory_stats()
     if statistics and "bytes_limit" in statistics:

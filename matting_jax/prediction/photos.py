@@ -42,7 +42,7 @@ def matching(pattern: str) -> list[Path]:
     names = {name for form in patterns for name in glob.glob(form, recursive=True)}
     given = set(Path(pattern).parts)
     found: dict[str, Path] = {}
-    # The shortest path of those that links lead along.
+    # The shortest of the paths by which links lead to a file.
     for path in sorted(map(Path, names), key=lambda path: (len(path.parts), path)):
         hidden = any(is_skipped(part) for part in path.parts if part not in given | {".", ".."})
         if path.is_file() and not hidden:

@@ -24,11 +24,11 @@ from matting_jax.prediction.traces import traced
 Inputs = Mapping[str, Any]
 Function = Callable[[Any, Inputs, tuple[str, ...]], Any]
 
-# Programs that no folder's plan lists, as those of single calls, are kept for so many sizes.
+# Most programs that are kept for single calls, which no plan of a folder lists.
 MOST_UNPLANNED = 32
 
 logger = logging.getLogger("matting_jax")
-thread = threading.local()  # thread.gathering: what runs the programs of this thread in batches
+thread = threading.local()  # thread.gathering: collects this thread's runs into batches, or None
 
 
 class Program(NamedTuple):
@@ -203,11 +203,11 @@ class Programs:
         return traced(self.function_of(program), self.variables, program.inputs, file)
 
     def function_of(self, program: Program) -> Callable[[Any, Inputs], Any]:
-        """Returns a function of a program, a new one: JAX frees what it keeps with it."""
+        """Returns a new function for a program, so that JAX's caches for it are freed with it."""
         return lambda variables, inputs: self.function(variables, inputs, program.heads)
 
     def keep_last(self, program: Program) -> None:
-        """Frees the unplanned program that was used least recently, if `program` is one more."""
+        """Keeps the last MOST_UNPLANNED programs that no plan lists, now including `program`."""
         self.unplanned.pop(program, None)
         self.unplanned[program] = None
         if len(self.unplanned) > MOST_UNPLANNED:

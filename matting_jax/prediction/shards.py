@@ -22,7 +22,7 @@ class Shard(NamedTuple):
         return f"{self.index + 1}/{self.count}"
 
     def range(self, number: int) -> tuple[int, int]:
-        """Returns the first of `number` items and the one behind the last; shares differ by one."""
+        """Returns start and end of this share of `number` items; sizes differ by at most one."""
         return number * self.index // self.count, number * (self.index + 1) // self.count
 
     def of(self, items: Sequence[T]) -> list[T]:

@@ -105,7 +105,7 @@ class Gathering:
             key = (run.programs, program_of(run.heads, run.inputs))
             equal.setdefault(key, []).append(run)
         for (programs, program), group in equal.items():
-            # Of photos of many sizes no two may need the same program.
+            # Among photos of many sizes, often no two need the same program.
             if len(group) == 1 and program.with_count(self.size) not in programs.compiled:
                 run_singly(group)
                 continue

@@ -122,7 +122,7 @@ def check_limit(limit: float) -> None:
 
 
 def measured(case: Case, future: Future, limit: float, seconds: float) -> Row:
-    """Returns the figures of a case, or `error` if it failed or the time did not suffice."""
+    """Returns the figures of a case, or `error` if it failed or the time ran out."""
     row = {}
     try:
         if not future.done():

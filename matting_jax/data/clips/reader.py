@@ -14,7 +14,7 @@ from matting_jax.data.clips.library import pyav, reason_of
 from matting_jax.data.clips.pixels import convert, upright_size
 from matting_jax.data.files.images import check_regular
 
-# Extensions of clips; of a GIF photos are read as well, so that the user says which it is.
+# Extensions of clips, without .gif, which may also be a photo: the user says which it is.
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts"))
 DEFAULT_RATE = Fraction(25)  # where neither the file nor the user tells
 # FFmpeg's own decoders drop the alpha of these.

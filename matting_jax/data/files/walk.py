@@ -73,7 +73,7 @@ def images_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         entered[place] = path
-        # Sorted, so that all machines take the same of two paths to a folder.
+        # Sorted, so that all machines choose the same of two paths to a folder.
         folders[:] = sorted(name for name in folders if not is_skipped(name))
         yield from (image for name in names if is_image(image := Path(path, name)))
 

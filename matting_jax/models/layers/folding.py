@@ -1,6 +1,6 @@
 """Values that normalisation layers need at inference, computed once from their variables.
 
-Programs read it in place of parameters and statistics: they take less time, and compile faster.
+Programs read them in place of parameters and statistics, and then run and compile faster.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def is_cpu_form(form: str) -> bool:
 
 
 def on_cpu() -> bool:
-    """Returns whether programs run on CPU: for choices of every form, as that of a gradient."""
+    """Returns whether programs run on CPU, for choices that do not depend on `form`."""
     return jax.default_backend() == "cpu"
 
 
@@ -61,7 +61,7 @@ def relu_once(x: Array, form: str = "auto") -> Array:
     """Computes max(x, 0) for the end of a residual block, so that XLA does not recompute x.
 
     XLA for CPU recomputes a maximum for each of its uses: along a chain of residual blocks each
-    block would add up all blocks before it. A selection, the CPU form, it computes once.
+    block would add up all blocks before it. It computes a selection, the CPU form, only once.
     """
     return jnp.where(x <= 0, 0, x) if is_cpu_form(form) else nn.relu(x)
 
@@ -69,9 +69,9 @@ def relu_once(x: Array, form: str = "auto") -> Array:
 def compute_once(x: Array) -> Array:
     """Returns x, which XLA for CPU then does not recompute for each use of it.
 
-    It fuses concatenated and resized maps into each operation that reads them, and keeps the
-    samples that they are made of in memory instead. A selection it computes once. Gradients pass as
-    they are.
+    Otherwise it fuses concatenated and resized maps into each operation that reads them, and keeps
+    the samples in memory that they are made of. It computes a selection only once. Gradients pass
+    unchanged.
     """
     return select_all(x) if on_cpu() and not plain_convolutions.get() else x
 

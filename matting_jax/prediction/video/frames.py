@@ -126,7 +126,7 @@ class FramePredictor:
         if waiting is None:
             return []
         alpha = waiting["alpha"]
-        # The first and the last frame have one neighbour only, and stay.
+        # The first and the last frame have only one neighbour and are not smoothed.
         inside = self.before is not None and layers is not None
         before, after = (self.before, layers["alpha"]) if inside else (alpha, alpha)
         self.before = alpha
