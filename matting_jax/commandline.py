@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -243,8 +244,22 @@ def main(argv: Sequence[str], usage: str) -> int:
         peers.fail()
         if any(x == "--debug" or x.lower() in ("--debug=true", "--debug=1") for x in argv):
             raise
+        if missing := missing_field(error):
+            error = ValueError(
+                f"the config lacks the field {missing}, which its network, task or crop rule "
+                "needs: add it, as the recipes in configs/ do"
+            )
         print(f"{program}: {error} (--debug shows the traceback)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
+
+
+def missing_field(error: Exception) -> str:
+    """Returns the field of a config that was read, but does not exist; "" for another error."""
+    if not isinstance(error, AttributeError | KeyError):
+        return ""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    is_config = Path(last.filename).parent.name == "config_dict"
+    return str(error.args[0]).partition("\n")[0].strip('"') if is_config else ""
 
 
 def run(values: flags.FlagValues) -> int | None:

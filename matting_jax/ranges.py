@@ -83,6 +83,7 @@ ADDED = {
     "*.scale": "(0, inf)",
     "*.scales": "(0, inf)",
 }
+MIXED = ("model.", "test_time.")  # groups whose patterns also match texts and flags
 # Pairs from which a number is drawn: the first must not be above the second.
 RISING = (
     "data.crop.rescale",
@@ -97,12 +98,23 @@ RISING = (
 def check_ranges(config: ConfigDict) -> None:
     """Raises ValueError that names the first field whose value cannot be.
 
-    It is out of its range, not finite, or a pair that falls.
+    It is no number, out of its range, not finite, or a pair that falls.
     """
     for field, value in flatten(config).items():
+        if range_of(field) and not field.startswith(MIXED) and not is_numeric(value):
+            raise ValueError(f"--config.{field} must have only numbers, got {value!r:.80}")
         check_range(field, value, f"--config.{field}")
-        if matches(field, RISING) and not value[0] <= value[-1]:
+        if matches(field, RISING) and not (
+            isinstance(value, tuple) and value and value[0] <= value[-1]
+        ):
             raise ValueError(f"--config.{field} must be (SMALLEST, LARGEST), got {value}")
+
+
+def is_numeric(value: Any) -> bool:
+    """Returns whether a value is a number, or a tuple of numbers or of such tuples."""
+    if isinstance(value, tuple):
+        return all(is_numeric(part) for part in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_range(field: str, value: Any, name: str) -> None:

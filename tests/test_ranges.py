@@ -4,7 +4,7 @@ import runpy
 
 import pytest
 
-from matting_jax.commandline import main, parse
+from matting_jax.commandline import main, missing_field, parse
 from matting_jax.config import defaults, flatten, load_config
 from matting_jax.ranges import RANGES, check_ranges, contains, numbers, range_of
 from tests.helpers import CONFIGS, MODNET
@@ -52,6 +52,37 @@ def test_every_program_refuses_them_in_one_line_before_it_starts(
     error = capsys.readouterr().err
     assert error.startswith("launch.py: --config.batch_size must be in [1, inf), got 0")
     assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("data.crop.rescale", ("a", "b"), r"must have only numbers, got \('a', 'b'\)"),
+        ("data.crop.rescale", 3, r"must be \(SMALLEST, LARGEST\), got 3"),
+        ("data.crop.rescale", (), r"must be \(SMALLEST, LARGEST\), got \(\)"),
+        ("synthesis.flip", "often", "must have only numbers, got 'often'"),
+        ("synthesis.flip", None, "must have only numbers, got None"),
+    ],
+)
+def test_values_of_a_file_that_are_no_numbers_are_refused(field, value, words):
+    config = load_config(MODNET, "")
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=f"--config.{field} {words}"):
+        check_ranges(config)
+
+
+def test_field_that_a_config_lacks_is_named():
+    fields, other = defaults().synthesis, {}
+    for read, name in (
+        (lambda: fields.flip, "'flip'"),
+        (lambda: fields["flip"], "'flip'"),
+        (lambda: other["flip"], ""),
+        (lambda: fields.flip_probability.upper, "'flip_probability'"),
+    ):
+        with pytest.raises((AttributeError, KeyError)) as error:
+            read()
+        assert missing_field(error.value) == name
 
 
 def recipes():
