@@ -95,7 +95,7 @@ def measure_cases(
 def write_report(
     folder: Path, title: str, convention: str, rows: Sequence[tuple[int, Row]]
 ) -> list[str]:
-    """Writes scores.csv and index.html beside the tiles, and returns the means as text.
+    """Writes scores.csv and index.html next to the tiles, and returns the means as text.
 
     Args:
         folder: holds the tiles of all rows, whose numbers count from 0.

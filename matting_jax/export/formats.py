@@ -47,7 +47,7 @@ class Format:
         facts: what its record says in addition.
         write: writes a graph and its record to a path.
         open: returns a file as a function that maps inputs to outputs, both by name.
-        holds_record: whether the file holds the record, which otherwise stands beside it.
+        holds_record: whether the file holds the record, which is otherwise a file next to it.
         any_size: whether there are files for inputs of any size.
         compact_weights: whether kernels may be stored in fewer bits.
         contents: names in a folder of this format; none of a file.

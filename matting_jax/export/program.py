@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Writes a network with its weights, runs the file, and compares it with JAX.
 
-    The record is in the file, or beside it as FILE.json. Nothing is left of a file that computes
+    The record is in the file, or next to it as FILE.json. Nothing is left of a file that computes
     something else than JAX.
 
     Args:
@@ -58,7 +58,7 @@ def export(
 
     Raises:
         ValueError: if the extension, a size or an option is not supported.
-        OSError: if the output, or the record beside it, exists or cannot be written.
+        OSError: if the output, or the record next to it, exists or cannot be written.
         ImportError: if the libraries of the format are missing.
         RuntimeError: if the file computes something else than JAX.
     """

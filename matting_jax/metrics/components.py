@@ -27,7 +27,7 @@ from matting_jax.caches import njit
 
 
 @njit
-def count_chains(level, top, by_column):
+def count_chains(level: np.ndarray, top: int, by_column: bool) -> np.ndarray:
     """Counts the consecutive thresholds 1, 2, 3 ... whose largest component contains each pixel.
 
     level: uint8 [H, W], how many of `top` thresholds a pixel reaches. Of components of equal size
@@ -65,7 +65,7 @@ def count_chains(level, top, by_column):
 
 
 @njit
-def find_runs(level):
+def find_runs(level: np.ndarray) -> tuple[np.ndarray, ...]:
     """Returns row, first column, end column and level of each run of level 1 or more, by rows."""
     height, width = level.shape
     count = 0
@@ -89,7 +89,9 @@ def find_runs(level):
 
 
 @njit
-def find_edges(row, start, stop, reached):
+def find_edges(
+    row: np.ndarray, start: np.ndarray, stop: np.ndarray, reached: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the two runs of each edge, and the highest threshold at which it is open."""
     # A run has at most one edge to the left; two rows of a and b runs have fewer than a + b edges.
     one = np.empty(3 * row.size, np.int32)
@@ -112,7 +114,7 @@ def find_edges(row, start, stop, reached):
 
 
 @njit
-def sort_by_threshold(values, top):
+def sort_by_threshold(values: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the indices of `values`, 1 to `top`, sorted by value, and where each value begins."""
     begin = np.zeros(top + 2, np.int64)
     for value in values:
@@ -127,7 +129,7 @@ def sort_by_threshold(values, top):
 
 
 @njit
-def find_root(run, threshold, parent, joined):
+def find_root(run: int, threshold: int, parent: np.ndarray, joined: np.ndarray) -> int:
     """Returns the root of the set of `run` at `threshold`."""
     while joined[run] >= threshold:
         run = parent[run]
@@ -135,7 +137,15 @@ def find_root(run, threshold, parent, joined):
 
 
 @njit
-def merge(a, b, threshold, parent, joined, size, index_of_first):
+def merge(
+    a: int,
+    b: int,
+    threshold: int,
+    parent: np.ndarray,
+    joined: np.ndarray,
+    size: np.ndarray,
+    index_of_first: np.ndarray,
+) -> None:
     """Merges the sets of runs `a` and `b` from `threshold` down."""
     a, b = find_root(a, threshold, parent, joined), find_root(b, threshold, parent, joined)
     if a == b:
@@ -148,7 +158,15 @@ def merge(a, b, threshold, parent, joined, size, index_of_first):
 
 
 @njit
-def attach(small, large, threshold, parent, joined, size, index_of_first):
+def attach(
+    small: int,
+    large: int,
+    threshold: int,
+    parent: np.ndarray,
+    joined: np.ndarray,
+    size: np.ndarray,
+    index_of_first: np.ndarray,
+) -> None:
     """Makes the root `large` the parent of the root `small`.
 
     A set at least doubles with each parent, so that paths to a root stay short. They are not
@@ -161,7 +179,9 @@ def attach(small, large, threshold, parent, joined, size, index_of_first):
 
 
 @njit
-def find_largest(passing, joined, size, index_of_first):
+def find_largest(
+    passing: np.ndarray, joined: np.ndarray, size: np.ndarray, index_of_first: np.ndarray
+) -> int:
     """Returns the root of the largest set among the runs `passing`, the first of equals, or -1."""
     best = -1
     for run in passing:

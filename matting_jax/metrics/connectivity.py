@@ -74,7 +74,12 @@ def thresholds(double: bool) -> np.ndarray:
 
 
 @njit
-def count_passed(prediction, truth, prediction_tenths, truth_tenths):
+def count_passed(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    prediction_tenths: np.ndarray,
+    truth_tenths: np.ndarray,
+) -> np.ndarray:
     """Counts the thresholds that prediction and truth [H, W] both reach, uint8 [H, W]."""
     level = np.empty(prediction.shape, np.uint8)
     for y in range(level.shape[0]):
@@ -88,7 +93,9 @@ def count_passed(prediction, truth, prediction_tenths, truth_tenths):
 
 
 @njit
-def sum_errors(prediction, truth, unknown, tenths):
+def sum_errors(
+    prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray, tenths: np.ndarray
+) -> float:
     """Sums the differences in connectedness over the unknown pixels, in float64.
 
     tenths: uint8 [H, W], up to how many each pixel is connected.
@@ -104,7 +111,7 @@ def sum_errors(prediction, truth, unknown, tenths):
 
 
 @njit
-def phi(alpha, up_to):
+def phi(alpha: np.float32, up_to: np.float32) -> np.float32:
     """Computes the connectedness of `alpha` at a pixel connected up to `up_to`, in float32."""
     excess = alpha - up_to
     return np.float32(1) - excess * np.float32(excess >= np.float32(0.15))

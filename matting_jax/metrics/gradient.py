@@ -98,7 +98,14 @@ def crop_padded(
 
 
 @njit
-def sum_errors(prediction, truth, unknown, smoothing, derivative, scales):
+def sum_errors(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    unknown: np.ndarray,
+    smoothing: tuple[float, ...],
+    derivative: tuple[float, ...],
+    scales: tuple[float, float],
+) -> float:
     """Sums the squared differences of the amplitudes over the unknown pixels [h, w].
 
     prediction, truth: float [h + 2 r, w + 2 r] with a margin of the filters' radius r.
@@ -115,7 +122,14 @@ def sum_errors(prediction, truth, unknown, smoothing, derivative, scales):
 
 
 @njit
-def write_amplitude(image, y, smoothing, derivative, scale, result):
+def write_amplitude(
+    image: np.ndarray,
+    y: int,
+    smoothing: tuple[float, ...],
+    derivative: tuple[float, ...],
+    scale: float,
+    result: np.ndarray,
+) -> None:
     """Writes the gradient amplitude times `scale`, of row `y` inside the margin, to `result`.
 
     The filters are tuples from the centre outwards with r taps off the centre: the smoothing is

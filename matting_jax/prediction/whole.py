@@ -11,7 +11,7 @@ from typing import Any
 from matting_jax.data.files.sizes import read_size
 from matting_jax.parallel import on_accelerator
 from matting_jax.prediction.programs import Inputs
-from matting_jax.prediction.video.once import computed_once
+from matting_jax.prediction.resized import keep_resized
 
 # Photos of one size that repay the compilation of a program for this size only.
 COMMON = 16
@@ -49,7 +49,7 @@ def run_whole(
     """
 
     def apply(head: str, **images: Any) -> Any:
-        images = {name: computed_once(image) for name, image in images.items()}
+        images = {name: keep_resized(image) for name, image in images.items()}
         return function(variables, images, (head,))
 
     return rule(apply, **inputs)

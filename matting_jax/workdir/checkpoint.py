@@ -288,7 +288,7 @@ def read_scores(
 
 
 def custom_metadata(checkpoints: ocp.CheckpointManager, step: int) -> dict[str, Any] | None:
-    """Returns what `save` wrote beside the arrays of one step, None if it cannot be read."""
+    """Returns what `save` wrote with the arrays of one step, None if it cannot be read."""
     try:
         return checkpoints.metadata(step).custom_metadata
     except Exception:  # damaged metadata are no reason to lose the arrays

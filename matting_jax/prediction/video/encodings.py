@@ -79,7 +79,7 @@ VP9 = Encoding(
         "deadline": "realtime",
         "cpu-used": "6",
         "row-mt": "1",
-        "auto-alt-ref": "0",  # the encoder refuses it beside alpha
+        "auto-alt-ref": "0",  # the encoder refuses it with alpha
         "g": "50",
     },
 )

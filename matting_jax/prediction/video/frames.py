@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from matting_jax.prediction.memory import free_bytes, needed_bytes
-from matting_jax.prediction.video.once import computed_once
+from matting_jax.prediction.resized import keep_resized
 from matting_jax.prediction.video.smooth import smooth
 
 Array = jax.Array
@@ -182,7 +182,7 @@ def predict_layers(matter: Matter, more: tuple[str, ...], variables: Any, inputs
         images[name] = jnp.broadcast_to(images[name], shape).astype(jnp.float32) / 255
 
     def apply(head: str, **network_inputs: Array) -> Array:
-        network_inputs = {name: computed_once(x) for name, x in network_inputs.items()}
+        network_inputs = {name: keep_resized(x) for name, x in network_inputs.items()}
         return matter.programs.function(variables, network_inputs, (head, *more))
 
     output = jnp.clip(matter.rule(apply, **images), 0, 1)

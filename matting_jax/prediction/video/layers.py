@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from matting_jax.image.blur_fusion import blur_fusion_by_steps
 from matting_jax.image.composite import composite
 from matting_jax.image.filters import box_mean
-from matting_jax.prediction.video.once import computed_once
+from matting_jax.prediction.resized import keep_resized
 
 Array = jax.Array
 
@@ -58,7 +58,7 @@ def foreground_of(layers: Mapping[str, Array]) -> Array:
     """Returns the foreground colours [N, H, W, 3], the network's or by blur fusion."""
     image, alpha = layers["image"].astype(jnp.float32) / 255, layers["alpha"]
     if "foreground" not in layers:
-        both = computed_once(jnp.concatenate([image, alpha], axis=-1))
+        both = keep_resized(jnp.concatenate([image, alpha], axis=-1))
         image, alpha = both[..., :3], both[..., 3:]
         colours, _ = blur_fusion_by_steps(image, alpha)
         return jnp.where(alpha == 1, image, colours)

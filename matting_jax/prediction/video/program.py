@@ -109,7 +109,9 @@ def predict_clip(
         OSError: if a result exists, before anything is written, or cannot be written.
         Stopped: after a signal; the results hold what came before.
     """
-    foreground = check_options(config, options)
+    check_inputs(config, options)
+    check_values(options)
+    foreground = choose_foreground(options.foreground, config.name)
     check_effects(source, options)
     paths, cut_out = split_outputs(output), foreground != "none"
     kinds = (options.composite is not None, cut_out, options.bits)
@@ -140,10 +142,9 @@ def predict_clip(
     return report(clip, write_clip(clip, predictor, writers, backdrop), output)
 
 
-def check_options(config: ConfigDict, options: Options) -> str:
-    """Returns where foreground colours come from; raises ValueError for options that do not fit."""
-    network = find_network(config.name)
-    if network.output != "alpha":
+def check_inputs(config: ConfigDict, options: Options) -> None:
+    """Raises ValueError if the network predicts no alpha, or for a missing or unexpected input."""
+    if find_network(config.name).output != "alpha":
         raise ValueError(
             f"{config.name} predicts classes, not an alpha: predict the clip with a network that "
             "takes a trimap, and pass this one's run as --trimap_from WORKDIR"
@@ -162,23 +163,34 @@ def check_options(config: ConfigDict, options: Options) -> str:
         require_input("background", given, config.name, way)
     if options.align:
         refuse_input("background", taken, config.name, "--align")
-        opencv()
+        opencv()  # raises ImportError before the network is loaded
+
+
+def check_values(options: Options) -> None:
+    """Raises ValueError for a value that an option cannot have."""
     one_of(options.smooth, SMOOTHINGS, "--smooth")
     one_of(str(options.bits), ("8", "16"), "--bits")
     if options.batch < 0:
-        raise ValueError(f"--batch must be positive, got {options.batch}")
+        raise ValueError(f"--batch must be at least 0, got {options.batch}")
     if options.frame_rate is not None and not RATES[0] <= options.frame_rate <= RATES[1]:
         raise ValueError(f"--frame_rate must be in {list(RATES)}, got {options.frame_rate}")
     if options.smooth_threshold is not None and not 0 <= options.smooth_threshold <= 1:
         raise ValueError(f"--smooth_threshold must be in [0, 1], got {options.smooth_threshold}")
-    predicts = network.foreground is not None
-    if options.foreground is None:
+
+
+def choose_foreground(foreground: str | None, name: str) -> str:
+    """Returns where the foreground colours come from, by default for the network `name`.
+
+    Raises ValueError for an unknown choice, and for "network" if it predicts no such colours.
+    """
+    predicts = find_network(name).foreground is not None
+    if foreground is None:
         return "network" if predicts else "blur"
-    if options.foreground == "multilevel":
+    if foreground == "multilevel":
         raise ValueError("--foreground multilevel is for photos: for a clip pass blur, or network")
-    if one_of(options.foreground, FOREGROUNDS, "--foreground") == "network" and not predicts:
-        raise ValueError(f"{config.name} predicts no foreground colours: pass --foreground blur")
-    return options.foreground
+    if one_of(foreground, FOREGROUNDS, "--foreground") == "network" and not predicts:
+        raise ValueError(f"{name} predicts no foreground colours: pass --foreground blur")
+    return foreground
 
 
 def check_effects(source: str, options: Options) -> None:

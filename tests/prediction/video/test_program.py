@@ -409,7 +409,7 @@ def test_camera_is_written_until_it_ends(tiny_run, tmp_path, monkeypatch):
         (["--output=a.mp4,./a.mp4"], "twice"),
         (["--foreground=none", "--output=out.webm"], "makes no cut-out"),
         (["--background=x.png"], "takes no background"),
-        (["--batch=-1"], "--batch must be positive"),
+        (["--batch=-1"], "--batch must be at least 0, got -1"),
         (["--composite=", "--output=new.mp4"], "no colour and no file"),
         (["--composite=rgb(300,0,0)", "--output=new.mp4"], "no colour and no file"),
         (["--composite=gs://b/a.jpg", "--output=new.mp4"], "--composite must be a local file"),

@@ -12,11 +12,12 @@ Array = jax.Array
 SAMPLES = 32  # a product of rows of three costs eight times as much
 
 
-def computed_once(x: Array) -> Array:
-    """Returns x [N, H, W, C], which XLA for CPU then does not recompute for each use of it.
+def keep_resized(x: Array) -> Array:
+    """Returns x [N, H, W, C], a resized image, which XLA for CPU then resizes only once.
 
     It recomputes the sums of samples of a resized image in each operation that reads them, but
-    never a product, here with the identity. One channel is not changed.
+    never a product, here with the identity. An image of one channel is returned as it is. Inside of
+    networks `models.layers.forms.compute_once` does the same by a selection.
     """
     if x.shape[-1] == 1 or jax.default_backend() != "cpu":
         return x
