@@ -81,23 +81,30 @@ class OfficialFile:
 class Names:
     """The names in a network's official checkpoints.
 
-    `official(path)` lists the names of one Flax leaf; where copies differ, the first is read.
+    Attributes:
+        official: `official(path)` lists the names of one Flax leaf; where copies differ, the first
+            is read.
+        prefix: prefix of all names, which a file may omit.
+        constants: tensors of a file that no leaf holds; a file may omit them.
+        check: raises ValueError for files that need a better message than a list of mismatches.
+        backbone: the names in files that hold only the backbone; None: there are no such files.
+        variants: keywords of variants that have other tensors than the default, to recognise their
+            files.
+        untold: what the tensors do not determine of this variant, for the error message; "" for
+            nothing.
+        files: published files by short name.
+        config: fields of the config by dotted name that general code needs for a file without a
+            config.
     """
 
     official: Callable[[LeafPath], list[str]]
-    prefix: str = ""  # prefix of all names, which a file may omit
-    # Tensors of a file that no leaf holds; a file may omit them.
+    prefix: str = ""
     constants: StateDict = field(default_factory=dict)
-    # Raises ValueError for files that need a better message than a list of mismatches.
     check: Callable[[StateDict, nn.Module], None] = accept
     backbone: Backbone | None = None
-    # Keywords of variants that have other tensors than the default, to recognise their files.
     variants: tuple[Mapping[str, Any], ...] = ()
-    # What the tensors do not determine of this variant, for the error message; "" for nothing.
     untold: str = ""
-    # Published files by short name.
     files: Mapping[str, OfficialFile] = field(default_factory=dict)
-    # Fields of the config by dotted name that general code needs for a file without a config.
     config: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -138,40 +138,46 @@ def add_up(results: Iterable[tuple[int, Future]]) -> tuple[Any, Pictures]:
 class Task:
     """Describes what a network learns: pure functions, which general code calls by these names.
 
-    `synthesize(keys, batch, config, *view) -> inputs, truth` turns a uint8 batch into what the
-    network sees and what it should predict, with one random key per sample.
-    `loss(outputs, inputs, truth, config, axis_name=None) -> total, terms`.
+    Attributes:
+        synthesize: `synthesize(keys, batch, config, *view) -> inputs, truth` turns a uint8 batch
+            into what the network sees and what it should predict, with one random key per sample.
+        loss: `loss(outputs, inputs, truth, config, axis_name=None) -> total, terms`.
+        check: raises ValueError for a config that the task cannot train, before any data is read.
+        forward: `forward(model, variables, inputs, memory) -> outputs, updated statistics`.
+        stage: `stage(model, config, step)` returns the network that a step trains, with some or all
+            parameters of `model`; then the view (height, width) of `synthesize`, if the task has
+            views.
+        evaluate: the scores of the test data; None: those of alpha.
+        classify: `classify(matter, photo, config)` returns the class of each pixel [H, W] of a
+            photo, float32 [H, W, 3] in [0, 1]; for tasks whose result is "classes".
+        state: what is carried from step to step in addition to the network; None: nothing.
+        score: maps the scores by name to the one that the best checkpoint minimises.
+        score_name: its name in messages.
+        result: maps a config to what a run predicts: "alpha", "trimap" or "classes".
+        denoised: maps a config to whether composites may have denoised colours, so that the data
+            must provide copies.
+        labelled: maps a config to whether images come with the class of each pixel instead of an
+            alpha.
+        planes: maps a config to the planes that the data makes from the alpha of each whole image
+            and crops with it, to the array `alpha_planes` of the batch; None: there are none.
+        unlabelled: whether it learns from photos without alpha, those of config.data.train.photos.
+        added: fields of the recipe that were added later, by dotted name, with the value that runs
+            without them used. The task reads them with the same default.
     """
 
     synthesize: Callable[..., tuple[Arrays, Arrays]]
     loss: Callable[..., tuple[Array, Mapping[str, Array]]]
-    # Raises ValueError for a config that the task cannot train, before any data is read.
     check: Callable[[Any], None] = accept
-    # forward(model, variables, inputs, memory) -> outputs, updated statistics.
     forward: Callable[..., tuple[Arrays, Variables]] = forward
-    # stage(model, config, step) -> the network that a step trains, with some or all parameters of
-    # `model`; then the view (height, width) of `synthesize`, if the task has views.
     stage: Callable[..., tuple] = whole_network
-    # The scores of the test data; None: those of alpha.
     evaluate: Evaluation | None = None
-    # classify(matter, photo, config) -> the class of each pixel [H, W] of a photo, float32
-    # [H, W, 3] in [0, 1]; for tasks whose result is "classes".
     classify: Callable[..., np.ndarray] | None = None
     state: Memory | None = None
-    # The score that the best checkpoint minimises, from the scores by name.
     score: Callable[[Mapping[str, float]], float] = mad
-    score_name: str = "MAD"  # for messages
-    # What a run predicts: "alpha", "trimap" or "classes".
+    score_name: str = "MAD"
     result: Callable[[Any], str] = lambda config: "alpha"
-    # Whether composites may have denoised colours, so that the data must provide copies.
     denoised: Callable[[Any], bool] = lambda config: False
-    # Whether images come with the class of each pixel instead of an alpha.
     labelled: Callable[[Any], bool] = lambda config: False
-    # Planes that the data makes from the alpha of each whole image and crops with it, to the array
-    # `alpha_planes` of the batch; None: there are none.
     planes: Callable[[Any], AlphaPlanes | None] = lambda config: None
-    # Whether it learns from photos without alpha, those of config.data.train.photos.
     unlabelled: bool = False
-    # Fields of the recipe that were added later, by dotted name, with the value that runs without
-    # them used. The task reads them with the same default.
     added: Mapping[str, Any] = field(default_factory=dict)

@@ -17,24 +17,27 @@ class CropRule:
 
     The functions take images uint8 [H, W, 3], and alphas and labels uint8 [H, W]. They return crops
     uint8 [height, width, channels] by name. None: the rule cannot crop such data.
+
+    Attributes:
+        check: `check(crop)` raises ValueError for fields that are not valid.
+        composite: `composite(rng, foreground, alpha, background, crop)` crops the layers of a
+            composite.
+        photo: `photo(rng, image, alpha, crop)` crops a real photo and its alpha, which may be None.
+        labelled: `labelled(rng, image, label, crop)` crops a photo and the class of each pixel.
+        combines: whether `composite` also takes `second`, another foreground with its alpha that
+            may lie behind the first, or None; see config.data.train.combine.
+        planes: whether `composite` and `photo` also take planes made from the whole alpha, uint8
+            [H, W, n], see `image.planes`; they are cut and resized as the alpha, to the crop
+            `alpha_planes`.
+        takes: the fields of config.data.crop that only some rules take, if this one does.
     """
 
-    # check(crop) raises ValueError for fields that are not valid.
     check: Callable[[ConfigDict], None]
-    # composite(rng, foreground, alpha, background, crop): the layers of a composite. If `combines`,
-    # it also takes `second`: another foreground with its alpha, or None. If `planes`, it and
-    # `photo` also take planes made from the whole alpha, uint8 [H, W, n], see `image.planes`; they
-    # are cut and resized as the alpha, to the crop `alpha_planes`.
     composite: Callable[..., Crops] | None = None
-    # photo(rng, image, alpha, crop): a real photo and its alpha, which may be None.
     photo: Callable[..., Crops] | None = None
-    # labelled(rng, image, label, crop): a photo and the class of each pixel.
     labelled: Callable[..., Crops] | None = None
-    # Whether a second foreground may lie behind the first, see config.data.train.combine.
     combines: bool = False
-    # Whether planes made from the whole alpha may be cropped with it.
     planes: bool = False
-    # The fields of config.data.crop that only some rules take, if this one does.
     takes: tuple[str, ...] = ()
 
 
