@@ -259,7 +259,7 @@ def softmax(logits: list[Array]) -> list[Array]:
     return [x / total for x in weights]
 
 
-def resizes(model: PPMatting, height: int, width: int, max_short: int) -> list[tuple[int, int]]:
+def rule_sizes(model: PPMatting, height: int, width: int, max_short: int) -> list[tuple[int, int]]:
     """Returns the two sizes to which a photo of height x width is resized in turn.
 
     The first has a short side of at most `max_short`, 0: the official one of the model's backbone.
@@ -295,7 +295,7 @@ def predict(
         Alpha [N, H, W, 1].
     """
     height, width = image.shape[1:3]
-    first, size = resizes(model, height, width, max_short)
+    first, size = rule_sizes(model, height, width, max_short)
     small = resize_bilinear(resize_bilinear(image, *first), *size)
     alpha = resize_bilinear(apply("alpha", image=small), *first)
     return resize_bilinear(alpha, height, width)
@@ -303,7 +303,7 @@ def predict(
 
 def passes(height: int, width: int, *, model: PPMatting, max_short: int = 0) -> Sizes:
     """Returns the network's size for a photo of height x width by `predict`."""
-    return {"alpha": resizes(model, height, width, max_short)[-1]}
+    return {"alpha": rule_sizes(model, height, width, max_short)[-1]}
 
 
 NETWORK = Network(

@@ -240,7 +240,7 @@ def pipeline():
 
 def test_test_time_rule_equals_official(pipeline):
     golden, photo, matter = pipeline
-    sizes = pp_matting.resizes(matter.model, 150, 230, 128)
+    sizes = pp_matting.rule_sizes(matter.model, 150, 230, 128)
     assert [(150, 230), sizes[0]] == [tuple(size) for size in golden["trans_sizes"]]
     # The official code rounds to bytes after each of its two resizes.
     outputs = {"alpha": golden["alpha_net"]}
@@ -270,8 +270,8 @@ def test_test_time_rule_equals_official(pipeline):
 )
 def test_short_sides_are_reduced_as_in_the_config_of_the_backbone(backbone, photo, sizes):
     model = mj.create_model("pp_matting", backbone=backbone)
-    assert pp_matting.resizes(model, *photo, 0) == sizes
-    assert pp_matting.resizes(model, *photo[::-1], 0) == [size[::-1] for size in sizes]
+    assert pp_matting.rule_sizes(model, *photo, 0) == sizes
+    assert pp_matting.rule_sizes(model, *photo[::-1], 0) == [size[::-1] for size in sizes]
 
 
 def test_sides_must_be_multiples_of_32():
@@ -283,7 +283,7 @@ def test_sides_must_be_multiples_of_32():
 def test_negative_short_side_raises_an_error():
     model = mj.create_model("pp_matting")
     with pytest.raises(ValueError, match="test_time.max_short must be at least 0, got -1"):
-        pp_matting.resizes(model, 100, 100, -1)
+        pp_matting.rule_sizes(model, 100, 100, -1)
 
 
 def test_unknown_backbone_raises_an_error_with_the_closest():
