@@ -91,6 +91,7 @@ def find_config(values: flags.FlagValues) -> tuple[ConfigDict, str]:
     Without --config the config is that of --workdir, without both that of --checkpoint.
     """
     if values.config:
+        addresses.check_flag("config", values.config)
         path, variant = split_variant(values.config)
         name = f"{path.stem}_{variant}" if variant else path.stem
         return load_config(path, variant), values.workdir or str(Path("runs") / name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from matting_jax.choices import one_of
 from matting_jax.config import flatten
 
 # Intervals of the fields of `config.defaults()`.
@@ -84,6 +85,11 @@ ADDED = {
     "*.scales": "(0, inf)",
 }
 MIXED = ("model.", "test_time.")  # groups whose patterns also match texts and flags
+# Values of fields that are text.
+CHOICES = {
+    "data.colour_profile": ("srgb", "ignore"),
+    "evaluate_first": ("none", "previews", "all"),
+}
 # Pairs from which a number is drawn: the first must not be above the second.
 RISING = (
     "data.crop.rescale",
@@ -98,12 +104,14 @@ RISING = (
 def check_ranges(config: ConfigDict) -> None:
     """Raises ValueError that names the first field whose value cannot be.
 
-    It is no number, out of its range, not finite, or a pair that falls.
+    It is no number, out of its range, not finite, a pair that falls, or none of the choices.
     """
     for field, value in flatten(config).items():
         if range_of(field) and not field.startswith(MIXED) and not is_numeric(value):
             raise ValueError(f"--config.{field} must have only numbers, got {value!r:.80}")
         check_range(field, value, f"--config.{field}")
+        if field in CHOICES:
+            one_of(value, CHOICES[field], f"config.{field}")
         if matches(field, RISING) and not (
             isinstance(value, tuple) and value and value[0] <= value[-1]
         ):

@@ -56,6 +56,7 @@ def parsed(*arguments):
         (["--config=nowhere/modnet.py"], ["nowhere/modnet.py"]),
         ([f"--config={ROOT / 'README.md'}"], ["README.md is not a Python file"]),
         ([f"--config={MODNET.parent}"], [str(MODNET.parent)]),
+        (["--config=gs://bucket/a.py"], ["--config must be a local file", "gs://bucket/a.py"]),
         ([BASE, "--workdir=gs://bucket/run"], ["--workdir must be a local", "gs://bucket/run"]),
         (
             [BASE, "--mode=convert", "--output=x", "--checkpoint=gs://bucket/run"],

@@ -6,7 +6,7 @@ import pytest
 
 from matting_jax.commandline import main, missing_field, parse
 from matting_jax.config import defaults, flatten, load_config
-from matting_jax.ranges import RANGES, check_ranges, contains, numbers, range_of
+from matting_jax.ranges import CHOICES, RANGES, check_ranges, contains, numbers, range_of
 from tests.helpers import CONFIGS, MODNET
 
 
@@ -39,6 +39,14 @@ def test_number_out_of_range_is_refused_with_field_range_and_value(argument, wor
     config = parse(["launch.py", f"--config={MODNET}", f"--config.{argument}"]).config
     with pytest.raises(ValueError, match=f"--config.{field} {words}"):
         check_ranges(config)
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_text_that_is_no_choice_is_refused(field):
+    config = parse(["launch.py", f"--config={MODNET}", f"--config.{field}=zzz"]).config
+    with pytest.raises(ValueError, match=f"unknown config.{field} 'zzz': did you mean"):
+        check_ranges(config)
+    assert flatten(defaults())[field] in CHOICES[field]
 
 
 @pytest.mark.parametrize("mode", ["train", "evaluate", "predict", "convert"])

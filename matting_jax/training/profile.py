@@ -10,12 +10,17 @@ from typing import Any
 import jax
 
 
-def check_profile_steps(steps: Sequence[int]) -> None:
-    """Raises ValueError unless `steps` is empty, or a first and a last step."""
+def check_profile_steps(steps: Sequence[int], last: int) -> None:
+    """Raises ValueError unless `steps` is empty, or a first step up to `last` and a last step."""
     if steps and (len(steps) != 2 or not 1 <= steps[0] <= steps[1]):
         raise ValueError(
             f"--config.profile_steps must be () or (FIRST, LAST) with 1 <= FIRST <= LAST, got "
             f"{tuple(steps)}"
+        )
+    if steps and steps[0] > last:
+        raise ValueError(
+            f"--config.profile_steps is {tuple(steps)}, but training ends after step {last}: set "
+            "steps that are trained"
         )
 
 

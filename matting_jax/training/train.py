@@ -13,7 +13,6 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import parallel
-from matting_jax.choices import one_of
 from matting_jax.data import shown_images, train_batches, train_source
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
@@ -59,8 +58,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     """Trains as `train` does; `lock` keeps other programs out of `workdir` until it is closed."""
     # Set up: the config is checked before the data are prepared, both before the folder is claimed.
     check_ranges(config)
-    one_of(config.evaluate_first, ("none", "previews", "all"), "evaluate_first")
-    check_profile_steps(config.profile_steps)
+    check_profile_steps(config.profile_steps, config.steps)
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)
     task = find_task(config.task.name)

@@ -12,6 +12,13 @@ def test_wrong_steps_are_one_message(config, tmp_path, steps):
     assert not (tmp_path / "run").exists()
 
 
+def test_steps_that_are_not_trained_are_refused(config, tmp_path):
+    config.profile_steps = config.steps + 1, config.steps + 2
+    with pytest.raises(ValueError, match=r"is \(5, 6\), but training ends after step 4"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_trace_holds_the_steps_asked_for(config, tmp_path):
     config.evaluate_every, config.evaluate_first = 0, "none"
     calls = []

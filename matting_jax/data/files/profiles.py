@@ -10,7 +10,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-PROFILES = ("srgb", "ignore")  # values of config.data.colour_profile
+from matting_jax.ranges import CHOICES
+
+PROFILES = CHOICES["data.colour_profile"]
 # By the colour space of a profile, the mode of the pixels that it describes.
 MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
