@@ -27,6 +27,7 @@ def one_of(
     choices = list(choices)
     if value in choices:
         return value
+    value = str(value or "")  # in Python it may be anything
     if not value:
         raise ValueError(f"no {kind} is given: choose one of {shorten_list(choices)}")
     closest = (synonyms or {}).get(value.rpartition(".")[2].lower())

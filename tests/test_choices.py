@@ -17,6 +17,12 @@ def test_unknown_choice_suggests_the_closest_and_lists_all():
     )
 
 
+@pytest.mark.parametrize("value", [3, True, ("adam",)])
+def test_choice_of_another_type_is_unknown(value):
+    with pytest.raises(ValueError, match="unknown optimizer.name .*did you mean"):
+        one_of(value, ("sgd", "adam"), "optimizer.name")
+
+
 def test_many_choices_are_not_listed():
     with pytest.raises(ValueError) as error:
         one_of("c31", [f"c{i}" for i in range(30)], "choice")

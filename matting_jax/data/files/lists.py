@@ -24,6 +24,7 @@ from matting_jax.data.files.images import (
     read_photo,
     read_visible,
 )
+from matting_jax.data.files.text import decode
 from matting_jax.data.files.walk import existing
 from matting_jax.data.prepared.merge import lay_under_bilinear, merge
 
@@ -116,16 +117,7 @@ def columns_of(path: Path, separator: str, field: str) -> dict[int, list[str]]:
 
     Raises ValueError for a file that is not UTF-8.
     """
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{field}.list: {path} is not UTF-8 (byte {data[error.start]:#x} in line {number}): "
-            "save it as UTF-8"
-        ) from error
-    lines = enumerate(text.splitlines(), start=1)
+    lines = enumerate(decode(path.read_bytes(), f"{field}.list: {path}").splitlines(), start=1)
     return {
         number: [column.strip() for column in line.strip().split(separator)]
         for number, line in lines

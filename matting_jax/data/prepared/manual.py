@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
+from matting_jax.data.files.text import decode
 from matting_jax.data.files.walk import existing
 
 Path = tfds.core.Path
@@ -59,10 +60,14 @@ def find(name: str, folders: Sequence[Path], missing: dict[str, None]) -> Path:
 
 
 def lines(path: Path) -> list[str]:
-    """Returns the lines of a list that are not empty; none if there is no such file."""
+    """Returns the lines of a list that are not empty; none if there is no such file.
+
+    Raises ValueError for a file that is not UTF-8.
+    """
     if not path.exists():
         return []
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    text = decode(path.read_bytes(), str(path))
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def find_foreground(
