@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from numbers import Integral, Real
 
 import jax
 import numpy as np
@@ -29,11 +30,14 @@ def predict_frames(
         raise ValueError(f"{matter.name} needs a trimap of each frame: pass trimap_from=")
     if background is not None:
         refuse_input("background", matter.takes, matter.name, "background=")
+        background = check_frame(background, "background")
     if "background" in matter.needs:
         given = [] if background is None else ["background"]
         require_input("background", given, matter.name, "pass background=")
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
+    if not isinstance(batch, Integral) or batch < 1:
+        raise ValueError(f"batch must be at least 1, a whole number, got {batch}")
+    if smooth is not None and not (isinstance(smooth, Real) and 0 <= smooth <= 1):
+        raise ValueError(f"smooth must be None or a number in [0, 1], got {smooth!r}")
     predictor = FramePredictor(
         matter, select_alpha, background=background, threshold=smooth, batch=batch
     )
@@ -64,11 +68,7 @@ def check_frames(
     """Yields the frames, checked; raises ValueError unless all are uint8 [H, W, 3] of one size."""
     first = background
     for number, frame in enumerate(frames):
-        frame = np.asarray(frame)
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
-            raise ValueError(
-                f"frame {number} must be uint8 [H, W, 3], got {frame.dtype} {frame.shape}"
-            )
+        frame = check_frame(frame, f"frame {number}")
         first = frame if first is None else first
         if frame.shape != np.shape(first):
             raise ValueError(
@@ -76,3 +76,11 @@ def check_frames(
                 f"background, {size_of(np.asarray(first))}: they must be equal"
             )
         yield frame
+
+
+def check_frame(frame: np.ndarray, name: str) -> np.ndarray:
+    """Returns a frame as an array; raises ValueError, with its name, unless uint8 [H, W, 3]."""
+    frame = np.asarray(frame)
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
+        raise ValueError(f"{name} must be uint8 [H, W, 3], got {frame.dtype} {frame.shape}")
+    return frame

@@ -102,6 +102,12 @@ def test_frames_are_checked(matter):
         matter.video(FRAMES, background=FRAMES[0])
     with pytest.raises(ValueError, match="batch must be at least 1"):
         matter.video(FRAMES, batch=0)
+    for wrong in (-0.1, 2, float("nan"), "delay"):
+        with pytest.raises(ValueError, match=r"smooth must be None or a number in \[0, 1\]"):
+            matter.video(FRAMES, smooth=wrong)
+    subtraction = mj.Matter("tiny_background", {"params": {"gain": np.ones(1, np.float32)}})
+    with pytest.raises(ValueError, match=r"background must be uint8 \[H, W, 3\], got float32"):
+        subtraction.video(FRAMES, background=FRAMES[0].astype(np.float32))
     assert list(matter.video([])) == []
 
 
