@@ -7,6 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from matting_jax.data.clips.random_access import clips_below
 from matting_jax.data.files.walk import existing, images_below, is_skipped, real
 
 
@@ -28,7 +29,9 @@ def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
     if real(root) in place.parents:
         found = [path for path in found if place not in real(path).parents]
     if not found:
-        raise FileNotFoundError(f"--input {photos}: no photo found")
+        clips = clips_below(path) if path.is_dir() else []
+        advice = f", only clips: give one of them, such as {clips[0]}" if clips else ""
+        raise FileNotFoundError(f"--input {photos}: no photo found{advice}")
     return root, found
 
 

@@ -451,6 +451,9 @@ def test_folder_without_a_photo_is_rejected(predict, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert predict(tmp_path / "empty") == 2
     assert "no photo found" in capsys.readouterr().err
+    (tmp_path / "empty" / "a.mp4").touch()
+    assert predict(tmp_path / "empty") == 2
+    assert "only clips: give one of them, such as" in capsys.readouterr().err
 
 
 def test_hidden_files_and_documents_are_not_photos(predict, photos, tmp_path):

@@ -15,7 +15,9 @@ from matting_jax.data.clips.pixels import convert, upright_size
 from matting_jax.data.files.images import check_regular
 
 # Extensions of clips, without .gif, which may also be a photo: the user says which it is.
-SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts"))
+SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ts .mts .m2ts .3gp .wmv .flv .ogv".split()
+)
 DEFAULT_RATE = Fraction(25)  # where neither the file nor the user tells
 # FFmpeg's own decoders drop the alpha of these.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}

@@ -421,6 +421,7 @@ def test_camera_is_written_until_it_ends(tiny_run, tmp_path, monkeypatch):
         (["--bits=16", "--output=alpha.mp4"], "has 8 bits"),
         (["--input=camera:9"], "cannot open"),
         (["--input=missing.mp4"], "missing.mp4"),
+        (["--input=missing.MTS", "--output=folder"], "there is no clip missing.MTS"),
     ],
 )
 def test_wrong_flags_are_refused_before_anything_is_written(
