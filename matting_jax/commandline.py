@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -212,6 +213,8 @@ def command() -> NoReturn:
 
 def launch(argv: Sequence[str], usage: str) -> NoReturn:
     """Runs `main` and ends the process with its exit code; a second signal ends it immediately."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr, for names that are not UTF-8
     watch_signals(Path(argv[0]).name)
     end_with(lambda: main(argv, usage))
 

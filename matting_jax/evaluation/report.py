@@ -87,7 +87,8 @@ def write_page(
         first=label(first),
         cards="\n".join(card(folder, number, rows[number]) for number in order),
     )
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    # Names of files need not be UTF-8.
+    (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def descending(value: float) -> float:

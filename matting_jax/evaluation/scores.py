@@ -109,7 +109,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes the scores as a table: a header, one line per image and a line of means."""
     with (
         write_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         table = csv.DictWriter(file, rows[0])
         table.writeheader()

@@ -1,3 +1,4 @@
+import os
 from html.parser import HTMLParser
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from matting_jax.evaluation.report import TOO_HIGH, TOO_LOW, digits, error_map, tiles, write_page
-from matting_jax.evaluation.scores import Case
+from matting_jax.evaluation.scores import Case, write_csv
 
 ROWS = [
     {"name": "low", "sad": 0.5, "mse": 0.1},
@@ -58,6 +59,14 @@ def test_worst_image_is_first_and_one_without_a_score_last(page):
 def test_names_and_titles_are_escaped(page):
     assert "i" not in Page(page[0]).tags and "b" not in Page(page[0]).tags
     assert "a &lt;i&gt; against b" in page[0] and "1 &lt; 2" in page[0]
+
+
+def test_names_that_are_no_utf8_are_written_escaped(tmp_path):
+    rows = [{"name": os.fsdecode(b"caf\xe9"), "sad": 0.5}]
+    write_page(tmp_path, os.fsdecode(b"\xe9"), "matlab", rows, [])
+    write_csv(tmp_path / "scores.csv", rows)
+    for name in ("index.html", "scores.csv"):
+        assert r"caf\udce9" in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_every_picture_exists_with_the_size_in_the_page(page):
