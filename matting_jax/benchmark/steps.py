@@ -59,18 +59,12 @@ def read_recipe(recipe: str, fields: list[str]) -> Any:
 
 def draw_batch(recipe: str, fields: list[str]) -> dict[str, Any]:
     """Returns the first batch of a run."""
-    from matting_jax.data import train_batches, train_source
+    from matting_jax.data import train_batches
     from matting_jax.tasks import find_task
+    from matting_jax.training.data import task_source
 
     config = read_recipe(recipe, fields)
-    task = find_task(config.task.name)
-    source = train_source(
-        config,
-        denoised=task.denoised(config),
-        labelled=task.labelled(config),
-        unlabelled=task.unlabelled,
-        planes=task.planes(config),
-    )
+    source = task_source(config, find_task(config.task.name))
     return next(iter(train_batches(source, config, 0, 1, 0, 1)))
 
 

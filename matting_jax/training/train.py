@@ -13,7 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import parallel
-from matting_jax.data import shown_images, train_batches, train_source
+from matting_jax.data import train_batches
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation import previews
@@ -26,6 +26,7 @@ from matting_jax.stopping import Stopped, stop_signal
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import Task
 from matting_jax.training import console
+from matting_jax.training.data import prepare_data
 from matting_jax.training.not_finite import FiniteCheck
 from matting_jax.training.optimizer import create_optimizer, learning_rate
 from matting_jax.training.profile import check_profile_steps, profile_steps
@@ -68,18 +69,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     shapes = variable_shapes(model, *sides(config.data.crop))
     modules = [*shapes["params"], *network_of(model).optional_modules]
     optimizer = create_optimizer(config, modules)
-    labelled, denoised = task.labelled(config), task.denoised(config)
-    # One process prepares and caches the data, the others find them.
-    source = parallel.first_process_first(
-        lambda: train_source(
-            config,
-            denoised=denoised,
-            labelled=labelled,
-            unlabelled=task.unlabelled,
-            planes=task.planes(config),
-        )
-    )
-    images = parallel.first_process_first(lambda: shown_images(config, source, labelled=labelled))
+    source, images = prepare_data(config, task)
     if jax.process_index() == 0:
         lock.enter_context(claim_alone(workdir, config))
     checkpoints = checkpoint.open_checkpoints(workdir, task.score)

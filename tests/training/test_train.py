@@ -182,7 +182,7 @@ def test_config_that_cannot_train_does_not_claim_the_workdir(config, tmp_path, f
 def test_config_is_refused_before_data_are_prepared(
     config, tmp_path, monkeypatch, field, value, words
 ):
-    monkeypatch.setattr("matting_jax.training.train.train_source", None)
+    monkeypatch.setattr("matting_jax.training.data.train_source", None)
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=words):
         train(config, tmp_path / "run")
