@@ -182,7 +182,8 @@ def as_trimap(
     known = (trimap == 0) | (trimap == 1)
     if not (known ^ unknown).all():
         wrong = trimap[~known & ~unknown][0]
-        raise ValueError(f"trimap holds {wrong}, expected only 0, 0.5 (or 128/255) and 1")
+        advice = ": divide uint8 by 255" if trimap.dtype.kind in "iu" else ""
+        raise ValueError(f"trimap holds {wrong}, expected only 0, 0.5 (or 128/255) and 1{advice}")
     return trimap, unknown
 
 

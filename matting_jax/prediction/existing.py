@@ -33,6 +33,8 @@ def remaining_jobs(
     """
     if shard.count > 1:
         jobs = shard.of(sort_jobs(jobs))
+        if not jobs:
+            print(f"share {shard} has no photo: there are fewer photos than shares")
     if one_of(existing, EXISTING, "--existing") == "keep":
         kept = [job for job in jobs if all(map(is_whole, job.results.values()))]
         if kept:

@@ -175,7 +175,11 @@ def test_undefined_metric_is_an_error_that_lists_the_conventions_with_it(convent
         ({"truth": np.zeros((4, 5, 1))}, {}, r"truth has shape \(4, 5, 1\), expected \[H, W\]$"),
         ({"truth": np.zeros((0, 5))}, {}, "truth has no pixels"),
         ({"trimap": np.full((4, 1), 0.5)}, {}, r"trimap has shape \(4, 1\)"),
-        ({"trimap": np.full((4, 5), 128, np.uint8)}, {}, "trimap holds 128, expected only 0, 0.5"),
+        (
+            {"trimap": np.full((4, 5), 128, np.uint8)},
+            {},
+            "trimap holds 128, expected only 0, 0.5 .* and 1: divide uint8 by 255",
+        ),
         ({"trimap": np.full((4, 5), 0.25)}, {}, "trimap holds 0.25"),
         ({"trimap": np.full((4, 5), np.nan)}, {}, "trimap holds nan"),
         ({"trimap": None}, {"fill": True}, "needs a trimap"),

@@ -26,6 +26,7 @@ from matting_jax.models import (
 from matting_jax.prediction import programs as module
 from matting_jax.prediction import whole
 from matting_jax.prediction.batches import batch_groups, photos_a_device
+from matting_jax.prediction.existing import remaining_jobs
 from matting_jax.prediction.jobs import Job, sort_jobs
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.memory import free_bytes
@@ -305,6 +306,12 @@ def test_pixels_limit_the_photos_of_a_device(programs):
 def test_share_that_does_not_exist_is_refused(text):
     with pytest.raises(ValueError, match="--shard must be INDEX/COUNT"):
         find_shard(text)
+
+
+def test_share_without_a_photo_is_told(tmp_path, capsys):
+    jobs = [Job(tmp_path / "a.png", {}, {})]
+    assert remaining_jobs(jobs, tmp_path, "error", parse_shard("1/2")) == []
+    assert capsys.readouterr().out.startswith("share 1/2 has no photo")
 
 
 def test_shares_hold_each_photo_once_and_keep_shapes_together(tmp_path):
