@@ -37,6 +37,7 @@ def parsed(*arguments):
         ([BASE, "--config.model.contxt=se"], ["'model.context'"]),
         ([BASE, "--config.optimizer.lr=1"], ["'optimizer.learning_rate'"]),
         ([BASE, "--config.LR=1"], ["'optimizer.learning_rate'"]),
+        ([BASE, "--config.optimizer=adam"], ["'optimizer.name'"]),
         ([BASE, "--config.optimizer.wd=1"], ["'optimizer.weight_decay'"]),
         ([BASE, "--config.bs=4"], ["'batch_size'"]),
         ([BASE, "--config.train.epochs=4"], ["'steps'"]),
