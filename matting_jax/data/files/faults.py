@@ -11,6 +11,11 @@ from matting_jax.data.files.images import Header
 Headers = Mapping[Path, Header | str]
 
 
+def count_faults(faults: Sequence[str]) -> str:
+    """Returns "1 fault", "2 faults" and so on."""
+    return f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
+
+
 def faults_of_pair(
     stem: str,
     same: dict[str, list[Path]],

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matting_jax.data.files.checks import check_files
-from matting_jax.data.files.faults import faults_of_companion, faults_of_compared, faults_of_pair
+from matting_jax.data.files.faults import (
+    count_faults,
+    faults_of_companion,
+    faults_of_compared,
+    faults_of_pair,
+)
 from matting_jax.data.files.walk import by_stem, images_below, images_in, nfc
 
 # Folders to compare, with the role of their files.
@@ -239,7 +244,7 @@ def find_compared(
         faults.append(f"{folders['photos']}: no file has the name of a truth")
     if faults:
         raise ValueError(
-            f"{len(faults)} faults in the files to compare; fix or remove them:\n  "
+            f"{count_faults(faults)} in the files to compare; fix or remove them:\n  "
             + "\n  ".join(faults)
         )
     return compared
@@ -258,16 +263,16 @@ def accept(found: Sequence[Found], skip_bad: bool) -> None:
     faults = [fault for part in found for fault in part.faults]
     if faults and not skip_bad:
         raise ValueError(
-            f"{len(faults)} faults in {', '.join(part.field for part in found if part.faults)}; "
+            f"{count_faults(faults)} in {', '.join(part.field for part in found if part.faults)}; "
             "fix the files, or set config.data.skip_bad=True to skip them:\n  "
             + "\n  ".join(faults)
         )
     for part in found:
         if part.faults:
             logger.warning(
-                "%s: skipped files for %d faults in %s, %d remain",
+                "%s: skipped files for %s in %s, %d remain",
                 part.field,
-                len(part.faults),
+                count_faults(part.faults),
                 part.folder,
                 len(part.items),
             )

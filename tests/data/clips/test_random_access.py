@@ -36,7 +36,7 @@ def test_photos_and_frames_of_clips_are_one_source(config, tmp_path):
     Image.new("RGB", (50, 40), "red").save(folder / "photo.png")
     assert len(unlabelled_photos(config)) == 5
     (folder / "broken.mp4").write_bytes(b"no clip")
-    with pytest.raises(ValueError, match=r"1 faults in config.data.train.photos.*skip_bad"):
+    with pytest.raises(ValueError, match=r"1 fault in config.data.train.photos.*skip_bad"):
         unlabelled_photos(config)
     config.data.skip_bad = True
     assert len(unlabelled_photos(config)) == 5

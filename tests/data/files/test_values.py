@@ -102,7 +102,7 @@ def test_photos_of_which_nothing_can_be_seen_raise(tmp_path, array, words):
     path = save(tmp_path, array)
     with pytest.raises(ValueError, match=words):
         check_values(path, "photo")
-    with pytest.raises(ValueError, match="1 faults in set") as error:
+    with pytest.raises(ValueError, match="1 fault in set") as error:
         accept([find_backgrounds(tmp_path, "set", tmp_path / "cache", 1)], skip_bad=False)
     assert str(path) in str(error.value)
 
