@@ -14,7 +14,7 @@ from matting_jax import parallel
 from matting_jax.config import load_config
 from matting_jax.data.crops import sides
 from matting_jax.data.sources import Composites, Labelled, Unlabelled
-from matting_jax.data.training import combine
+from matting_jax.data.training import second_probability
 from matting_jax.models import network_of
 from matting_jax.tasks import find_task
 from matting_jax.training.optimizer import create_optimizer
@@ -54,7 +54,7 @@ def channels(config, task):
         return Unlabelled.channels
     if task.labelled(config):
         return Labelled.channels
-    source = Composites([], [], "", combine(config), planes=task.planes(config))
+    source = Composites([], [], "", second_probability(config), planes=task.planes(config))
     return replace(source, denoised=source if task.denoised(config) else None).channels
 
 
