@@ -30,19 +30,13 @@ def faults_of_pair(
         folder: the folder that holds both subfolders.
         headers: of all files; error messages for those that cannot be read.
     """
-    there = [path for paths in same.values() for path in paths]
-    faults = [fault for paths in same.values() for fault in repeated_stem(paths)]
-    faults += [
-        f"{there[0]}: no file {stem}.* in {folder / name}"
-        for name, paths in same.items()
-        if not paths
-    ]
-    faults += [headers[path] for path in there if isinstance(headers[path], str)]
-    if faults:
+    if faults := faults_of_stem(stem, same, {name: folder / name for name in same}, headers):
         return faults
-    image, truth = there
+    (image,), (truth,) = same.values()
     _, kind = same
-    return different_sizes(image, truth, kind, headers) or value_faults(headers[x] for x in there)
+    return different_sizes(image, truth, kind, headers) or value_faults(
+        headers[x] for x in (image, truth)
+    )
 
 
 def faults_of_companion(image: Path, folder: Path, same: list[Path], headers: Headers) -> list[str]:
@@ -80,15 +74,10 @@ def faults_of_compared(
         folders: the folders by name.
         headers: of all files; error messages for those that cannot be read.
     """
-    there = [path for paths in same.values() for path in paths]
-    faults = [fault for paths in same.values() for fault in repeated_stem(paths)]
-    faults += [
-        f"{there[0]}: no file {name}.* in {folders[part]}"
-        for part, paths in same.items()
-        if not paths and (part != "photos" or first == "photos")
-    ]
-    faults += [headers[path] for path in there if isinstance(headers[path], str)]
-    if faults:
+    needed = {
+        part: folder for part, folder in folders.items() if part != "photos" or first == "photos"
+    }
+    if faults := faults_of_stem(name, same, needed, headers):
         return faults
     (truth,) = same["truths"]
     faults = [
@@ -97,7 +86,25 @@ def faults_of_compared(
         for path in same.get(part, ())
         for fault in different_sizes(path, truth, "truth", headers)
     ]
-    return faults or value_faults(headers[path] for path in there)
+    return faults or value_faults(headers[path] for paths in same.values() for path in paths)
+
+
+def faults_of_stem(
+    stem: str, same: dict[str, list[Path]], needed: dict[str, Path], headers: Headers
+) -> list[str]:
+    """Returns the faults of the files of one stem by themselves, without comparing them.
+
+    A stem is to have at most one file in each folder of `same`, and one in each that is `needed`;
+    all must be readable.
+    """
+    there = [path for paths in same.values() for path in paths]
+    repeated = [fault for paths in same.values() for fault in repeated_stem(paths)]
+    missing = [
+        f"{there[0]}: no file {stem}.* in {needed[part]}"
+        for part, paths in same.items()
+        if part in needed and not paths
+    ]
+    return repeated + missing + [headers[x] for x in there if isinstance(headers[x], str)]
 
 
 def repeated_stem(paths: Sequence[Path]) -> list[str]:
