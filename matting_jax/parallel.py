@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -67,6 +68,9 @@ def join(address: str | None, count: int | None, index: int | None, options: dic
         local = f"127.0.0.1:{peers.join(address, index, count, bind)}"
         job |= {"coordinator_address": local, "coordinator_bind_address": local}
     jax.distributed.initialize(**job, **options)
+    if peers.current:
+        # In place of the handler of JAX, which need not be told of a stop that is agreed here.
+        signal.signal(signal.SIGTERM, lambda number, frame: peers.current.ask_to_stop())
 
 
 def job_variable(name: str) -> int:

@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
+from matting_jax.common_step import PATIENCE, CommonStep
+
 WAIT = 300.0  # seconds until all processes must have joined
 RETRY = 0.2  # seconds between tries to reach process 0
 # Seconds within which the report of an ended process reaches all others.
@@ -42,6 +44,9 @@ class Peers:
         self.connections: dict[int, asyncio.StreamWriter] = {}
         self.finished: set[int] = set()
         self.failed = False
+        self.common_step = CommonStep()
+        self.steps: dict[int, int] = {}  # of the processes that are held
+        self.agreeing = False
 
     def join(self, bind: str | None = None) -> int:
         """Waits for all processes; returns the local port through which JAX reaches process 0.
@@ -112,8 +117,38 @@ class Peers:
             while line := await reader.readline():
                 if line == b"finished\n":
                     self.finished.add(index)
+                elif line == b"stop\n":
+                    self.agreement = asyncio.ensure_future(self.agree())
+                elif line.startswith(b"at "):
+                    self.steps[index] = int(line[3:])
         if index not in self.finished:
             await self.end_all(ended(index, self.count))
+
+    def ask_to_stop(self) -> None:
+        """Asks all processes to stop after a common step; a handler of signals may call it."""
+
+        async def ask() -> None:
+            if self.index == 0:
+                await self.agree()
+            else:
+                self.connections[0].write(b"stop\n")
+
+        asyncio.run_coroutine_threadsafe(ask(), self.loop)
+
+    async def agree(self) -> None:
+        """Lets all processes agree on the step to stop after, once; `CommonStep` says how."""
+        if self.agreeing:
+            return
+        self.agreeing = True
+        self.steps = {0: self.common_step.hold()}
+        await self.tell_all(b"hold\n")
+        deadline = time.monotonic() + PATIENCE / 2
+        while len(self.steps) < self.count and time.monotonic() < deadline:
+            await asyncio.sleep(RETRY / 20)
+        self.agreeing = len(self.steps) == self.count  # else another signal may try again
+        last = max(self.steps.values()) + 1 if self.agreeing else 0
+        await self.tell_all(f"release {last}\n".encode())
+        self.common_step.release(last or None)
 
     async def tell_all(self, line: bytes) -> None:
         """Sends a line to all other processes."""
@@ -147,6 +182,10 @@ class Peers:
                     self.joined.set_result(server.sockets[0].getsockname()[1])
                 elif line == b"finished\n":
                     self.finished.add(0)
+                elif line == b"hold\n":
+                    writer.write(f"at {self.common_step.hold()}\n".encode())
+                elif line.startswith(b"release "):
+                    self.common_step.release(int(line[8:]) or None)
                 elif line.startswith(b"end "):
                     self.end(line[4:].decode().strip())
         if 0 not in self.finished:

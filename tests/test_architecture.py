@@ -20,6 +20,7 @@ LAYERS = (
         "allocator",
         "overlap",
         "parallel",
+        "common_step",
         "peers",
         "stopping",
         "addresses",

@@ -12,7 +12,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from matting_jax import parallel
+from matting_jax import parallel, peers
 from matting_jax.data import train_batches
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
@@ -118,8 +118,12 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     batches = train_batches(
         source, config, first_step, config.steps, jax.process_index(), jax.process_count()
     )
-    # JAX watches for SIGTERM in a job that it joined, and stops all processes after the same step.
-    job = checkpoints.reached_preemption if jax.distributed.is_initialized() else None
+    # After SIGTERM all processes of a job stop after the same step.
+    job = None
+    if peers.current:
+        job = peers.current.common_step.reached
+    elif jax.distributed.is_initialized():
+        job = checkpoints.reached_preemption
     with (
         stop_signal(job) as asked_to_stop,
         checkpoint.finish_saves(checkpoints),
