@@ -14,6 +14,7 @@ from matting_jax.prediction.inputs import as_float_image
 from matting_jax.prediction.jobs import plan_jobs
 from matting_jax.prediction.load import load_matter
 from matting_jax.prediction.photos import find_photos
+from matting_jax.prediction.record import shared_options
 from matting_jax.prediction.run import Work, run_jobs
 from matting_jax.prediction.shards import Shard
 from matting_jax.tasks import find_task
@@ -54,7 +55,8 @@ def predict_labels(
     numbers = class_numbers(config)
     root, paths = find_photos(photos, output)
     jobs = plan_jobs(root, paths, {}, output, {"label": ""}, ("label",))
-    jobs = remaining_jobs(jobs, output, existing, shard)
+    made = shared_options(config)
+    jobs = remaining_jobs(jobs, output, existing, shard, made)
     if not jobs:
         return 0
     matter, task = load_matter(config, checkpoint), find_task(config.task.name)
@@ -65,7 +67,8 @@ def predict_labels(
     def draw(photo: Photo, classes: np.ndarray) -> dict[str, np.ndarray]:
         return {"label": numbers[classes]}
 
-    return run_jobs(jobs, output, Work(classify, draw), config.data.colour_profile)
+    work = Work(classify, draw, options=made)
+    return run_jobs(jobs, output, work, config.data.colour_profile)
 
 
 def class_numbers(config: ConfigDict) -> np.ndarray:

@@ -24,6 +24,7 @@ from matting_jax.prediction.labels import learns_classes, predict_labels
 from matting_jax.prediction.load import list_inputs, load_matter
 from matting_jax.prediction.matter import Matter
 from matting_jax.prediction.photos import find_photos
+from matting_jax.prediction.record import shared_options
 from matting_jax.prediction.run import Work, run_jobs
 from matting_jax.prediction.shards import find_shard
 from matting_jax.prediction.whole import common_sizes
@@ -103,7 +104,8 @@ def predict(
     options = check_options(config, options)
     shard = find_shard(options.shard)
     jobs = find_jobs(config, photos, Path(output), options)
-    jobs = remaining_jobs(jobs, Path(output), options.existing, shard)
+    made = list_options(config, options)
+    jobs = remaining_jobs(jobs, Path(output), options.existing, shard, made)
     if not jobs:
         return 0
     matter = load_matter(
@@ -120,6 +122,7 @@ def predict(
         partial(run_network, matter, options),
         partial(draw, options),
         partial(matter.list_programs, cut_out=cut_out),
+        made,
     )
     return run_jobs(jobs, Path(output), work, config.data.colour_profile, options.align)
 
@@ -147,6 +150,18 @@ def check_options(config: ConfigDict, options: Options) -> Options:
     if options.trimap and options.trimap_from:
         raise ValueError("give one of --trimap and --trimap_from: both are trimaps")
     return options
+
+
+def list_options(config: ConfigDict, options: Options) -> dict[str, Any]:
+    """Returns the options that change the results of a photo, for the record of the folder."""
+    foreground = None if options.foreground == "none" else options.foreground
+    return {
+        **shared_options(config),
+        "foreground": foreground,
+        "bits": options.bits,
+        "align": options.align,
+        "size_step": options.size_step,
+    }
 
 
 def find_jobs(config: ConfigDict, photos: str, output: Path, options: Options) -> list[Job]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ml_collections import ConfigDict
+
 from matting_jax.data.files.sizes import read_size
 from matting_jax.files import append_whole, writing
+from matting_jax.models import rule_options
 
 try:
     import fcntl
@@ -20,7 +23,13 @@ except ImportError:  # Windows, where appending is not locked
 NAME = "predictions.jsonl"
 
 
-def append_line(output: Path, photo: Path, seconds: float | None, fault: str | None) -> None:
+def append_line(
+    output: Path,
+    photo: Path,
+    seconds: float | None,
+    fault: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Appends the line of a photo to predictions.jsonl.
 
     Several processes may append to one file, and a line that a killed one left unfinished does not
@@ -31,6 +40,7 @@ def append_line(output: Path, photo: Path, seconds: float | None, fault: str | N
         photo: the photo, whose size [width, height] is read from its header.
         seconds: time that was spent on it; None: unknown.
         fault: why it has no results; None: it has.
+        options: those that the results were made with; None: unknown.
 
     Raises:
         WriteError: if the file cannot be written.
@@ -40,12 +50,23 @@ def append_line(output: Path, photo: Path, seconds: float | None, fault: str | N
         "size": size_of(photo),
         "seconds": None if seconds is None else round(seconds, 3),
         "fault": fault,
+        "options": options,
     }
     path = output / NAME
     with writing(path), path.open("a+b", buffering=0) as file:
         lock(file)
         start = b"" if ends_a_line(file) else b"\n"
         append_whole(file, start + json.dumps(line).encode() + b"\n")
+
+
+def shared_options(config: ConfigDict) -> dict[str, Any]:
+    """Returns the fields of a config that change the results of the same weights."""
+    return {
+        "network": config.name,
+        "test_time": rule_options(config.name) | dict(config.test_time),
+        "compute_dtype": config.compute_dtype,
+        "colour_profile": config.data.colour_profile,
+    }
 
 
 def read_lines(output: Path) -> dict[str, dict[str, Any]]:

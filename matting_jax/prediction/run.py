@@ -46,11 +46,13 @@ class Work(NamedTuple):
         predict: predict(photo, **inputs), with a Photo, runs the network.
         draw: draw(photo, prediction) returns the images to write by kind; called in threads.
         list_programs: returns the programs that a photo of a size needs.
+        options: those that change the results, for the record.
     """
 
     predict: Callable[..., Any]
     draw: Callable[[Photo, Any], dict[str, np.ndarray]]
     list_programs: ListPrograms = lambda height, width: ()
+    options: Mapping[str, Any] | None = None
 
 
 class SkippedPhoto(Exception):
@@ -132,7 +134,9 @@ def run_jobs(
                 else:
                     write_files(files)
                     written += 1
-                append_line(output, job.photo, seconds.spent[job.photo], reports.get(job.photo))
+                fault = reports.get(job.photo)
+                made = None if fault else work.options
+                append_line(output, job.photo, seconds.spent[job.photo], fault, made)
     finally:
         print(f"{written} of {len(jobs)} photos: {output}")
         for job in jobs:

@@ -126,6 +126,31 @@ def test_all_kept_needs_no_network(predict, tmp_path, monkeypatch):
     assert predict("--foreground=none", "--existing=keep") == 0
 
 
+@pytest.mark.parametrize(
+    ("made", "now", "words"),
+    [
+        (["--bits=8"], ["--bits=16"], "bits 8, now 16"),
+        (["--foreground=blur"], ["--foreground=multilevel"], "foreground blur, now multilevel"),
+        (["--foreground=blur"], ["--foreground=none"], ""),
+        (["--foreground=none"], ["--foreground=blur"], ""),
+        ([], ["--config.test_time.reference_size=96"], "'reference_size': 96"),
+    ],
+)
+def test_results_of_other_options_are_not_kept(predict, tmp_path, capsys, made, now, words):
+    for photo in (tmp_path / "photos").rglob("*.*"):
+        if photo.stem != "0":
+            photo.unlink()
+    assert predict(*made) == 0
+    before = contents(tmp_path / "out")
+    assert predict("--existing=keep", *now) == (2 if words else 0)
+    error = capsys.readouterr().err
+    assert words in error and ("were made with" in error) == bool(words)
+    found = contents(tmp_path / "out")[0]
+    assert all(found[name] == x for name, x in before[0].items())
+    assert predict("--existing=keep", *made) == 0
+    assert predict("--overwrite", *now) == 0 and predict("--existing=keep", *now) == 0
+
+
 def test_flags_that_contradict_are_refused(predict, capsys):
     assert predict("--existing=keep", "--overwrite") == 2
     assert "--existing keep contradicts --overwrite" in capsys.readouterr().err
@@ -139,6 +164,7 @@ def test_line_after_an_unfinished_one_is_whole(tmp_path):
     append_line(tmp_path, tmp_path / "b.png", 0.25, "missing")
     append_line(tmp_path, tmp_path / "b.png", None, None)
     line = {"file": str(tmp_path / "b.png"), "size": None, "seconds": None, "fault": None}
+    line["options"] = None
     assert read_lines(tmp_path) == {str(tmp_path / "b.png"): line}
 
 
