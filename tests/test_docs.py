@@ -183,7 +183,8 @@ def place_gfm(folder: Path) -> None:
     write_state_dict(folder / "resnet34.pth", own)
 
 
-PYTHON_ONLY = ("foreground", "matting", "metrics", "trimaps")  # pages whose Python needs no files
+# Pages whose Python needs none of the weights that their commands write.
+PYTHON_ONLY = ("foreground", "matting", "metrics", "training", "trimaps")
 
 
 def python_of(page: Path) -> list[str]:
@@ -194,6 +195,7 @@ def python_of(page: Path) -> list[str]:
 @pytest.mark.parametrize("name", PYTHON_ONLY)
 def test_python_of_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    save_pair(tmp_path / "holdout", "a", np.zeros((90, 90, 3), np.uint8), soft_disc(90, 90))
     rng = np.random.default_rng(0)
     prediction, truth = rng.random((2, 20, 24))
     names = {
@@ -208,6 +210,8 @@ def test_python_of_a_page_runs(name, tmp_path, monkeypatch):
         exec(compile(block, name, "exec"), names)
     if "grey" in names:
         assert set(np.unique(names["grey"])) <= {0, 128, 255}
+    if name == "training":
+        assert set(np.unique(Image.open("trimaps/a.png"))) == {0, 128, 255}
     for made in {"trimaps", "foregrounds"} & names.keys():
         assert np.isfinite(names[made]).all() and len(names[made]) == 2
 
@@ -254,9 +258,9 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypa
         assert names["alpha"].shape == (40, 44) and np.isfinite(names["alpha"]).all()
 
 
-def test_picture_has_photo_alpha_and_composite_of_each_photo(tmp_path):
+def test_picture_has_photo_trimap_alpha_and_composite_of_each_photo(tmp_path):
     size = (240, 144)  # of a tile, so that nothing is resized
-    for name in ("photos", "results", "backgrounds"):
+    for name in ("photos", "results", "backgrounds", "trimaps"):
         (tmp_path / name).mkdir()
     Image.new("RGB", size, (0, 50, 100)).save(tmp_path / "backgrounds" / "wall.png")
     for name, photo in (("a", (10, 20, 30)), ("b", (40, 50, 60))):
@@ -264,14 +268,19 @@ def test_picture_has_photo_alpha_and_composite_of_each_photo(tmp_path):
         Image.new("L", size, 51).save(tmp_path / "results" / f"{name}_alpha.png")
         cutout = Image.new("RGBA", size, (200, 100, 0, 51))
         cutout.save(tmp_path / "results" / f"{name}_cutout.png")
+        Image.new("L", size, 128).save(tmp_path / "trimaps" / f"{name}.png")
     folders = [tmp_path / name for name in ("photos", "results", "backgrounds")]
-    run_path(str(ROOT / "docs" / "side_by_side.py"))["main"](*folders, tmp_path / "new" / "x.png")
-    sheet = np.asarray(Image.open(tmp_path / "new" / "x.png"))
-    assert sheet.shape == (288, 720, 3)
-    for row, photo in enumerate([(10, 20, 30), (40, 50, 60)]):
-        tiles = sheet[144 * row : 144 * (row + 1)].reshape(144, 3, 240, 3)
-        for column, colour in enumerate([photo, (51, 51, 51), (40, 60, 80)]):  # F / 5 + 4 B / 5
-            assert (tiles[:, column] == colour).all(), (row, column)
+    write = run_path(str(ROOT / "docs" / "side_by_side.py"))["main"]
+    others = [(51, 51, 51), (40, 60, 80)]  # alpha, F / 5 + 4 B / 5
+    for trimaps, known in ([], []), ([tmp_path / "trimaps"], [(128, 128, 128)]):
+        write(*folders, tmp_path / "new" / "x.png", *trimaps)
+        sheet = np.asarray(Image.open(tmp_path / "new" / "x.png"))
+        for row, photo in enumerate([(10, 20, 30), (40, 50, 60)]):
+            colours = [photo, *known, *others]
+            assert sheet.shape == (288, 240 * len(colours), 3)
+            tiles = sheet[144 * row : 144 * (row + 1)].reshape(144, len(colours), 240, 3)
+            for column, colour in enumerate(colours):
+                assert (tiles[:, column] == colour).all(), (row, column)
 
 
 def rows_of(page: Path) -> list[list[str]]:
