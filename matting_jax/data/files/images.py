@@ -145,14 +145,6 @@ def read_label(file: File) -> np.ndarray:
     return open_with(file, label_of)
 
 
-def read_exact_alpha(file: File) -> np.ndarray:
-    """Reads an alpha as read_alpha, but keeps grey values of 16 bits: float32 [H, W] in [0, 1].
-
-    Raises ValueError, with the file's name, if it cannot be read.
-    """
-    return open_with(file, lambda image: exact_alpha_of(turn_upright(image)))
-
-
 def read_header(file: File) -> Header:
     """Reads size and transparency, and checks that the file can be decoded.
 
@@ -365,13 +357,6 @@ def label_of(image: Image.Image) -> np.ndarray:
             "save it in grey or with a palette, with 8 bits"
         )
     return np.asarray(turn_upright(image))
-
-
-def exact_alpha_of(image: Image.Image) -> np.ndarray:
-    """Returns alpha float32 [H, W] in [0, 1]."""
-    if is_wide_grey(image):
-        return np.divide(wide_values(image), 65535, dtype=np.float32)
-    return np.divide(alpha_of(to_eight_bits(image)), 255, dtype=np.float32)
 
 
 def header_of(image: Image.Image) -> Header:

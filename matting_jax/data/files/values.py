@@ -5,9 +5,6 @@ Values are those of the file, [H, W] in 0 to `full`, which is 255 or 65535.
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-
 import numpy as np
 from PIL import Image
 
@@ -20,6 +17,7 @@ from matting_jax.data.files.images import (
     wide_values,
 )
 from matting_jax.data.files.trimaps import grey_of_trimap
+from matting_jax.data.files.wide import wide_colours
 
 # What a file is used as.
 ROLES = ("photo", "foreground", "alpha", "prediction", "trimap", "label")
@@ -90,41 +88,6 @@ def stored_values(image: Image.Image, role: str) -> tuple[np.ndarray, int, str]:
                 "the alpha, save it in grey, image.convert('L')"
             )
     return values, 255, hint
-
-
-def wide_colours(file: File) -> np.ndarray | None:
-    """Returns colours of 16 bits as uint16 [H, W, C], None for a file of others.
-
-    Pillow reads the upper or the lower 8 bits.
-    """
-    found = open_with(file, wide_format)
-    if not found:
-        return None
-    order = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[found[-1]]
-    upper = open_with(file, np.asarray)
-    lower = open_with(file, partial(read_as, found[:-1] + order))
-    return upper.astype(np.uint16) << 8 | lower
-
-
-def wide_format(image: Image.Image) -> str:
-    """Returns Pillow's name of the stored pixels of an image that was just opened.
-
-    It is "RGB;16" or "RGBA;16" and the order of the bytes, "" for other pixels.
-    """
-    for *_, parameters in image.tile:
-        name = parameters[0] if isinstance(parameters, tuple) else parameters
-        if str(name).startswith(("RGB;16", "RGBA;16")):
-            return name
-    return ""
-
-
-def read_as(name: str, image: Image.Image) -> np.ndarray:
-    """Returns the pixels of an image that was just opened, as if they were stored as `name`."""
-    image.tile = [
-        (*tile[:3], (name, *tile[3][1:]) if isinstance(tile[3], tuple) else name)
-        for tile in image.tile
-    ]
-    return np.asarray(image)
 
 
 def check_alpha(values: np.ndarray, full: int) -> tuple[str, str]:

@@ -11,12 +11,12 @@ from matting_jax.data.files import formats
 from matting_jax.data.files.images import (
     count_frames,
     read_alpha,
-    read_exact_alpha,
     read_header,
     read_image,
     read_photo,
     read_rgba,
 )
+from matting_jax.data.files.wide import read_exact_alpha
 from tests.helpers import STORED, orientation, png, png_chunk, write_png16, write_tiff16
 
 

@@ -13,11 +13,11 @@ from PIL import Image, ImageCms
 from matting_jax.data.files.images import (
     NEUTRAL,
     read_alpha,
-    read_exact_alpha,
     read_image,
     read_photo,
     read_rgba,
 )
+from matting_jax.data.files.wide import read_exact_alpha
 from tests.helpers import STORED, orientation, png, write_png16
 from tests.profiles import (
     CASES,

@@ -108,13 +108,16 @@ def test_photos_of_which_nothing_can_be_seen_raise(tmp_path, array, words):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [2, 3, 4])
 def test_colours_of_16_bits_that_hold_fewer_raise(tmp_path, bits, channels):
     values = np.full((6, 7, channels), 2**bits - 1, np.uint16)
     values[2:4, 1:5] = 9
     write_png16(tmp_path / "a.png", values)
-    write_tiff16(tmp_path / "b.tif", values)
-    for name in ("a.png", "b.tif"):
+    names = ["a.png"]
+    if channels > 2:
+        write_tiff16(tmp_path / "b.tif", values)
+        names.append("b.tif")
+    for name in names:
         for role in ("photo", "alpha", "trimap"):
             with pytest.raises(ValueError, match=f"of 65535.* values of {bits} bits.* its array"):
                 check_values(tmp_path / name, role)
