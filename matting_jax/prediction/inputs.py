@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from matting_jax.data.files.values import code_fault
 from matting_jax.image.trimap import quantise
 
 
@@ -38,7 +39,7 @@ def as_float_trimap(trimap: np.ndarray) -> np.ndarray:
     """Returns a trimap [H, W], uint8 or float in [0, 1], as float32 [H, W, 1] of 0, 0.5 and 1.
 
     Below a third (85 of 255) is background, from two thirds (170) foreground. Raises ValueError for
-    another shape, dtype or range.
+    another shape, dtype or range, and for class numbers.
     """
     trimap = np.asarray(trimap)
     if trimap.ndim != 2 or 0 in trimap.shape:
@@ -51,12 +52,8 @@ def as_float_trimap(trimap: np.ndarray) -> np.ndarray:
             )
     elif trimap.dtype != np.uint8:
         raise ValueError(f"a trimap must be uint8 or float in [0, 1], got {trimap.dtype}")
-    elif 0 < trimap.max() < 85:
-        raise ValueError(
-            f"the largest value of the trimap is {trimap.max()} of 255, as of class numbers, but "
-            "0 is background, 128 unknown, 255 foreground: convert codes 0, 1 and 2 by "
-            "np.uint8([0, 128, 255])[trimap]"
-        )
+    elif trimap.max() > 0 and (fault := code_fault(trimap, 255, "{}", "trimap")):
+        raise ValueError(f"a trimap cannot be these numbers: {fault}")
     return quantise(trimap)[..., None]
 
 

@@ -229,6 +229,12 @@ def test_uint8_and_float_trimaps_have_the_same_thirds(trimap_matter):
         (np.zeros((40, 50, 1), np.uint8), r"\[H, W\], got shape \(40, 50, 1\)"),
         (np.zeros((40, 49), np.uint8), "49 x 40, the photo 50 x 40"),
         (np.zeros((40, 50), bool), "bool"),
+        (codes() // 127, "its values are 0, 1 and 2 of 255, as of class numbers, .*255]..trimap.$"),
+        (
+            np.uint8([0, 1, 255])[codes() // 127],
+            "its values are 0, 1 and 255 of 255, as of class numbers",
+        ),
+        (np.uint8([0, 50, 100])[codes() // 127], r"as in percent, .*\[trimap // 50\]$"),
         (np.full((40, 50), 128.0), r"\[0, 1\], got 128 to 128"),
         (np.full((40, 50), np.nan), r"\[0, 1\]"),
     ],

@@ -185,22 +185,32 @@ def check_trimap(values: np.ndarray, full: int) -> tuple[str, str]:
         if fault:
             return fault, ""
     unit = full / 255
-    percent = full == 255 and np.isin(values, (0, PERCENT // 2, PERCENT)).all()
-    if largest < 85 * unit or percent or (full == 255 and holds_void(values)):
-        codes = (0, 50, 100) if percent else (0, 1, 2)
-        kind = "in percent" if percent else "of class numbers"
-        way = "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image)])"
-        if percent:
-            way = "Image.fromarray(np.uint8([0, 128, 255])[np.asarray(image) // 50])"
-        return (
-            f"{describe(values)} of {full}, as {kind}, but a trimap is 0 for background, "
-            f"128 for unknown and 255 for foreground: convert it, for codes {codes[0]}, {codes[1]} "
-            f"and {codes[2]} by {way}"
-        ), ""
+    if fault := code_fault(values, full, "Image.fromarray({})", "np.asarray(image)"):
+        return fault, ""
     known = (values < 85 * unit) | (values >= 170 * unit)
     if not known.any():
         return "", NO_KNOWN
     return "", NO_UNKNOWN if known.all() else ""
+
+
+def code_fault(values: np.ndarray, full: int, result: str, array: str) -> str:
+    """Returns the fault of a trimap that holds class numbers or percent, "" for another one.
+
+    Args:
+        values: values of the trimap.
+        full: largest possible one.
+        result: Python that makes a trimap of an array, which is {} in it, for the advice.
+        array: Python for the array of the trimap at fault.
+    """
+    percent = full == 255 and np.isin(values, (0, PERCENT // 2, PERCENT)).all()
+    if values.max() >= 85 * full / 255 and not percent and not (full == 255 and holds_void(values)):
+        return ""
+    kind, codes = ("in percent", "0, 50 and 100") if percent else ("of class numbers", "0, 1 and 2")
+    way = result.format(f"np.uint8([0, 128, 255])[{array}{' // 50' if percent else ''}]")
+    return (
+        f"{describe(values)} of {full}, as {kind}, but a trimap is 0 for background, 128 for "
+        f"unknown and 255 for foreground: convert it, for codes {codes} by {way}"
+    )
 
 
 def describe(values: np.ndarray) -> str:
