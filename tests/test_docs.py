@@ -184,7 +184,8 @@ def place_gfm(folder: Path) -> None:
 
 
 # Pages whose Python needs none of the weights that their commands write.
-PYTHON_ONLY = ("foreground", "matting", "metrics", "training", "trimaps")
+PYTHON_ONLY = ("foreground", "gfm", "matting", "metrics", "training", "trimaps")
+SLOW_PYTHON = ("gfm",)
 
 
 def python_of(page: Path) -> list[str]:
@@ -192,7 +193,10 @@ def python_of(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", PYTHON_ONLY)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW_PYTHON)) for x in PYTHON_ONLY],
+)
 def test_python_of_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_pair(tmp_path / "holdout", "a", np.zeros((90, 90, 3), np.uint8), soft_disc(90, 90))
