@@ -1,12 +1,22 @@
 """matting_jax from the command line: train, evaluate, predict, convert, export.
 
-python launch.py --config configs/modnet.py
-python launch.py --mode evaluate --workdir runs/modnet
-python launch.py --mode predict --workdir runs/modnet --input photos/ --output cutouts/
-python launch.py --mode predict --workdir runs/gca --input photos/ --trimap trimaps/ --output out/
-python launch.py --mode predict --workdir runs/bgmv2 --input frames/ --background b.jpg --output o/
-python launch.py --mode convert --workdir runs/modnet --output modnet.ckpt
-python launch.py --mode export --workdir runs/modnet --output modnet.stablehlo
+Cut out photos with a published network, which is downloaded once:
+  python launch.py --mode predict --input photos/ --output cutouts/ \\
+      --checkpoint pp_matting:human_512
+
+Train on the embedded data set, score the run, and use it:
+  python launch.py --config configs/modnet.py
+  python launch.py --mode evaluate --workdir runs/modnet
+  python launch.py --mode predict --workdir runs/modnet \\
+      --input photos/ --output out/
+  python launch.py --mode convert --workdir runs/modnet --output modnet.ckpt
+  python launch.py --mode export --workdir runs/modnet --output modnet.onnx
+
+Networks with a second input:
+  python launch.py --mode predict --workdir runs/gca --trimap trimaps/ \\
+      --input photos/ --output out/
+  python launch.py --mode predict --workdir runs/bgmv2 --background empty.jpg \\
+      --input frames/ --output out/
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """

@@ -34,12 +34,22 @@ from matting_jax.stopping import Stopped, end_with, keep_from_interrupts, watch_
 
 USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
 
-matting_jax --config modnet
-matting_jax evaluate --workdir runs/modnet
-matting_jax predict --workdir runs/modnet --input photos/ --output cutouts/
-matting_jax convert --workdir runs/modnet --output modnet.ckpt
-matting_jax export --workdir runs/modnet --output modnet.stablehlo
-matting_jax benchmark --config modnet
+Cut out photos with a published network, which is downloaded once:
+  matting_jax predict --input photos/ --output cutouts/ \\
+      --checkpoint pp_matting:human_512
+
+Train on the embedded data set, score the run, and use it:
+  matting_jax --config modnet
+  matting_jax evaluate --workdir runs/modnet
+  matting_jax predict --workdir runs/modnet --input photos/ --output out/
+  matting_jax convert --workdir runs/modnet --output modnet.ckpt
+  matting_jax export --workdir runs/modnet --output modnet.onnx
+
+Networks with a second input:
+  matting_jax predict --workdir runs/gca --trimap trimaps/ \\
+      --input photos/ --output out/
+  matting_jax predict --workdir runs/bgmv2 --background empty.jpg \\
+      --input frames/ --output out/
 
 Any field of a config can be set: --config.batch_size=4. All flags: --help.
 """
@@ -101,7 +111,10 @@ def find_config(values: flags.FlagValues) -> tuple[ConfigDict, str]:
     if values.checkpoint:
         config, is_run = config_of_checkpoint(values.checkpoint), Path(values.checkpoint).is_dir()
         return config, values.checkpoint if is_run else str(Path("runs") / config.name)
-    raise ValueError("give --config FILE, --workdir of an earlier run, or a --checkpoint to use")
+    raise ValueError(
+        "give --config FILE to train, or --workdir of a run or a --checkpoint to use; --help has "
+        "examples"
+    )
 
 
 def config_of_checkpoint(source: str) -> ConfigDict:

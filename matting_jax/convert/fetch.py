@@ -156,9 +156,10 @@ def download(address: str, part: Path, path: Path) -> None:
             discard(part)
         except requests.RequestException as error:
             if size_of(part) <= before:
-                kept = "; the downloaded part is kept, the same command resumes" * bool(before)
+                kept = " (the downloaded part is kept and resumed)" * bool(before)
                 raise FileNotFoundError(
-                    f"{address} cannot be fetched ({type(error).__name__}){kept}; or {remedy}"
+                    f"{address} cannot be fetched ({type(error).__name__}): run the command again"
+                    f"{kept}, or {remedy}"
                 ) from error
             logger.info(
                 f"the download was interrupted at {size_of(part) / 1e6:.1f} MB: resuming it"

@@ -271,10 +271,10 @@ class Needed(NamedTuple):
 
 
 def expect(programs: Iterable[Needed]) -> None:
-    """Logs how many programs of each network will be compiled, without those that are."""
+    """Logs at how many sizes each network will be compiled, without those that are."""
     new = {needed for needed in programs if needed.program not in needed.programs.compiled}
     counts = Counter(needed.programs for needed in new)
     for programs, count in counts.items():
         programs.begun, programs.expected = 0, count
         if count > 1:
-            logger.info("the photos need %d programs of %s", count, programs.name)
+            logger.info("the photos need %s at %d sizes, each compiled once", programs.name, count)

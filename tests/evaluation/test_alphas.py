@@ -97,7 +97,7 @@ def test_programs_of_test_images_are_known_ahead_and_kept(config, fields, tmp_pa
         for _, image, alpha in found:
             np.testing.assert_allclose(alpha, image.image[..., 0] / 255, rtol=1e-6)
     messages = [x for x in caplog.messages if "mean" in x]
-    assert messages[0] == "the photos need 2 programs of mean"
+    assert messages[0] == "the photos need mean at 2 sizes, each compiled once"
     assert sum(x.startswith("compiling mean for ") for x in messages) == 2
     assert len(messages) == 5
 

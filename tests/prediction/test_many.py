@@ -172,7 +172,7 @@ def test_folder_of_forty_sizes_compiles_as_often_as_it_has_network_sizes(
         modnet.passes(*size, model=modnet.DEFAULT, reference_size=32)["alpha"] for size in sizes
     }
     assert len(set(sizes)) == 40 and 2 < len(needed) < 8
-    assert f"the photos need {len(needed)} programs of tiny" in caplog.messages
+    assert f"the photos need tiny at {len(needed)} sizes, each compiled once" in caplog.messages
     compiled = [x for x in caplog.messages if x.startswith("compiled tiny for")]
     assert len(compiled) == len(needed)
     assert len(list((tmp_path / "out").glob("*_alpha.png"))) == 40

@@ -81,7 +81,7 @@ def test_photos_of_one_program_follow_one_another_and_programs_are_freed(
                 height, width = read_size(job.photo)
                 programs.compile(image_program(height, width // 2 * 2))
             kept.append(len(programs.compiled))
-    assert caplog.messages[0] == "the photos need 5 programs of sum"
+    assert caplog.messages[0] == "the photos need sum at 5 sizes, each compiled once"
     assert sum(x.startswith("compiling") for x in caplog.messages) == 5
     assert any(x.endswith("for 5 x 12 (5 of 5)") for x in caplog.messages)
     assert max(kept) <= 4 and len(programs.compiled) <= 2
