@@ -29,7 +29,6 @@ from matting_jax.config import (
 )
 from matting_jax.flags import FLAGS, MODES, REQUIRED, define_flags
 from matting_jax.messages import configure_logging
-from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped, end_with, keep_from_interrupts, watch_signals
 
 USAGE = """Image matting: train, evaluate, predict, convert, export, benchmark, sweep.
@@ -296,12 +295,14 @@ def run(values: flags.FlagValues) -> int | None:
 
         return run_sweep(values["sweep"].value, Path(values.workdir), values.cluster)
     config, workdir = values.config, Path(values.workdir)
-    check_ranges(config)
     rule = {field: values[x].value for field, x in TRIMAP_RULE.items() if values[x].present}
     if config.allocator and allocator.runs_on_cpu():
         allocator.keep_freed_memory()
     if config.compilation_cache and values.mode != "benchmark":  # which measures compilation
         keep_compiled(config.compilation_cache)
+    from matting_jax.tasks import check_config  # imports JAX
+
+    check_config(config)
     match values.mode:
         case "train":
             from matting_jax import parallel

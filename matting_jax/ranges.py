@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -52,24 +52,16 @@ STRENGTHS = ("brightness", "contrast", "saturation", "value", "translation", "st
 ANGLES = ("rotation", "shear", "hue")
 SIZES = ("blur_radius", "blur_size", "blur_sizes", "square_size", "window", "kernel_size")
 # Intervals of the fields that recipes add, by patterns of their names: the first one counts.
+# Those of a single network or task are in its record.
 ADDED = {
     "optimizer.module_rates.*": "[0, inf)",
-    "test_time.reference_size": "[1, inf)",
-    "test_time.scales": "(0, inf)",
     "test_time.*": "[0, inf)",
     "task.*_weight": "[0, inf)",
     "task.*_steps": "[0, inf)",
-    "task.classes": "[0, 1]",
-    "task.hard_least": "[1, inf)",
-    "task.hard_probability": "(0, 1]",
-    "model.backbone_scale": "(0, 1]",
-    "model.threshold": "[0, 1]",
-    "model.dropout": "[0, 1)",
     "model.*": "(0, inf)",
     "data.crop.corners": "[1, inf)",
     "data.crop.rescale": "[1, inf)",
     "data.crop.windows": "[1, inf)",
-    "synthesis.views": "[1, inf)",
     "synthesis.trimap_kernel": "[1, inf)",
     "synthesis.trimap_iterations": "[0, inf)",
     "synthesis.noise": "[0, 1]",
@@ -101,17 +93,27 @@ RISING = (
 )
 
 
-def check_ranges(config: ConfigDict) -> None:
+def check_ranges(
+    config: ConfigDict,
+    ranges: Mapping[str, str] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Raises ValueError that names the first field whose value cannot be.
 
     It is no number, out of its range, not finite, a pair that falls, or none of the choices.
+
+    Args:
+        config: the config.
+        ranges: intervals of fields that only its network or task has.
+        choices: valid values of those that are text.
     """
+    choices = {**CHOICES, **(choices or {})}
     for field, value in flatten(config).items():
-        if range_of(field) and not field.startswith(MIXED) and not is_numeric(value):
+        if range_of(field, ranges) and not field.startswith(MIXED) and not is_numeric(value):
             raise ValueError(f"--config.{field} must have only numbers, got {value!r:.80}")
-        check_range(field, value, f"--config.{field}")
-        if field in CHOICES:
-            one_of(value, CHOICES[field], f"config.{field}")
+        check_range(field, value, f"--config.{field}", ranges)
+        if field in choices:
+            one_of(value, choices[field], f"config.{field}")
         if matches(field, RISING) and not (
             isinstance(value, tuple) and value and value[0] <= value[-1]
         ):
@@ -125,9 +127,16 @@ def is_numeric(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def check_range(field: str, value: Any, name: str) -> None:
-    """Raises ValueError, with the `name` of a field, for numbers that it cannot have."""
-    interval = range_of(field)
+def check_range(field: str, value: Any, name: str, ranges: Mapping[str, str] | None = None) -> None:
+    """Raises ValueError, with the `name` of a field, for numbers that it cannot have.
+
+    Args:
+        field: the field.
+        value: its value.
+        name: what the error message calls it.
+        ranges: intervals of fields that only a network or task has.
+    """
+    interval = range_of(field, ranges)
     for number in numbers(value):
         if isinstance(number, int) and abs(number) > LARGEST:
             raise ValueError(f"{name} must be at most {LARGEST}, got {value}")
@@ -137,10 +146,10 @@ def check_range(field: str, value: Any, name: str) -> None:
             raise ValueError(f"{name} must be in {interval}, got {value}")
 
 
-def range_of(field: str) -> str:
-    """Returns the interval of a field, "" for one that is no number."""
-    if field in RANGES:
-        return RANGES[field]
+def range_of(field: str, ranges: Mapping[str, str] | None = None) -> str:
+    """Returns the interval of a field, of RANGES, `ranges` or ADDED; "" for one without numbers."""
+    if own := {**(ranges or {}), **RANGES}.get(field):
+        return own
     pattern = matches(field, ADDED)
     return ADDED[pattern] if pattern else ""
 

@@ -6,7 +6,10 @@ import pytest
 
 from matting_jax.commandline import main, missing_field, parse
 from matting_jax.config import defaults, flatten, load_config
-from matting_jax.ranges import CHOICES, RANGES, check_ranges, contains, numbers, range_of
+from matting_jax.models import find_network
+from matting_jax.prediction.options import check_options
+from matting_jax.ranges import CHOICES, RANGES, contains, numbers, range_of
+from matting_jax.tasks import check_config, find_task
 from tests.helpers import CONFIGS, MODNET
 
 
@@ -38,15 +41,24 @@ def test_number_out_of_range_is_refused_with_field_range_and_value(argument, wor
     field = argument.partition("=")[0]
     config = parse(["launch.py", f"--config={MODNET}", f"--config.{argument}"]).config
     with pytest.raises(ValueError, match=f"--config.{field} {words}"):
-        check_ranges(config)
+        check_config(config)
 
 
 @pytest.mark.parametrize("field", CHOICES)
 def test_text_that_is_no_choice_is_refused(field):
     config = parse(["launch.py", f"--config={MODNET}", f"--config.{field}=zzz"]).config
     with pytest.raises(ValueError, match=f"unknown config.{field} 'zzz': did you mean"):
-        check_ranges(config)
+        check_config(config)
     assert flatten(defaults())[field] in CHOICES[field]
+
+
+def test_text_of_one_network_is_one_of_its_choices(capsys):
+    arguments = [f"--config={CONFIGS / 'gfm.py'}", "--config.test_time.strategy=hybird"]
+    assert main(["launch.py", *arguments], "") == 2
+    error = capsys.readouterr().err
+    assert "test_time.strategy 'hybird': did you mean 'hybrid'? (valid: hybrid, resize)" in error
+    with pytest.raises(ValueError, match="did you mean 'hybrid'"):
+        check_options("gfm", {"strategy": "hybird"})
 
 
 @pytest.mark.parametrize("mode", ["train", "evaluate", "predict", "convert"])
@@ -77,7 +89,7 @@ def test_values_of_a_file_that_are_no_numbers_are_refused(field, value, words):
     with config.ignore_type():
         config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=f"--config.{field} {words}"):
-        check_ranges(config)
+        check_config(config)
 
 
 def test_field_that_a_config_lacks_is_named():
@@ -103,10 +115,11 @@ def recipes():
 def test_every_number_of_every_recipe_has_a_range_and_is_in_it():
     for path, variant in recipes():
         config = load_config(path, variant)
-        check_ranges(config)
+        check_config(config)
+        own = {**find_network(config.name).ranges, **find_task(config.task.name).ranges}
         for field, value in flatten(config).items():
             if field != "profile_steps" and list(numbers(value)):
-                assert range_of(field), f"{path.stem}:{variant} {field}"
+                assert range_of(field, own), f"{path.stem}:{variant} {field}"
 
 
 def test_every_number_of_the_defaults_has_a_range():

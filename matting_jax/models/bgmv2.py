@@ -282,4 +282,5 @@ NETWORK = Network(
     padding=padding,
     foreground="foreground",
     pooled_norm=lambda _: True,
+    ranges={"model.backbone_scale": "(0, 1]", "model.threshold": "[0, 1]"},
 )

@@ -267,4 +267,5 @@ NETWORK = Network(
     trimap=TrimapRule(head="logits", sure=0.5, margin=0.0, heads={"logits": (2, 0)}),
     optional_modules=("bga", *BOOSTERS),
     pooled_norm=lambda model: True,
+    ranges={"model.dropout": "[0, 1)"},
 )

@@ -18,12 +18,12 @@ import numpy as np
 from flax import linen as nn
 
 from matting_jax.choices import one_of
-from matting_jax.image.geometry import resize_aligned, resize_area, resize_smooth, upsample
+from matting_jax.image.geometry import resize_smooth, upsample
 from matting_jax.models.backbones.densenet import DenseNet121
 from matting_jax.models.backbones.resnet import ResNet
 from matting_jax.models.backbones.resnet34_2b import DeeperLayers, Stem
 from matting_jax.models.layers.activations import probability
-from matting_jax.models.layers.context import SEBlock
+from matting_jax.models.layers.context import PyramidPooling, SEBlock
 from matting_jax.models.layers.convolutions import Conv, conv3
 from matting_jax.models.layers.dtypes import as_dtype, at_least_float32
 from matting_jax.models.layers.initialisers import uniform_of_fan_in
@@ -79,32 +79,6 @@ class ConvBlock(nn.Module):
             if not self.bare or i < len(self.features) - 1:
                 x = nn.relu(self.norm(name=f"{3 * i + 1}")(x))
         return upsample(x, self.factor) if self.factor > 1 else x
-
-
-class PyramidPooling(nn.Module):
-    """Fuses x [B, h, w, C] with its means over 1, 3 x 3 and 5 x 5 cells to [B, h, w, C]."""
-
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        _, height, width, channels = x.shape
-        scales = []
-        for i, size in enumerate((1, 3, 5)):
-            prior = Conv(
-                channels,
-                1,
-                use_bias=False,
-                dtype=self.dtype,
-                kernel_init=uniform_of_fan_in(channels),
-                name=f"stages_{i}_1",
-            )(resize_area(x, size, size))
-            scales.append(resize_aligned(prior, height, width))
-        init = uniform_of_fan_in(4 * channels)
-        fuse = Conv(
-            channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init, name="bottleneck"
-        )
-        return nn.relu(fuse(jnp.concatenate([*scales, x], axis=-1)))
 
 
 class Reduction(nn.Module):
@@ -397,4 +371,6 @@ NETWORK = Network(
     predict,
     passes=passes,
     trimap=TrimapRule(head="glance", sure=0.8, margin=0.0, heads={"glance": (2, 0), "alpha": (0,)}),
+    ranges={"test_time.scales": "(0, inf)"},
+    choices={"test_time.strategy": STRATEGIES},
 )

@@ -229,4 +229,5 @@ NETWORK = Network(
     passes=passes,
     trimap=TrimapRule(head="alpha", sure=0.8, margin=0.01, heads={"alpha": (0,), "semantic": (0,)}),
     pooled_norm=lambda model: model.context == "aspp",
+    ranges={"test_time.reference_size": "[1, inf)"},
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 from flax import linen as nn
@@ -57,6 +57,9 @@ class Network:
             get photos at their own size. Larger multiples need fewer programs, see `Matter`.
         pooled_norm: whether a model batch-normalises the mean of the whole photo, one value per
             channel. Training then needs several photos in a micro-batch.
+        ranges: intervals of its own fields in a config, its keywords and the options of the rule,
+            such as {"test_time.scales": "(0, inf)"}, where those of `ranges.ADDED` do not fit.
+        choices: valid values of the options of the rule that are text, by their fields.
     """
 
     module: type[nn.Module]
@@ -69,3 +72,5 @@ class Network:
     passes: Callable[..., Sizes] | None = None
     padding: Callable[[nn.Module], int] | None = None
     pooled_norm: Callable[[nn.Module], bool] = lambda model: False
+    ranges: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -12,9 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from matting_jax.choices import one_of
+from matting_jax.models import find_network
 from matting_jax.parallel import switch
+from matting_jax.ranges import check_ranges
 from matting_jax.tasks.task import Task
 
 Array = jax.Array
@@ -24,6 +27,15 @@ def find_task(name: str) -> Task:
     """Returns the task of the file `name`; raises ValueError that suggests the closest name."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "task"]
     return importlib.import_module(f"{__name__}.{one_of(name, names, 'task')}").TASK
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks the fields of a config, also those that only its network or its task has.
+
+    Raises ValueError that names the first one whose value cannot be.
+    """
+    network, task = find_network(config.name), find_task(config.task.name)
+    check_ranges(config, {**network.ranges, **task.ranges}, network.choices)
 
 
 def each_sample(function: Callable[..., Any], keys: Array, batch: dict[str, Array]) -> Any:

@@ -249,4 +249,10 @@ def image_terms(
     }
 
 
-TASK = Task(synthesize=synthesize, loss=loss, check=check, stage=stage)
+TASK = Task(
+    synthesize=synthesize,
+    loss=loss,
+    check=check,
+    stage=stage,
+    ranges={"synthesis.views": "[1, inf)"},
+)

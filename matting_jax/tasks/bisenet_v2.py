@@ -195,4 +195,5 @@ TASK = Task(
     result=lambda config: "trimap" if config.task.labels == "trimap" else "classes",
     labelled=lambda config: config.task.labels == "given",
     added={"test.way": "full"},
+    ranges={"task.hard_least": "[1, inf)", "task.hard_probability": "(0, 1]"},
 )

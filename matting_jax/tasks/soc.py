@@ -207,4 +207,5 @@ TASK = Task(
     forward=forward,
     state=Memory(remember=remember, refresh=refresh),
     unlabelled=True,
+    ranges={"task.classes": "[0, 1]"},
 )

@@ -163,6 +163,8 @@ class Task:
         unlabelled: whether it learns from photos without alpha, those of config.data.train.photos.
         added: fields of the recipe that were added later, by dotted name, with the value that runs
             without them used. The task reads them with the same default.
+        ranges: intervals of the fields that only this task has, by dotted name, such as
+            {"task.classes": "[0, 1]"}, where those of `ranges.ADDED` do not fit.
     """
 
     synthesize: Callable[..., tuple[Arrays, Arrays]]
@@ -181,3 +183,4 @@ class Task:
     planes: Callable[[Any], AlphaPlanes | None] = lambda config: None
     unlabelled: bool = False
     added: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from matting_jax.config import (
     split_variant,
 )
 from matting_jax.files import shipped_folder
-from matting_jax.ranges import check_ranges
+from matting_jax.tasks import check_config
 
 # What a sweep file defines, and names that are no row's in the folder of a sweep.
 KINDS = {"CONFIG": "the text of --config", "SEEDS": "a whole number", "CLUSTER": "a dict"}
@@ -113,7 +113,7 @@ def read_sweep(
             try:
                 config = override(load_config(*recipe), (*overrides, *own))
                 config.seed += number
-                check_ranges(config)
+                check_config(config)
                 check_fields(config)
             except ValueError as error:
                 raise ValueError(f"row {name!r} of {path}: {error}") from error

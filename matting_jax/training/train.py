@@ -21,9 +21,8 @@ from matting_jax.evaluation.alphas import score_alphas
 from matting_jax.models import network_of
 from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.prediction.matter import Matter
-from matting_jax.ranges import check_ranges
 from matting_jax.stopping import Stopped, stop_signal
-from matting_jax.tasks import find_task
+from matting_jax.tasks import check_config, find_task
 from matting_jax.tasks.task import Task
 from matting_jax.training import console
 from matting_jax.training.data import prepare_data
@@ -58,7 +57,7 @@ def train(config: ConfigDict, workdir: Path) -> State:
 def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     """Trains as `train` does; `lock` keeps other programs out of `workdir` until it is closed."""
     # Set up: the config is checked before the data are prepared, both before the folder is claimed.
-    check_ranges(config)
+    check_config(config)
     check_profile_steps(config.profile_steps, config.steps)
     mesh = parallel.device_mesh(config.batch_size)
     check_micro_batches(config.batch_size, mesh.size, config.accumulate)

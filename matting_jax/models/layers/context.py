@@ -1,4 +1,4 @@
-"""Context of the whole image, or at several scales: squeeze and excitation, ASPP, e-ASPP."""
+"""Context of the whole image or at several scales: squeeze and excitation, ASPP, pyramids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from matting_jax.image.geometry import resize_aligned, resize_area
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.dropout import dropout
 from matting_jax.models.layers.ibnorm import ConvIBNormRelu
-from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform
+from matting_jax.models.layers.initialisers import fan_in_uniform, he_uniform, uniform_of_fan_in
 
 Array = jax.Array
 RATES = (3, 6, 9)  # of the atrous convolutions; those of DeepLabv3 are twice as large
@@ -152,3 +153,29 @@ class ScaleFusion(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         kernel, bias, *scales = promote_dtype(kernel, bias, *scales, dtype=self.dtype)
         return sum(weight * x for weight, x in zip(kernel, scales, strict=True)) + bias
+
+
+class PyramidPooling(nn.Module):
+    """Fuses x [B, h, w, C] with its means over 1, 3 x 3 and 5 x 5 cells, as GFM does."""
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        _, height, width, channels = x.shape
+        scales = []
+        for i, size in enumerate((1, 3, 5)):
+            prior = Conv(
+                channels,
+                1,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=uniform_of_fan_in(channels),
+                name=f"stages_{i}_1",
+            )(resize_area(x, size, size))
+            scales.append(resize_aligned(prior, height, width))
+        init = uniform_of_fan_in(4 * channels)
+        fuse = Conv(
+            channels, 1, dtype=self.dtype, kernel_init=init, bias_init=init, name="bottleneck"
+        )
+        return nn.relu(fuse(jnp.concatenate([*scales, x], axis=-1)))
