@@ -82,11 +82,9 @@ def load_model_variables(model: nn.Module, path: str | Path) -> Variables:
     place = locate(path)
     if place.is_dir():
         from matting_jax.workdir.checkpoint import load_step  # Orbax is slow to import
-        from matting_jax.workdir.checksums import layout as layout_of
 
-        step, variables, layout = load_step(place, model)
-        if layout != layout_of(variables):
-            check_variables(model, variables, f"step {step} of {place}")
+        step, variables, metadata = load_step(place, model)
+        check_run(model, variables, f"step {step} of {place}", metadata)
         identity = identity_of_run(place).with_origin(step=step)
     else:
         variables = to_variables(model, read_content(place))
@@ -169,6 +167,33 @@ def to_official(model: nn.Module, variables: Variables) -> dict[str, np.ndarray]
                 counter = name.replace("running_mean", "num_batches_tracked")
                 state_dict[names.prefix + counter] = np.zeros((), np.int64)
     return state_dict
+
+
+def check_run(
+    model: nn.Module, variables: Variables, what: str, metadata: Mapping[str, Any]
+) -> None:
+    """Raises ValueError if the variables of a run are not those of the network of its config.
+
+    Args:
+        model: the network of the config.
+        variables: what a checkpoint of the run holds.
+        what: name of the checkpoint, for the error message.
+        metadata: custom metadata of the checkpoint.
+    """
+    from matting_jax.workdir.checksums import LAYOUT, NETWORK, layout
+
+    trained, named = metadata.get(NETWORK), describe(model)
+    if trained == named and metadata.get(LAYOUT) == layout(variables):
+        return
+    try:
+        check_variables(model, variables, what)
+    except ValueError as error:
+        if trained in (None, named):
+            raise
+        raise ValueError(
+            f"{what} holds {trained}, but config.json there says {named}: undo the change of "
+            "config.json"
+        ) from error
 
 
 def check_variables(model: nn.Module, variables: Variables, what: str) -> None:

@@ -13,6 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import parallel, peers
+from matting_jax.convert.tables import describe
 from matting_jax.data import train_batches
 from matting_jax.data.crops import sides
 from matting_jax.data.evaluation import names_test_data
@@ -38,8 +39,7 @@ from matting_jax.training.state import (
     variables_of,
 )
 from matting_jax.training.step import check_micro_batches, check_pooled_norm, train_step
-from matting_jax.workdir import checkpoint
-from matting_jax.workdir.checksums import layout
+from matting_jax.workdir import checkpoint, checksums
 from matting_jax.workdir.claim import claim_alone
 from matting_jax.workdir.writer import Writer
 
@@ -72,6 +72,8 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     if jax.process_index() == 0:
         lock.enter_context(claim_alone(workdir, config))
     checkpoints = checkpoint.open_checkpoints(workdir, task.score)
+
+    trained = {checksums.LAYOUT: checksums.layout(shapes), checksums.NETWORK: describe(model)}
 
     # Resume, or start. A resumed run does not need its initial checkpoint.
     start = partial(initial_state, config, optimizer=optimizer, task=task)
@@ -162,7 +164,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
             stop = asked_to_stop(step)
             if scores or stop or is_due(step, config.save_every, config) or step == config.steps:
                 finite.check()
-                checkpoint.save(checkpoints, step, state, scores or None, layout(shapes))
+                checkpoint.save(checkpoints, step, state, scores or None, trained)
             if stop:
                 break
     if writer:

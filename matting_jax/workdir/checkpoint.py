@@ -71,7 +71,7 @@ def save(
     step: int,
     state: Any,
     metrics: dict[str, float] | None,
-    layout: str = "",
+    network: Mapping[str, str] | None = None,
 ) -> None:
     """Starts writing a state.
 
@@ -80,11 +80,11 @@ def save(
         step: number of the step.
         state: what to save.
         metrics: scores of this step, if it was evaluated.
-        layout: `checksums.layout` of the network's variables, by which `load_step` knows that they
-            fit without tracing the network.
+        network: `checksums.LAYOUT`, the layout of the network's variables, and `checksums.NETWORK`,
+            its description, by which a reader knows that they fit without tracing the network.
     """
     if step not in checkpoints.all_steps():
-        metadata = {checksums.KEY: checksums.checksums(state), checksums.LAYOUT: layout}
+        metadata = {checksums.KEY: checksums.checksums(state), **(network or {})}
         with plain_errors(checkpoints):  # also of the save before, which is finished first
             checkpoints.save(
                 step,
@@ -164,8 +164,10 @@ def load_variables(workdir: Path, model: nn.Module | None = None) -> dict[str, A
     return load_step(workdir, model)[1]
 
 
-def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[str, Any], str]:
-    """Returns step, Flax variables and saved layout of the best checkpoint of `workdir`.
+def load_step(
+    workdir: Path, model: nn.Module | None = None
+) -> tuple[int, dict[str, Any], Mapping[str, Any]]:
+    """Returns step, Flax variables and custom metadata of the best checkpoint of `workdir`.
 
     The variables are those of the moving average if it was kept. The step is logged, with the
     reason why it is used. If the checkpoint is corrupt, the newest readable one is used, with a
@@ -190,8 +192,7 @@ def load_step(workdir: Path, model: nn.Module | None = None) -> tuple[int, dict[
             if other != step:  # of the step itself only the scores are damaged
                 logger.warning(f"checkpoint {other} is damaged ({reason}); step {step} is used")
         logger.info(f"{workdir}: step {step}, {explain(step, found, task.score_name)}")
-        layout = (custom_metadata(checkpoints, step) or {}).get(checksums.LAYOUT, "")
-        return step, variables, layout
+        return step, variables, custom_metadata(checkpoints, step) or {}
     if message := all_damaged_message(checkpoints, damaged):
         raise ValueError(message)
     raise FileNotFoundError(f"{workdir} has no checkpoint yet: train first")

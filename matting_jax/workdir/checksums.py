@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-KEY, LAYOUT = "checksums", "layout"  # in the custom metadata of a checkpoint
+KEY, LAYOUT, NETWORK = "checksums", "layout", "network"  # in the custom metadata of a checkpoint
 
 
 def checksums(tree: Any) -> dict[str, str]:

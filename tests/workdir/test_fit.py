@@ -1,5 +1,6 @@
 """Workdirs whose checkpoints are not those of their network are reported as official files are."""
 
+import json
 import shutil
 
 import jax
@@ -118,3 +119,13 @@ def test_checkpoint_of_training_is_known_to_fit_without_tracing_the_network(
         mj.load_checkpoint("tiny", workdir)["batch_stats"].keys()
         == finished[2]["batch_stats"].keys()
     )
+
+
+def test_config_changed_to_another_network_is_refused_with_both_names(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    config = json.loads((workdir / "config.json").read_text())
+    config["name"], config["model"], config["test_time"] = "tiny_trimap", {}, {}
+    (workdir / "config.json").write_text(json.dumps(config))
+    words = f"step 4 of {workdir} holds tiny .*, but config.json there says tiny_trimap"
+    with pytest.raises(ValueError, match=words):
+        mj.load(workdir)
