@@ -5,6 +5,8 @@ import os
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -76,6 +78,33 @@ def test_identity_stays(tmp_path):
     first = identity(tmp_path / "wandb.txt")
     assert len(first) == 12 and identity(tmp_path / "wandb.txt") == first
     assert identity(tmp_path / "other.txt") != first
+
+
+def test_start_without_a_key_says_what_to_do(tmp_path, monkeypatch):
+    def fail(**_):
+        raise RuntimeError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=fail, Image=None))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="WANDB_API_KEY or run `wandb login`; WANDB_MODE=offline"):
+        Mirror(tmp_path, "matting")
+
+
+def test_error_of_a_started_run_is_said_once_and_the_training_goes_on(
+    tmp_path, monkeypatch, caplog
+):
+    run = Mock()
+    run.log.side_effect = [None, OSError("the service has ended")]
+    wandb = SimpleNamespace(init=lambda **_: run, Image=lambda picture: picture)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    (tmp_path / "config.json").write_text("{}")
+    mirror = Mirror(tmp_path, "matting")
+    for step in range(4):
+        mirror.log(step, {"loss/total": 0.5})
+    mirror.preview(4, np.zeros((2, 2, 3), np.uint8))
+    mirror.close()
+    assert [call.args[0]["step"] for call in run.log.call_args_list] == [0, 1]
+    assert caplog.text.count("the service has ended") == 1 and "metrics.jsonl" in caplog.text
 
 
 def test_missing_package_is_one_message(tmp_path, monkeypatch):
