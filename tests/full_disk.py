@@ -8,8 +8,9 @@ file system that is filled up, or without --folder by a limit on the size of eac
 counted as
 
     complete    nothing was missing
-    plain       the exit code is 1 or 2, the last line of the output is one error message with the
-                path, there is no traceback, and every file that is left can be read
+    plain       the exit code is 1 or 2, the last message of the program, or of a run of its sweep,
+                is one line with the path, there is no traceback, and every file that is left can
+                be read; the part of a download is kept
     other       anything else, which is printed; the exit code is then 1
 
 After each try that failed the same command must succeed as soon as there is room.
@@ -21,13 +22,14 @@ import csv
 import json
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +39,14 @@ from PIL import Image
 
 from matting_jax.commandline import main as command_line
 from matting_jax.convert import to_state_dict
+from matting_jax.convert.fetch import fetch
 from matting_jax.convert.files import write_state_dict
 from matting_jax.data.prepared.builders import load_builder
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.clips import composites, moving_alpha, write_clip
 from tests.helpers import draw_images, save_image, use_folders
+from tests.limits import file_limit
 from tests.plates import write_builder
 from tests.tiny import RECIPE, register_tiny, tiny_config
 
@@ -91,6 +95,12 @@ def programs(given: Path, folder: Path) -> dict[str, Program]:
             ["benchmark", *recipe[:1], "--size=32x32", f"--output={folder / 'b.json'}"]
         ),
     }
+    found["sweep"] = Program(
+        ["sweep", f"--sweep={given / 'rows.py'}", f"--workdir={folder / 'sweep'}"]
+    )
+    found["fetch"] = Program(
+        ["fetch", serve(given / "w.safetensors"), str(folder / "fetched.safetensors")]
+    )
     for name in ("alpha.mp4", "alpha.mkv", "cut.webm", "cut.mov", "frames"):
         found[f"predict {name}"] = Program([*clip, f"--output={folder / name}"], overwrite)
     for kind in ("safetensors", "pdparams", "ckpt"):
@@ -118,7 +128,23 @@ def prepare(folder: Path) -> Path:
     write_builder(folder / "builders")
     recipe = RECIPE.format(folders=str(folder / "images"), cache="")
     (folder / "recipe.py").write_text(recipe)
+    rows = f'CONFIG = "{folder}/recipe.py"\ndef sweep(add):\n    add("a")\n    add("b", steps=3)\n'
+    (folder / "rows.py").write_text(rows)
     return folder
+
+
+@cache
+def serve(path: Path) -> str:
+    """Returns the address of a file, which a server of this process sends while it lasts."""
+
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Silent, directory=path.parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/{path.name}"
 
 
 class Ending(NamedTuple):
@@ -151,7 +177,7 @@ def launch(arguments: Sequence[str]) -> Ending:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(errors),
         ):
-            run = prepare_data if arguments[0] == "prepare" else command_line
+            run = {"prepare": prepare_data, "fetch": fetch_file}.get(arguments[0], command_line)
             code = run(["full_disk", *arguments], "")
     finally:
         for number, copy in zip((1, 2), kept, strict=True):
@@ -166,23 +192,23 @@ def launch(arguments: Sequence[str]) -> Ending:
 
 def prepare_data(arguments: Sequence[str], usage: str) -> int:
     """Prepares a data set of a builder that the command line does not know; ends as it does."""
+    return end(load_builder, arguments)
+
+
+def fetch_file(arguments: Sequence[str], usage: str) -> int:
+    """Downloads a file to a place that the command line does not know; ends as it does."""
+    address, path = arguments[2:]
+    return end(fetch, [*arguments[:2], address, Path(path)])
+
+
+def end(function: Callable, arguments: Sequence) -> int:
+    """Calls a function with the arguments after the first two; returns an exit code."""
     try:
-        load_builder(*arguments[2:])
+        function(*arguments[2:])
     except Exception as error:
         print(f"{arguments[0]}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError) else 1
     return 0
-
-
-@contextlib.contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """Lets no file grow beyond `size` bytes within the block."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextlib.contextmanager
@@ -208,6 +234,8 @@ def faults(folder: Path) -> Iterator[str]:
         place = path.relative_to(folder)
         if "checkpoints" in place.parts:
             continue  # Orbax removes unfinished ones at the next start
+        if path.name.startswith("fetched.safetensors.part"):
+            continue  # the next download resumes it
         if (
             path.name.startswith(".") and path.suffix != ".lock" and path.name != ".lock"
         ) or ".part" in path.name:
@@ -248,8 +276,9 @@ def judge(ending: Ending, folder: Path) -> tuple[str, list[str]]:
         problems.append(f"exit code {ending.code}")
     if "Traceback" in ending.text or "Exception" in ending.text:
         problems.append("traceback")
-    last = lines[-1] if lines else ""
-    if not (last.startswith("full_disk: ") and str(folder) in last and len(last) < 400):
+    messages = [x for x in lines if x.startswith(("full_disk: ", "matting_jax: "))]
+    last = messages[-1] if messages else ""
+    if not (last and str(folder) in last and len(last) < 400):
         problems.append("no error message with the path")
     elif not any(words in last for words in ("disk is full", "ulimit")):
         problems.append("the error message does not say why")

@@ -1,9 +1,6 @@
 import errno
 import os
 import pickle
-import resource
-import signal
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ from matting_jax.files import (
     writing,
 )
 from matting_jax.workdir.writer import Writer
+from tests.limits import file_limit
 
 FULL = "the disk is full: free some space and run the command again"
 ERRORS = {  # of Python, of libraries in other languages, and of a limit
@@ -24,19 +22,6 @@ ERRORS = {  # of Python, of libraries in other languages, and of a limit
     RuntimeError("Error while serializing: No space left on device (os error 28)"): FULL,
     OSError(errno.EFBIG, "File too large"): "larger than its file system, or ulimit -f, allows",
 }
-
-
-@contextmanager
-def file_limit(size):
-    """Lets no file grow beyond `size` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])

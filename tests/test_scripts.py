@@ -8,14 +8,14 @@ import pytest
 from tests.helpers import ROOT
 
 WRITERS = ("train", "prepare a data set", "predict", "predict alpha.mp4", "evaluate")
-WRITERS += ("convert .safetensors", "export w.onnx")
+WRITERS += ("convert .safetensors", "export w.onnx", "fetch")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "script, arguments, said",
     [
-        ("full_disk", ["--tries=1", "--only", *WRITERS], "0 complete, 7 plain, 0 other"),
+        ("full_disk", ["--tries=1", "--only", *WRITERS], "0 complete, 8 plain, 0 other"),
         ("data_faults", ["--faults=2", "--seed=1"], "2 as promised, 0 other"),
         ("devices", ["--changes=1"], "largest relative difference"),
         ("deadlines", ["--stops=2", "--deadline=120"], "2 stops, 0 problems"),

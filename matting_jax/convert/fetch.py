@@ -20,6 +20,7 @@ from matting_jax.caches import one_at_a_time
 from matting_jax.convert.contents import check_content
 from matting_jax.convert.files import suffix_of
 from matting_jax.convert.identity import KEY, read_record, sha256_of, side_car, write_record
+from matting_jax.files import writing
 
 CHUNK = 2**16  # bytes that are written at a time
 
@@ -48,15 +49,17 @@ def fetch(
         ValueError: if the file is not the published one, or not the one that was first fetched.
         FileNotFoundError: if the address has no such file or cannot be reached; says which file to
             put where.
+        WriteError: if the file cannot be written.
     """
     with one_at_a_time(path.with_name(f"{path.name}.lock"), f"fetches {path.name}"):
         if path.exists():
             return check_file(path, sha256=sha256, licence=licence, facts=facts)
         part = path.with_name(f"{path.name}.part")
         logger.info(f"fetching {address}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        download(address, part, path)
-        accept(part, path, address, sha256=sha256, licence=licence, facts=facts)
+        with writing(path):  # what has arrived is kept on a full disk too
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download(address, part, path)
+            accept(part, path, address, sha256=sha256, licence=licence, facts=facts)
         version_file(part).unlink(missing_ok=True)
     return path
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from matting_jax.caches import one_at_a_time
 from matting_jax.convert.fetch import accept, check_file
 from matting_jax.convert.files import SUFFIXES, suffix_of
+from matting_jax.files import WriteError, no_room
 
 HUB = "hf://"
 DRIVE = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
@@ -24,6 +25,7 @@ def fetch_from_hub(address: str) -> Path:
         ValueError: the address has another form.
         ImportError: huggingface_hub is not installed.
         FileNotFoundError: the file cannot be fetched.
+        OSError: there is no room for it.
     """
     found = re.fullmatch(r"hf://([^/@]+/[^/@]+)(?:@([^/]+))?/(.+)", address)
     if not found:
@@ -36,6 +38,8 @@ def fetch_from_hub(address: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file, revision=revision))
     except Exception as error:  # of the hub, of the network, or of the file system
+        if full := no_room(error):
+            raise OSError(f"{address} cannot be fetched: {full}") from error
         reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
         raise FileNotFoundError(
             f"{address} cannot be fetched ({reason}): download {file} by other means and pass its "
@@ -72,6 +76,8 @@ def fetch_from_drive(address: str, folder: Path) -> Path:
         try:
             part = Path(gdown.download(id=found[1] or found[2], output=f"{arriving}/", resume=True))
         except Exception as error:  # gdown's own, those of requests, and OSError
+            if full := no_room(error):
+                raise WriteError(arriving, full) from error
             raise FileNotFoundError(
                 f"{address} cannot be fetched ({error}): download it with a browser and pass its "
                 "path"

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matting_jax.files import writing
+
 TIMEOUT = 24 * 60  # minutes of a job; submitit's default is 5
 
 logger = logging.getLogger("matting_jax")
@@ -56,6 +58,7 @@ def run_jobs(
     Raises:
         ImportError: submitit is not installed.
         ValueError: `options` has a parameter that submitit does not know.
+        WriteError: the files of the jobs cannot be written.
     """
     try:
         import submitit
@@ -64,13 +67,14 @@ def run_jobs(
 
     if not commands:
         return []
-    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-    try:
-        executor.update_parameters(**{"timeout_min": TIMEOUT, **options})
-    except (NameError, TypeError) as error:
-        raise ValueError(f"CLUSTER of the sweep file: {error}") from error
-    with executor.batch():
-        jobs = [executor.submit(Job(command)) for command in commands]
+    with writing(folder):
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        try:
+            executor.update_parameters(**{"timeout_min": TIMEOUT, **options})
+        except (NameError, TypeError) as error:
+            raise ValueError(f"CLUSTER of the sweep file: {error}") from error
+        with executor.batch():
+            jobs = [executor.submit(Job(command)) for command in commands]
     logger.info(f"{len(jobs)} jobs, {jobs[0].job_id} the first; their logs are in {folder}")
     errors = []
     for job in jobs:

@@ -13,6 +13,8 @@ import pytest
 
 from matting_jax.convert import fetch as fetching
 from matting_jax.convert.fetch import fetch
+from matting_jax.files import WriteError
+from tests.limits import file_limit
 
 WEIGHTS = np.random.default_rng(0).integers(0, 256, 500_000, np.uint8).tobytes()
 OTHERS = WEIGHTS[::-1]
@@ -161,6 +163,18 @@ def test_file_without_a_published_checksum_is_compared_to_the_first_one(server, 
     assert files_in(tmp_path) == ["weights.pth.json"]
     (tmp_path / "weights.pth.json").unlink()
     assert fetch(server.address, path).read_bytes() == OTHERS
+
+
+def test_full_disk_names_the_file_and_a_later_run_resumes(server, tmp_path):
+    path = tmp_path / "weights.pth"
+    with (
+        file_limit(200_000),
+        pytest.raises(WriteError, match=f"cannot write {path}: the file would be larger than"),
+    ):
+        fetch(server.address, path)
+    assert files_in(tmp_path) == ["weights.pth.part", "weights.pth.part.json"]
+    assert fetch(server.address, path).read_bytes() == WEIGHTS and files_in(tmp_path) == DONE
+    assert server.asked == [None, "bytes=200000-"]
 
 
 def test_web_page_in_place_of_a_file_is_refused(server, tmp_path):

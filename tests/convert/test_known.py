@@ -1,5 +1,6 @@
 """Weights by name and by address: which file is meant, and where it comes from."""
 
+import errno
 import hashlib
 import json
 import sys
@@ -192,6 +193,18 @@ def test_hub_errors_say_how_to_get_the_file(monkeypatch):
 
 
 DRIVE = "https://drive.google.com/file/d/1a-B_c/view?usp=sharing"
+
+
+def test_full_disk_is_said_of_the_hub_and_of_google_drive(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    module(monkeypatch, "huggingface_hub", hf_hub_download=fail)
+    module(monkeypatch, "gdown", download=fail)
+    with pytest.raises(OSError, match="hf://owner/repo/x.pth cannot be fetched: the disk is full"):
+        fetch_from_hub("hf://owner/repo/x.pth")
+    with pytest.raises(OSError, match=f"cannot write {tmp_path}/arriving: the disk is full"):
+        fetch_from_drive(DRIVE, tmp_path)
 
 
 @pytest.mark.parametrize("address", [DRIVE, "https://drive.google.com/uc?export=x&id=1a-B_c"])

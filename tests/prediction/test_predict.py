@@ -1,7 +1,5 @@
 import hashlib
-import resource
 import struct
-from contextlib import contextmanager
 from dataclasses import replace
 
 import jax
@@ -20,6 +18,7 @@ from matting_jax.prediction import predict as program
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.helpers import ROOT, use_folders, write_png16, write_tiff16
+from tests.limits import file_limit
 from tests.tiny import tiny_config
 
 COLOUR = (200, 40, 90)
@@ -299,17 +298,6 @@ def test_photo_that_does_not_fit_in_memory_is_skipped(
     assert text.err == f"cannot process {photos / 'grey.png'}: {words}\n"
 
 
-@contextmanager
-def small_files(most):
-    """Limits files to `most` bytes, like a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_full_disk_stops_with_one_line_and_keeps_complete_results(
     predict, photos, tmp_path, capsys
 ):
@@ -319,7 +307,7 @@ def test_full_disk_stops_with_one_line_and_keeps_complete_results(
     for file in files(tmp_path / "out"):
         (tmp_path / "out" / file).unlink()
     capsys.readouterr()
-    with small_files(9000):
+    with file_limit(9000):
         assert predict(photos) == 2
     # The order is broken, dot, grey, noise; the alpha of noise would fit, its cut-out does not.
     assert files(tmp_path / "out") == pairs(["dot", "grey"])

@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from matting_jax.commandline import main, parse
+from matting_jax.files import WriteError
 from matting_jax.training import sweep as program
 from matting_jax.training.sweep import run_sweep, wait_for
 from matting_jax.training.sweep_file import read_sweep
@@ -21,6 +22,7 @@ from matting_jax.training.sweep_table import mean_and_deviation, write_table
 from matting_jax.workdir import claim
 from matting_jax.workdir.claim import LOCK
 from tests.helpers import CONFIGS, ROOT
+from tests.limits import file_limit
 from tests.tiny import RECIPE
 
 SWEEP = """
@@ -269,6 +271,11 @@ def test_failed_job_is_reported_with_its_log(tmp_path):
     fails = [sys.executable, "-c", "raise SystemExit('no data')"]
     [error] = run_jobs([fails], tmp_path, "local", {})
     assert "no data" in Path(error.removeprefix("see ")).read_text()
+
+
+def test_full_disk_names_the_folder_of_the_jobs(tmp_path):
+    with file_limit(0), pytest.raises(WriteError, match=f"cannot write {tmp_path}/jobs: "):
+        run_jobs([[sys.executable, "-c", "pass"]], tmp_path / "jobs", "local", {})
 
 
 def test_preempted_job_saves_and_is_queued_again(tmp_path):

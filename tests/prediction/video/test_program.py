@@ -1,7 +1,6 @@
 """Clips on the command line: every kind of result is read back."""
 
 import os
-import resource
 import signal
 from dataclasses import replace
 from fractions import Fraction
@@ -25,6 +24,7 @@ from matting_jax.training.state import initial_variables, training_model
 from matting_jax.workdir.claim import claim
 from tests.clips import BACKGROUND, SUBJECT, TIMES, composites, moving_alpha, sound_of, write_clip
 from tests.helpers import compile_quickly
+from tests.limits import file_limit
 from tests.tiny import tiny_config
 
 
@@ -305,14 +305,8 @@ def test_signal_leaves_what_was_written_and_says_so(
 def test_full_disk_leaves_what_fitted_and_names_the_file(tiny_run, tmp_path, capsys):
     frames = np.random.default_rng(0).integers(0, 256, (90, 48, 64, 3), np.uint8)
     write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
-    try:
+    with file_limit(60_000):
         code = predict(tiny_run, tmp_path / "in.mkv", tmp_path / "alpha.mp4")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     assert code == 2
     message = capsys.readouterr().err
     assert f"cannot write {tmp_path / 'alpha.mp4'}: the file would be larger" in message
@@ -323,14 +317,8 @@ def test_full_disk_leaves_what_fitted_and_names_the_file(tiny_run, tmp_path, cap
 def test_file_without_a_frame_that_can_be_played_is_removed(tiny_run, tmp_path, capsys):
     frames = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     write_clip(tmp_path / "in.mkv", frames, "ffv1", "bgra")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
-    try:
+    with file_limit(600):
         code = predict(tiny_run, tmp_path / "in.mkv", tmp_path / "alpha.mp4")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     message = capsys.readouterr().err
     assert code == 2 and f"cannot write {tmp_path / 'alpha.mp4'}: " in message
     assert "can be played" not in message and os.listdir(tmp_path) == ["in.mkv"]
