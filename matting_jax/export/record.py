@@ -9,7 +9,7 @@ from matting_jax.convert.known import files_of
 from matting_jax.export.graph import INPUTS, OUTPUTS, Graph
 
 # Of weights that are not those of a published file.
-OWN_LICENCE = "not recorded: that of the data and of the weights that these were trained from"
+OWN_LICENCE = "not recorded; it follows from the training data and the initial weights"
 
 
 def licence_of(identity: Identity) -> str:
