@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
@@ -19,8 +20,12 @@ SUFFIXES = frozenset(
     ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ts .mts .m2ts .3gp .wmv .flv .ogv".split()
 )
 DEFAULT_RATE = Fraction(25)  # where neither the file nor the user tells
+# Seconds, and frames, by which a whole clip may end before its declared end.
+LATE = Fraction(1, 2), 3
 # FFmpeg's own decoders drop the alpha of these.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+EARLY = "the file ends early"
 
 Report = Callable[[str], None]
 
@@ -69,6 +74,7 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
             has_sound = sound is not None and bool(container.streams.audio)
             rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
             time_base, count = stream.time_base, count_frames(container, stream, rate)
+            declared = declared_end(container, stream)
             aspect = stream.sample_aspect_ratio or Fraction(1)
             aspect = 1 / aspect if first.rotation % 180 == 90 else aspect
     except (av.FFmpegError, ValueError) as error:
@@ -80,7 +86,7 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
         report = problems.append
         with open_input() as container:
             stream = container.streams.video[0]
-            time, step, origin = 0, max(round(1 / (rate * time_base)), 1), None
+            time, step, origin, end = 0, max(round(1 / (rate * time_base)), 1), None, Fraction(0)
             for frame in decode(container, stream, report):
                 time = time if frame.pts is None else frame.pts
                 if origin is None:  # a camera counts from its start, a file with its sound
@@ -88,7 +94,14 @@ def describe(name: str, open_input: Callable[[], Any], sound: Path | None = None
                 if frame.is_corrupt:
                     report(f"the frame at {float((time - origin) * time_base):.3f} s is damaged")
                 yield Frame(*convert(frame, height, width, first.rotation), time - origin)
+                end = (time + max(frame.duration or 0, step)) * time_base
                 time += step
+        if (
+            declared
+            and declared - end > max(LATE[0], LATE[1] / rate)
+            and not any(EARLY in x for x in problems)
+        ):
+            report(f"{EARLY}: at {float(end):.3f} of {float(declared):.3f} s")
 
     return Clip(
         name,
@@ -115,7 +128,7 @@ def decode(container: Any, stream: Any, report: Report) -> Iterator[Any]:
         except av.FFmpegError as error:
             if error.errno == errno.EAGAIN:  # a camera that has no frame yet
                 continue
-            report(f"the file ends early: {reason_of(error)}")
+            report(f"{EARLY}: {reason_of(error)}")
             packet = None
         place = "at an unknown time"
         if packet is not None and packet.pts is not None:
@@ -141,6 +154,19 @@ def decoder_of(stream: Any) -> Any:
     # Threads by frame would report a damaged frame several frames late.
     context.thread_type = "SLICE"
     return context
+
+
+def declared_end(container: Any, stream: Any) -> Fraction | None:
+    """Returns when the pictures end, in seconds, as the file declares it; None if it does not."""
+    if stream.duration:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    tags = (x for name, x in stream.metadata.items() if name.startswith("DURATION"))
+    if found := re.fullmatch(r"(\d+):(\d+):([\d.]+)", next(tags, "")):
+        return 3600 * int(found[1]) + 60 * int(found[2]) + Fraction(found[3])
+    # The longest stream counts for the file: the sound may go on after the pictures.
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration + max(container.start_time or 0, 0), 1_000_000)
+    return None
 
 
 def count_frames(container: Any, stream: Any, rate: Fraction) -> int:

@@ -146,12 +146,30 @@ def test_damaged_frames_are_reported_and_the_others_read(tmp_path):
     np.testing.assert_array_equal(np.stack(intact), np.delete(frames, 3, axis=0))
 
 
-def test_clip_that_ends_early_is_read_up_to_there(tmp_path):
-    path = write_clip(tmp_path / "a.mkv", patches(frames=8), "ffv1", "bgra")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+@pytest.mark.parametrize("sound", [None, "libopus"])
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"), [("a.mkv", "ffv1", "bgra"), ("a.webm", "libvpx", "yuv420p")]
+)
+def test_clip_that_ends_early_is_read_up_to_there_and_reported(
+    tmp_path, name, codec, pixels, sound
+):
+    path = write_clip(tmp_path / name, patches(frames=20), codec, pixels, sound=sound)
+    whole = open_clip(path)
+    assert sum(1 for _ in whole.read()) == 20 and whole.problems == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     clip = open_clip(path)
     count = sum(1 for _ in clip.read())
-    assert 3 <= count < 8
+    assert 2 <= count < 16
+    [problem] = clip.problems
+    assert problem == f"the file ends early: at {count / 10:.3f} of 2.000 s"
+
+
+def test_long_last_frame_is_no_early_end(tmp_path):
+    frames = [Image.fromarray(x) for x in patches(frames=3)]
+    kind = {"save_all": True, "append_images": frames[1:], "duration": [100, 100, 5000]}
+    frames[0].save(tmp_path / "a.gif", **kind)
+    clip = open_clip(tmp_path / "a.gif")
+    assert sum(1 for _ in clip.read()) == 3 and clip.problems == []
 
 
 def test_what_is_no_clip_is_refused_with_its_name(tmp_path):
