@@ -29,7 +29,8 @@ def learning_rate(config: Any) -> optax.Schedule:
     rest = config.steps - warmup
     if rest <= 0:
         raise ValueError(
-            f"optimizer.schedule.warmup_steps ({warmup}) must be fewer than steps ({config.steps})"
+            f"config.optimizer.schedule.warmup_steps ({warmup}) must be fewer than config.steps "
+            f"({config.steps}): lower it as well"
         )
     if options.name == "step" and options.step_every < 1:
         raise ValueError(f"schedule.step_every must be at least 1, got {options.step_every}")

@@ -89,7 +89,9 @@ def test_schedule_starts_at_the_peak_and_ends_at_its_final_rate(name, end):
 
 
 def test_warm_up_without_remaining_steps_raises():
-    with pytest.raises(ValueError, match=r"warmup_steps \(10\) must be fewer than steps \(10\)"):
+    with pytest.raises(
+        ValueError, match=r"warmup_steps \(10\) must be fewer than config.steps \(10\)"
+    ):
         learning_rate(config_of(steps=10, warmup=10))
 
 

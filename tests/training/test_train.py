@@ -173,7 +173,7 @@ def test_config_that_cannot_train_does_not_claim_the_workdir(config, tmp_path, f
         (
             "optimizer.schedule.warmup_steps",
             5000,
-            r"warmup_steps \(5000\) must be fewer than steps",
+            r"warmup_steps \(5000\) must be fewer than config.steps",
         ),
         ("optimizer.module_rates", {"head": 1.0}, "module in optimizer.module_rates"),
         ("batch_size", 0, r"batch_size must be in \[1, inf\), got 0"),
