@@ -35,7 +35,10 @@ def rows_of(photos: Path, results: Path, backgrounds: Path, trimaps: Path | None
         composite.alpha_composite(cutout)
         tiles = [ImageOps.exif_transpose(Image.open(photo)), Image.open(alpha), composite]
         if trimaps:
-            tiles.insert(1, Image.open(trimaps / f"{photo.stem}.png"))
+            trimap = trimaps / f"{photo.stem}.png"
+            if not trimap.exists():
+                sys.exit(f"{trimap} is missing: it needs the name of its photo")
+            tiles.insert(1, Image.open(trimap))
         rows.append([ImageOps.fit(tile.convert("RGB"), TILE) for tile in tiles])
     return rows
 
