@@ -32,7 +32,7 @@ A recipe also has fields that only its own network, task or crop rule reads. The
 A run saves its config in `WORKDIR/config.json` and resumes only with the same one, except for
 {free}
 
-`python -m tests.configuration_page` writes this page from `matting_jax/config.py`.
+`python -m tests.configuration_page` writes this page from `matting_jax/defaults.py`.
 """
 
 

@@ -25,6 +25,7 @@ LAYERS = (
         "stopping",
         "addresses",
         "config",
+        "defaults",
         "ranges",
     ),
     ("image", "losses", "metrics"),

@@ -9,21 +9,16 @@ import pytest
 
 import matting_jax
 from matting_jax import commandline
-from matting_jax.commandline import configure_logging, main, parse
+from matting_jax.commandline import configure_logging, main
 from matting_jax.config import flatten, load_config
 from matting_jax.convert.identity import Identity, write_weights
 from matting_jax.evaluation import evaluate
 from matting_jax.flags import FLAGS
 from matting_jax.prediction import predict
 from matting_jax.workdir.claim import claim
-from tests.helpers import MODNET, MODNET_SOC, ROOT
+from tests.commands import BASE, parsed
+from tests.helpers import MODNET, ROOT
 from tests.tiny import tiny_config
-
-BASE = f"--config={MODNET}"
-
-
-def parsed(*arguments):
-    return parse(["launch.py", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -146,30 +141,6 @@ def test_missing_file_is_reported_on_one_line(capsys, monkeypatch, tmp_path, arg
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "field, value, closest",
-    [
-        ("optimizer.name", "sdg", "sgd"),
-        ("optimizer.schedule.name", "cosin", "cosine"),
-        ("compute_dtype", "bfloat61", "bfloat16"),
-        ("name", "modnett", "modnet"),
-        ("task.name", "modnt", "modnet"),
-    ],
-)
-def test_wrong_choice_in_a_field_suggests_the_closest(
-    config, tmp_path, capsys, field, value, closest
-):
-    claim(tmp_path / "old", config)
-    (tmp_path / "recipe.py").write_text(
-        "from matting_jax.config import read_config\n"
-        f"def get_config():\n    return read_config({str(tmp_path / 'old')!r})\n"
-    )
-    arguments = [f"--config={tmp_path / 'recipe.py'}", f"--workdir={tmp_path / 'new'}"]
-    assert main(["launch.py", *arguments, f"--config.{field}={value}"], "") == 2
-    error = capsys.readouterr().err
-    assert f"did you mean {closest!r}" in error and error.count("\n") == 1
-
-
 def test_debug_shows_the_traceback(capsys):
     with pytest.raises(ValueError, match="did you mean 'train'"):
         main(["launch.py", BASE, "--mode=trian", "--debug"], "")
@@ -202,68 +173,6 @@ def test_help_shows_usage_and_every_flag(capsys):
     for flag in FLAGS:
         prefix = "--[no]" if flag.type is bool else "--"
         assert f"{prefix}{flag.name}: " in text
-
-
-@pytest.mark.parametrize(
-    "arguments, field, expected",
-    [
-        (["--config.steps=7"], "steps", 7),
-        (["--config.steps", "7"], "steps", 7),
-        (["--config.seed=-3"], "seed", -3),
-        (["--config.seed", "-3"], "seed", -3),
-        (["--config.optimizer.learning_rate=-0.5"], "optimizer.learning_rate", -0.5),
-        (["--config.optimizer.learning_rate", "1e-3"], "optimizer.learning_rate", 1e-3),
-        (["--config.optimizer.learning_rate=2"], "optimizer.learning_rate", 2.0),
-        (["--config.data.skip_bad=True"], "data.skip_bad", True),
-        (["--config.data.skip_bad=true"], "data.skip_bad", True),
-        (["--config.data.skip_bad", "True"], "data.skip_bad", True),
-        (["--config.allocator=False"], "allocator", False),
-        (["--config.allocator=false"], "allocator", False),
-        (["--noconfig.allocator"], "allocator", False),
-        (["--config.synthesis.trimap_kernel=(3, 5)"], "synthesis.trimap_kernel", (3, 5)),
-        (["--config.synthesis.trimap_kernel", "(3,5)"], "synthesis.trimap_kernel", (3, 5)),
-        (["--config.data.train.foregrounds=a b=c:d"], "data.train.foregrounds", "a b=c:d"),
-        (["--config.data.cache="], "data.cache", ""),
-        (["--config.steps=7", "--config.steps=8"], "steps", 8),
-    ],
-)
-def test_override_reaches_the_config(arguments, field, expected):
-    value = parsed(BASE, *arguments).config
-    for name in field.split("."):
-        value = value[name]
-    assert value == expected and type(value) is type(expected)
-
-
-@pytest.mark.parametrize(
-    ("argument", "words"),
-    [
-        ("batch_size=many", "batch_size must be a whole number, got 'many'"),
-        ("batch_size=1.5", "batch_size must be a whole number, got '1.5'"),
-        ("steps=", "steps must be a whole number, got ''"),
-        ("optimizer.learning_rate=x=y", "optimizer.learning_rate must be a number, got 'x=y'"),
-        ("data.skip_bad=maybe", "data.skip_bad must be True or False, got 'maybe'"),
-    ],
-)
-def test_value_of_another_type_is_told_in_words(argument, words):
-    with pytest.raises(ValueError) as error:
-        parsed(BASE, f"--config.{argument}")
-    assert str(error.value) == f"--config.{words}"
-
-
-def test_overrides_change_no_other_field():
-    plain = flatten(parsed(BASE).config)
-    changed = flatten(parsed("--config.seed=17", BASE, "--config.steps=9").config)
-    assert {name for name in plain if plain[name] != changed[name]} == {"seed", "steps"}
-
-
-def test_flags_may_stand_before_and_after_the_fields():
-    values = parsed(BASE, "--config.seed", "4", "--mode", "evaluate", "--save", "--workdir", "w")
-    assert (values.mode, values.save, values.workdir, values.config.seed) == (
-        "evaluate",
-        True,
-        "w",
-        4,
-    )
 
 
 @pytest.mark.parametrize("variant", ["sample", "paper", "official", "paddle"])
@@ -445,33 +354,6 @@ def test_modnet_trains_evaluates_and_predicts_from_the_launcher(folders, compile
     done = launch("--mode=predict", f"--workdir={run}", f"--input={photo}", f"--output={output}")
     assert done.returncode == 0, done.stderr
     assert sorted(x.name for x in output.glob("*.png")) == ["a_alpha.png", "a_cutout.png"]
-
-
-def test_pair_stays_a_pair_and_other_tuples_have_any_length():
-    start = ["launch.py", f"--config={MODNET_SOC}"]
-    values = parse([*start, "--config.task.classes=(0.0,0.5,1.0)"])
-    assert values.config.task.classes == (0.0, 0.5, 1.0)
-    with pytest.raises(ValueError, match="rescale takes 2 numbers"):
-        parse([*start, "--config.data.crop.rescale=(1,2,3)"])
-    windows = "--config.data.crop.windows=(64,96)"
-    values = parse(["launch.py", f"--config={ROOT / 'configs' / 'dim.py'}", windows])
-    assert values.config.data.crop.windows == (64, 96)
-
-
-def test_tuple_of_names_has_any_length():
-    start = ["launch.py", f"--config={ROOT / 'configs' / 'bisenet_v2.py'}"]
-    for names in ((), ("aux2",), ("aux4", "aux3")):
-        values = parse([*start, f"--config.model.booster_positions={names}"])
-        assert values.config.model.booster_positions == names
-    with pytest.raises(ValueError, match="trimap_kernel takes numbers"):
-        parse([*start, "--config.synthesis.trimap_kernel=('a','b')"])
-
-
-def test_tuple_of_pairs_has_any_length():
-    start = ["launch.py", f"--config={ROOT / 'configs' / 'bgmv2.py'}:refine"]
-    for views in ((), ((64, 96),)):
-        values = parse([*start, f"--config.synthesis.views={views}"])
-        assert values.config.synthesis.views == views
 
 
 def test_warning_is_shown_without_lines_of_code():

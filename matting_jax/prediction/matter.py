@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from flax.errors import FlaxError
 
 from matting_jax.choices import one_of, refuse_input, require_input
 from matting_jax.convert.identity import differences, recall
-from matting_jax.convert.tables import describe
 from matting_jax.image.geometry import padded_size
-from matting_jax.models import CHANNELS, create_model, input_names, network_of, rule_options
+from matting_jax.models import CHANNELS, create_model, input_names, network_of
 from matting_jax.models.layers.folding import fold
 from matting_jax.prediction.inputs import as_float_image, as_float_trimap, size_of
+from matting_jax.prediction.memory import find_remedy
 from matting_jax.prediction.options import check_options
 from matting_jax.prediction.padding import check_size_step, run_padded
-from matting_jax.prediction.programs import Needed, Program, Programs
+from matting_jax.prediction.programs import Needed, Program, Programs, select_heads
 from matting_jax.prediction.traces import trace_file
 from matting_jax.prediction.trimap_from import make_trimap, rule_of
 from matting_jax.prediction.video.alphas import predict_frames
@@ -362,34 +359,6 @@ class Matter:
         """Returns the program of the outputs `heads` for inputs of a size, by default a network."""
         shapes = ((name, (1, *size, CHANNELS[name])) for name in sorted(input_names(self.model)))
         return Needed(programs or self.programs, Program(heads, tuple(shapes)))
-
-
-def find_remedy(model: nn.Module, name: str) -> str:
-    """Returns what makes photos fit in memory: the options of the rule that set a size, a dtype."""
-    sizes = [x for x, value in rule_options(name).items() if type(value) is int]
-    remedies = [f"a smaller test_time.{x}" for x in sizes] or ["a smaller photo"]
-    if getattr(model, "dtype", None) is None:
-        remedies.append("compute_dtype=bfloat16")
-    return f"pass {' or '.join(remedies)}"
-
-
-def select_heads(
-    model: nn.Module, name: str, variables: Any, inputs: Images, heads: tuple[str, ...]
-) -> Any:
-    """Returns the outputs `heads` of the network side by side, [N, h, w, C], or all by name.
-
-    XLA drops what only the other heads need. Raises ValueError for variables that do not fit.
-    """
-    try:
-        outputs = model.apply(variables, **inputs)
-    except FlaxError as error:
-        fault = str(error).partition(" (http")[0]
-        raise ValueError(f"these are not the variables of {describe(model)}: {fault}") from error
-    if not heads:
-        return outputs
-    return jnp.concatenate(
-        [outputs[one_of(x, outputs, f"output of this {name}")] for x in heads], -1
-    )
 
 
 def set_known(alpha: np.ndarray, images: Images) -> np.ndarray:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax import linen as nn
+
+from matting_jax.models import rule_options
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 GIB = 2**30
@@ -60,3 +63,12 @@ def explain(name: str, size: tuple[int, int], needed: int, free: int | None, rem
         f"not enough memory: {text}, and there are {free / GIB:.1f} GiB; {remedy}, or reduce it to "
         f"{share} % of these sides"
     )
+
+
+def find_remedy(model: nn.Module, name: str) -> str:
+    """Returns what makes photos fit in memory: the options of the rule that set a size, a dtype."""
+    sizes = [x for x, value in rule_options(name).items() if type(value) is int]
+    remedies = [f"a smaller test_time.{x}" for x in sizes] or ["a smaller photo"]
+    if getattr(model, "dtype", None) is None:
+        remedies.append("compute_dtype=bfloat16")
+    return f"pass {' or '.join(remedies)}"

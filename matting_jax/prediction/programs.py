@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from flax.errors import FlaxError
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from matting_jax.choices import one_of
+from matting_jax.convert.tables import describe
 from matting_jax.parallel import AXIS, local_mesh, replicate
 from matting_jax.prediction.memory import explain, free_bytes, needed_bytes
 from matting_jax.prediction.traces import traced
@@ -278,3 +283,22 @@ def expect(programs: Iterable[Needed]) -> None:
         programs.begun, programs.expected = 0, count
         if count > 1:
             logger.info("the photos need %s at %d sizes, each compiled once", programs.name, count)
+
+
+def select_heads(
+    model: nn.Module, name: str, variables: Any, inputs: Inputs, heads: tuple[str, ...]
+) -> Any:
+    """Returns the outputs `heads` of the network side by side, [N, h, w, C], or all by name.
+
+    XLA drops what only the other heads need. Raises ValueError for variables that do not fit.
+    """
+    try:
+        outputs = model.apply(variables, **inputs)
+    except FlaxError as error:
+        fault = str(error).partition(" (http")[0]
+        raise ValueError(f"these are not the variables of {describe(model)}: {fault}") from error
+    if not heads:
+        return outputs
+    return jnp.concatenate(
+        [outputs[one_of(x, outputs, f"output of this {name}")] for x in heads], -1
+    )

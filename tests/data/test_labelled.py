@@ -1,6 +1,5 @@
 """Photos with the class of each pixel: Cityscapes of TFDS, and folders."""
 
-import io
 import zipfile
 
 import numpy as np
@@ -10,15 +9,10 @@ from PIL import Image
 from matting_jax import data
 from matting_jax.config import load_config
 from matting_jax.data import train_batches
+from tests.encoded import png_of
 from tests.helpers import ROOT
 
 SIZE = (128, 64)  # width and height of the photos
-
-
-def png(array):
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "png")
-    return stream.getvalue()
 
 
 def draw_cityscapes(folder):
@@ -37,8 +31,8 @@ def draw_cityscapes(folder):
                 label[:, SIZE[0] // 2 :] = 23
                 name = f"{split}/aachen/aachen_{number:06d}_000019"
                 photo = np.repeat(10 * label[..., None], 3, -1)
-                images.writestr(f"leftImg8bit/{name}_leftImg8bit.png", png(photo))
-                labels.writestr(f"gtFine/{name}_gtFine_labelIds.png", png(label))
+                images.writestr(f"leftImg8bit/{name}_leftImg8bit.png", png_of(photo))
+                labels.writestr(f"gtFine/{name}_gtFine_labelIds.png", png_of(label))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import io
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,10 +8,10 @@ from PIL import Image
 
 from matting_jax import data
 from matting_jax.data.decoded import DiskImages
-from matting_jax.data.files.trimaps import from_alpha
 from matting_jax.data.prepared import builders
 from matting_jax.data.sources import Composites, Labelled, Lazy, Photos, Unlabelled
 from tests.data.groups import crop_group
+from tests.encoded import png_of
 
 
 def test_data_imports_no_tensorflow():
@@ -78,80 +77,6 @@ def test_folders_have_precedence_over_the_data_set(config, photos, backgrounds, 
     }
 
 
-def test_all_backgrounds_are_drawn(config, photos, backgrounds):
-    config.data.train.foregrounds = str(photos)
-    config.data.train.backgrounds = str(backgrounds)
-    source = data.train_source(config)
-    samples = [source.sample(0, np.random.default_rng(i), config.data.crop) for i in range(40)]
-    assert {int(sample["background"].max()) for sample in samples} == {0, 1, 2}
-
-
-def backgrounds_of(source, config, record, draws=40):
-    """Returns the backgrounds that a record is composited with, by the number in their colour."""
-    samples = (
-        source.sample(record, np.random.default_rng(i), config.data.crop) for i in range(draws)
-    )
-    return {int(sample["background"].max()) - 100 for sample in samples}
-
-
-def test_each_foreground_keeps_its_fixed_backgrounds(config, plates):
-    config.data.train.fixed_backgrounds = 2
-    first, again = (data.train_source(config, plates[0]) for _ in range(2))
-    chosen = [backgrounds_of(first, config, record) for record in range(6)]
-    assert chosen == [backgrounds_of(again, config, record) for record in range(6)]
-    assert all(len(numbers) == 2 for numbers in chosen)
-    # Six backgrounds serve three foregrounds, each once.
-    assert set.union(*chosen[:3]) == set(range(6)) and chosen[3:] == chosen[:3]
-    config.seed += 1
-    other = data.train_source(config, plates[0])
-    assert chosen != [backgrounds_of(other, config, record) for record in range(6)]
-
-
-def test_fixed_backgrounds_are_those_of_all_epochs_and_of_a_resumed_run(config, plates):
-    config.data.train.fixed_backgrounds = 2
-    source = data.train_source(config, plates[0])
-    colours = [int(source.foregrounds[record][0].max()) for record in range(6)]
-    met = {colour: set() for colour in colours}
-
-    def collect(batches):
-        for batch in batches:
-            for image, background in zip(batch["foreground"], batch["background"], strict=True):
-                met[int(image.max())].add(int(background.max()) - 100)
-
-    # Steps 0 to 15 are ten epochs of six foregrounds and more.
-    collect(data.train_batches(source, config, 0, 8))
-    collect(data.train_batches(data.train_source(config, plates[0]), config, 8, 16))
-    assert met == {x: backgrounds_of(source, config, i) for i, x in enumerate(colours)}
-
-
-def test_backgrounds_are_not_fixed_by_default(config, plates):
-    plain = data.train_source(config, plates[0])
-    assert config.data.train.fixed_backgrounds == 0 and plain.fixed is None
-    for seed in range(5):
-        sample = plain.sample(3, np.random.default_rng(seed), config.data.crop)
-        number = int(np.random.default_rng(seed).integers(6))
-        assert int(sample["background"].max()) - 100 == int(plain.backgrounds[number].max()) - 100
-
-
-@pytest.mark.parametrize(
-    "number, images, words",
-    [
-        (7, False, "fixed_backgrounds is 7, but there are only 6 backgrounds"),
-        (-1, False, "fixed_backgrounds must be at least 0, got -1"),
-        (
-            2,
-            True,
-            r"fixed_backgrounds is 2, but these training images have .*5 photos.*set it to 0",
-        ),
-    ],
-)
-def test_invalid_number_of_fixed_backgrounds_raises(config, plates, photos, number, images, words):
-    config.data.train.fixed_backgrounds = number
-    config.data.train.images = str(photos) if images else ""
-    with pytest.raises(ValueError, match=words):
-        data.train_source(config, plates[0])
-
-
 def test_estimated_and_own_colours(config, photos, backgrounds):
     config.data.train.foregrounds = str(photos)
     config.data.train.backgrounds = str(backgrounds)
@@ -187,15 +112,9 @@ def test_folder_of_photos_is_cropped_with_its_alphas(config, photos):
     assert sample["image"].shape == (32, 32, 3) and sample["alpha"].shape == (32, 32, 1)
 
 
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
-
-
 def test_data_set_of_photos(config, backgrounds, monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    records = [{"image": png(image), "alpha": png(image[..., 0])}] * 2
+    records = [{"image": png_of(image), "alpha": png_of(image[..., 0])}] * 2
     loaded = SimpleNamespace(info=SimpleNamespace(features=records[0]))
     monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
     monkeypatch.setattr(builders, "records", lambda builder, split: records)
@@ -217,29 +136,6 @@ def test_contradicting_folders_raise(config, photos, fields):
         config.data.train[field] = str(photos)
     with pytest.raises(ValueError, match="config.data.train.backgrounds"):
         data.train_source(config)
-
-
-def test_test_records_are_composited_over_their_own_background(config, plates):
-    pairs = data.evaluation_images(config, plates[0])
-    assert len(pairs) == 3
-    for pair in pairs:
-        image, alpha, background = pair.image, pair.alpha, pair.background
-        i = int(pair.name.removeprefix("plate "))
-        assert background.shape == (24, 20, 3) and (background == 100 + i).all()
-        weight = 40 * i / 255
-        assert (alpha == 40 * i).all() and alpha.shape == (24, 20)
-        assert (image == round(weight * i + (1 - weight) * (100 + i))).all()
-        assert image.dtype == alpha.dtype == np.uint8 and image.shape == (24, 20, 3)
-
-
-def test_images_of_a_test_folder_are_read_unchanged(config, photos):
-    config.data.test.images = str(photos)
-    pairs = data.evaluation_images(config)
-    assert [pair.name for pair in pairs] == list("abcde")
-    with Image.open(photos / "image" / "c.png") as image:
-        np.testing.assert_array_equal(pairs[2][1], np.asarray(image))
-    with Image.open(photos / "alpha" / "c.png") as alpha:
-        np.testing.assert_array_equal(pairs[2][2], np.asarray(alpha))
 
 
 @pytest.mark.parametrize("where", [{"keep_decoded": True}, {"keep_on_disk": 0.001}])
@@ -296,63 +192,6 @@ AFFINE = dict(rotation=0.0, scale=(1.0, 1.0), shear=0.0, flip=0.0, square=0.0, s
 
 def use_affine(config):
     config.data.crop = crop_group(size=16, around="unknown", affine=AFFINE)
-
-
-@pytest.mark.parametrize("with_folder", [False, True])
-def test_backgrounds_of_another_data_set(config, photos, plates, with_folder):
-    """They replace those of the data set, and complete a folder of foregrounds."""
-    config.data.train.background_dataset = "tiny_plates"
-    config.data.train.background_split = "test"
-    if with_folder:
-        config.data.train.foregrounds = str(photos)
-    source = data.train_source(config, plates[0])
-    place = str(photos) if with_folder else "tiny_plates/train"
-    counts = f"{5 if with_folder else 6} foregrounds, 3 backgrounds"
-    assert source.description == f"{counts}, {place}, tiny_plates/test"
-    assert {int(background.max()) for background in source.backgrounds} == {100, 101, 102}
-
-
-def test_folder_of_backgrounds_has_precedence_over_another_data_set(config, backgrounds, plates):
-    config.data.train.update(background_dataset="coco/2017", background_split="train")
-    config.data.train.backgrounds = str(backgrounds)
-    assert len(data.train_source(config, plates[0]).backgrounds) == 3
-
-
-def test_photos_of_another_data_set_serve_as_backgrounds(config, monkeypatch, plates):
-    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    load, records = builders.load_builder, builders.records
-    photos = SimpleNamespace(info=SimpleNamespace(features={"image": 0, "objects": 0}))
-    monkeypatch.setattr(
-        builders, "load_builder", lambda *a: photos if a[0] == "voc/2012" else load(*a)
-    )
-    monkeypatch.setattr(
-        builders,
-        "records",
-        lambda builder, split: (
-            [{"image": png(image)}] if builder is photos else records(builder, split)
-        ),
-    )
-    config.data.train.update(background_dataset="voc/2012", background_split="validation")
-    source = data.train_source(config, plates[0])
-    np.testing.assert_array_equal(source.backgrounds[0], image)
-    assert source.description.endswith("tiny_plates/train, voc/2012/validation")
-    del photos.info.features["image"]
-    with pytest.raises(ValueError, match="voc/2012 has objects, but lacks image"):
-        data.train_source(config, plates[0])
-
-
-def test_error_for_a_failed_download_is_one_line(config, monkeypatch, plates, tmp_path):
-    import tensorflow_datasets as tfds
-
-    def offline(self, **options):
-        raise ConnectionError("host unreachable:\n  images.cocodataset.org")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
-    config.data.train.update(background_dataset="coco/2017", background_split="train")
-    with pytest.raises(ValueError, match="coco/2017 cannot be downloaded") as error:
-        data.train_source(config, plates[0])
-    assert "(host unreachable: images.cocodataset.org)" in str(error.value)
-    assert f"{config.data.directory}/coco/2017" in str(error.value)
 
 
 def test_second_foreground_is_drawn_from_all_with_its_probability(config, plates):
@@ -450,98 +289,3 @@ def test_photos_are_cut_by_windows(config, photos):
     image, alpha = source.pairs[0]
     assert any((sample["image"] == image[:32, left : left + 32]).all() for left in range(29))
     assert ((sample["alpha"] > 0) & (sample["alpha"] < 255)).any()
-
-
-def add_trimaps(photos):
-    (photos / "trimap").mkdir()
-    for value, name in enumerate("abcde"):
-        trimap = np.full((40, 60), 60 * value, np.uint8)
-        trimap[:, :20] = 128
-        Image.fromarray(trimap).save(photos / "trimap" / f"{name}.png")
-
-
-def test_trimaps_of_a_test_folder_are_read(config, photos):
-    add_trimaps(photos)
-    config.data.test.images = str(photos)
-    config.data.test.trimap_distance = 5
-    images = data.evaluation_images(config)
-    assert [image.trimap[0, -1] for image in images] == [0, 0, 128, 255, 255]
-    assert all((image.trimap[:, :20] == 128).all() for image in images)
-    assert images[0].image.shape == (40, 60, 3) and images[0].alpha.shape == (40, 60)
-
-
-def test_backgrounds_of_a_test_folder_are_read_and_their_faults_listed(config, photos):
-    (photos / "background").mkdir()
-    for value, name in enumerate("abcde"):
-        Image.new("RGB", (60, 40), (0, 0, value)).save(photos / "background" / f"{name}.jpg")
-    config.data.test.images = str(photos)
-    for value, image in enumerate(data.evaluation_images(config)):
-        assert image.background.shape == (40, 60, 3) and image.trimap is None
-        assert np.abs(image.background.astype(int) - (0, 0, value)).max() <= 1
-    add_trimaps(photos)
-    (photos / "trimap" / "b.png").unlink()
-    Image.new("RGB", (61, 40)).save(photos / "background" / "b.jpg")
-    with pytest.raises(ValueError, match="2 faults in config.data.test.images") as error:
-        data.evaluation_images(config)
-    assert f"b.png: no file b.* in {photos / 'trimap'}" in str(error.value)
-    assert "b.png: 60 x 40 pixels, but its background has 61 x 40" in str(error.value)
-
-
-def test_missing_trimaps_are_made_only_if_a_distance_is_set(config, photos, plates):
-    config.data.test.images = str(photos)
-    assert all(image.trimap is None for image in data.evaluation_images(config))
-    config.data.test.trimap_distance = 5
-    for image in data.evaluation_images(config):
-        np.testing.assert_array_equal(image.trimap, from_alpha(image.alpha, 5))
-        assert set(np.unique(image.trimap)) == {0, 128, 255}
-    config.data.test.images = ""
-    assert all(
-        (i.trimap == 128 * (i.alpha > 0)).all() for i in data.evaluation_images(config, plates[0])
-    )
-    config.data.test.trimap_distance = -2
-    with pytest.raises(ValueError, match="config.data.test.trimap_distance .* at least 0, got -2"):
-        data.evaluation_images(config, plates[0])
-
-
-def test_trimap_of_a_data_set_is_read(config, monkeypatch):
-    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    record = {"image": png(image), "alpha": png(image[..., 0]), "trimap": png(image[..., 1])}
-    loaded = SimpleNamespace(info=SimpleNamespace(features=record))
-    monkeypatch.setattr(builders, "load_builder", lambda *arguments: loaded)
-    monkeypatch.setattr(builders, "records", lambda builder, split: [record])
-    config.data.test.trimap_distance = 5
-    trimap = data.evaluation_images(config)[0].trimap
-    np.testing.assert_array_equal(trimap == 255, image[..., 1] >= 170)
-    np.testing.assert_array_equal(trimap == 0, image[..., 1] < 85)
-
-
-def test_faults_of_trimaps_are_listed_or_skipped(config, photos):
-    add_trimaps(photos)
-    trimaps = photos / "trimap"
-    (trimaps / "a.png").unlink()
-    Image.new("L", (60, 30), 128).save(trimaps / "b.png")
-    Image.new("L", (60, 40), 128).save(trimaps / "c.bmp")
-    (trimaps / "d.png").write_bytes(b"")
-    Image.new("L", (1, 1)).save(trimaps / "of_no_photo.png")
-    config.data.test.images = str(photos)
-    with pytest.raises(ValueError, match="4 faults in config.data.test.images") as error:
-        data.evaluation_images(config)
-    for message in (
-        f"a.png: no file a.* in {trimaps}",
-        "b.png: 60 x 40 pixels, but its trimap has 60 x 30",
-        "c.png: 2 files with the same stem",
-        "d.png: the file is empty",
-    ):
-        assert message in str(error.value)
-    config.data.skip_bad = True
-    assert [image.name for image in data.evaluation_images(config)] == ["e"]
-
-
-def test_stems_of_trimaps_match_in_any_unicode_normalisation(config, photos):
-    """File systems encode an accent as one character or as two."""
-    add_trimaps(photos)
-    for folder in ("image", "alpha"):
-        (photos / folder / "e.png").rename(photos / folder / "e\u0301.png")
-    (photos / "trimap" / "e.png").rename(photos / "trimap" / "\u00e9.png")
-    config.data.test.images = str(photos)
-    assert len(data.evaluation_images(config)) == 5

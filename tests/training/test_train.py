@@ -10,8 +10,6 @@ from PIL import Image
 
 from matting_jax import parallel
 from matting_jax.config import load_config, override, read_config
-from matting_jax.convert import load_checkpoint, to_state_dict
-from matting_jax.convert.files import write_state_dict
 from matting_jax.data import Unlabelled, shown_images
 from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation.previews import HEADER, tile_size
@@ -22,7 +20,7 @@ from matting_jax.training.state import initial_state, initial_variables, trainin
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
 from matting_jax.workdir.claim import claim
-from tests.helpers import MODNET, assert_same, differs, lines_of, one_step, saved, scores_of
+from tests.helpers import MODNET, assert_same, differs, one_step, saved, scores_of
 
 
 def contents(folder):
@@ -276,167 +274,6 @@ def test_loss_is_the_sum_of_its_terms_and_falls_on_a_repeated_batch(config):
         np.testing.assert_allclose(t["loss"], t["semantic"] + t["detail"] + t["matte"], rtol=1e-5)
     assert losses[-1] < 0.8 * losses[0]
     assert int(last["step"]) == 25
-
-
-def test_seed_determines_the_initial_weights(config):
-    model = training_model(config)
-    one, same = (initial_variables(config, model) for _ in range(2))
-    assert_same(one, same)
-    config.seed += 1
-    assert differs(one["params"], initial_variables(config, model)["params"])
-
-
-def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_path):
-    model = training_model(config)
-    config.seed += 5
-    variables = jax.device_get(initial_variables(config, model))
-    variables["batch_stats"] = jax.tree.map(lambda x: x + 0.25, variables["batch_stats"])
-    write_state_dict(tmp_path / "t.safetensors", to_state_dict("tiny", variables))
-    config.seed -= 5
-    config.init.checkpoint = str(tmp_path / "t.safetensors")
-    first, _, _ = one_step(config)
-    assert_same(first["params"], variables["params"])
-    assert_same(first["batch_stats"], variables["batch_stats"])
-
-
-@pytest.mark.slow
-def test_smaller_network_initialises_the_modules_that_a_larger_one_shares_with_it(config, tmp_path):
-    config.name, config.model = "tiny_trimap", {"refine": False}
-    config.seed += 5
-    smaller = jax.device_get(initial_variables(config, training_model(config)))
-    smaller["counter"] = {"count": np.full(1, 7, np.float32)}
-    state_dict = to_state_dict("tiny_trimap", smaller, refine=False)
-    write_state_dict(tmp_path / "t.safetensors", state_dict)
-    config.seed -= 5
-    config.model = {"refine": True}
-    model = training_model(config)
-    drawn = jax.device_get(initial_variables(config, model))
-    config.init.checkpoint = str(tmp_path / "t.safetensors")
-    with pytest.raises(ValueError, match="missing refiner.weight"):
-        initial_variables(config, model)
-    config.init.model = {"refine": False}
-    started = jax.device_get(initial_variables(config, model))
-    refiner = started["params"].pop("refiner")
-    assert_same(started, smaller)
-    assert_same(refiner, drawn["params"]["refiner"])
-
-
-def test_backbone_comes_from_its_file_and_the_rest_from_the_seed(config, tmp_path):
-    model = training_model(config)
-    drawn = jax.device_get(initial_variables(config, model))
-    config.seed += 5
-    other = jax.device_get(initial_variables(config, model))
-    config.seed -= 5
-    file = {
-        name.removeprefix("module.backbone."): array
-        for name, array in to_state_dict("tiny", other).items()
-        if name.startswith("module.backbone.")
-    }
-    file["classifier.1.weight"] = np.zeros((3, 3), np.float32)
-    write_state_dict(
-        tmp_path / "b.safetensors",
-        {f"backbone.{k}" if not k.startswith("classifier") else k: x for k, x in file.items()},
-    )
-    config.init.backbone = str(tmp_path / "b.safetensors")
-    variables = jax.device_get(initial_variables(config, model))
-    for module, tree in variables["params"].items():
-        assert_same(tree, (other if module == "backbone" else drawn)["params"][module])
-
-
-def test_official_checkpoint_starts_modnet(official, tmp_path):
-    write_state_dict(tmp_path / "m.safetensors", official)
-    config = load_config(MODNET, "")
-    config.init.checkpoint = str(tmp_path / "m.safetensors")
-    variables = initial_variables(config, training_model(config))
-    assert to_state_dict("modnet", variables).keys() == official.keys()
-    np.testing.assert_array_equal(
-        variables["params"]["f_branch"]["conv_f_1"]["layers_0"]["bias"],
-        official["module.f_branch.conv_f.1.layers.0.bias"],
-    )
-
-
-def test_metrics_hold_losses_and_the_time_waited_for_data(finished):
-    lines = [line for line in lines_of(finished[0]) if "loss" in line]
-    assert [line["step"] for line in lines] == [2, 4]
-    for line in lines:
-        assert line.keys() >= {"loss", "semantic", "detail", "matte", "samples_per_second", "time"}
-        assert line["learning_rate"] == pytest.approx(0.02)
-        assert 0 <= line["data_wait"] <= 1
-        assert line["samples_per_second"] > 0
-        parts = line["semantic"] + line["detail"] + line["matte"]
-        assert line["loss"] == pytest.approx(parts, rel=1e-5)
-
-
-def test_scores_of_the_test_data_are_those_of_the_saved_network(finished):
-    from matting_jax.data import evaluation_images
-    from matting_jax.prediction.matter import Matter
-
-    workdir, config, last = finished
-    best = min(scores_of(workdir)[1:], key=lambda line: line["test_mad"])
-    matter = Matter("tiny", load_checkpoint("tiny", workdir), test_time=config.test_time)
-    errors = [
-        np.abs(matter(image).astype(float) - alpha / 255).mean()
-        for _, image, alpha, *_ in evaluation_images(config)
-    ]
-    assert best["test_mad"] == pytest.approx(np.mean(errors), rel=1e-5)
-    assert {"test_sad", "test_mse", "test_mad"} <= best.keys()
-
-
-def test_previews_show_a_row_of_six_pictures_for_each_photo(finished):
-    workdir, config, _ = finished
-    names = sorted(path.name for path in (workdir / "previews").iterdir())
-    assert names == ["step_000000.png", "step_000002.png", "step_000004.png"]
-    with Image.open(workdir / "previews" / names[-1]) as picture:
-        picture.load()
-        assert picture.mode == "RGB"
-        assert picture.width == 6 * 192
-        heights = [tile_size(40, 48)[1], tile_size(48, 40)[1]]
-        assert config.preview_images == len(heights)
-        assert picture.height == HEADER + sum(heights)
-        assert len(set(picture.getdata())) > 100
-
-
-def test_events_hold_scalars_and_previews(finished):
-    import tensorflow as tf
-
-    (path,) = (finished[0] / "events").iterdir()
-    events = list(tf.compat.v1.train.summary_iterator(str(path)))
-    values = {(event.step, value.tag) for event in events for value in event.summary.value}
-    assert {
-        (2, "loss/total"),
-        (4, "loss/semantic"),
-        (4, "rate"),
-        (0, "test/mad"),
-        (4, "test/mad"),
-        (4, "speed/data_wait"),
-        (4, "preview"),
-    } <= values
-
-
-def test_workdir_keeps_the_config(finished):
-    workdir, config, _ = finished
-    assert read_config(workdir) == config
-    assert json.loads((workdir / "config.json").read_text())["steps"] == 4
-
-
-def test_start_and_end_are_printed(config, tmp_path, capsys):
-    config.steps = 2
-    config.log_every = config.evaluate_every = config.save_every = 0
-    train(config, tmp_path / "run")
-    text = capsys.readouterr().out
-    for words in (
-        "parameters",
-        "multiply-adds",
-        "4 foregrounds, 3 backgrounds",
-        "3 images",
-        "sgd",
-        "2 steps of 2",
-        str(tmp_path / "run"),
-        "--mode evaluate",
-    ):
-        assert words in text
-    assert scores_of(tmp_path / "run")[0]["step"] == 0
-    assert f"1 of {jax.device_count()} x" in text
 
 
 def test_unsynchronised_statistics_are_those_of_one_device(config):
