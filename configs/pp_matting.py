@@ -17,7 +17,7 @@ towards the end, and the best is reported: SAD 46.22 on Composition-1k and 40.69
 Distinctions-646, over the entire image.
 
 The data of `:human` are private. PaddleSeg's own example uses PPM-100. The larger form is
---config.data.crop.size=1024 --config.data.crop.windows=(1024,) --config.data.crop.max_short=1024,
+--config.data.crop.size=1024 "--config.data.crop.windows=(1024,)" --config.data.crop.max_short=1024,
 and prediction follows it. --config.data.train.list=FILE and --config.data.test.list=FILE read
 PaddleSeg's list files instead of folders.
 """

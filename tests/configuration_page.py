@@ -22,8 +22,8 @@ INTRODUCTION = """# Configuration
 
 A recipe, `configs/NAME.py`, starts from the defaults on this page and changes what its paper says.
 `--config configs/NAME.py:VARIANT` selects a recipe and one of its variants. Every field can be set
-on the command line, for example `--config.batch_size=4`, `--config.data.crop.rescale=(384,768)` or
-`--noconfig.allocator`.
+on the command line, for example `--config.batch_size=4`, `--noconfig.allocator` or
+`"--config.data.crop.rescale=(384,768)"`, whose parentheses a shell takes only in quotes.
 
 A recipe also has fields that only its own network, task or crop rule reads. They are in `model`,
 `task`, `synthesis`, `data.crop`, `test_time` and `optimizer.module_rates`; the comments of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,8 +103,8 @@ def markdown(rows: Sequence[dict], metrics: Sequence[str]) -> str:
 
 
 def quote(words: Sequence[str]) -> str:
-    """Returns words as code of Markdown."""
-    return " ".join(f"`{word}`" for word in words)
+    """Returns words as code of Markdown, quoted where a shell needs it."""
+    return " ".join(f"`{shlex.quote(word)}`" for word in words)
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

@@ -18,7 +18,7 @@ from matting_jax.training import sweep as program
 from matting_jax.training.sweep import run_sweep, wait_for
 from matting_jax.training.sweep_file import read_sweep
 from matting_jax.training.sweep_jobs import Job, run_jobs
-from matting_jax.training.sweep_table import mean_and_deviation, write_table
+from matting_jax.training.sweep_table import mean_and_deviation, quote, write_table
 from matting_jax.workdir import claim
 from matting_jax.workdir.claim import LOCK
 from tests.helpers import CONFIGS, ROOT
@@ -155,6 +155,12 @@ def test_table_has_the_best_scores_and_their_mean_over_the_finished_seeds(path, 
     assert len(lines) == 5  # no override is shared by all rows
     assert (tmp_path / "out" / "sweep.png").stat().st_size > 1000
     assert mean_and_deviation([]) == "" and mean_and_deviation([0.5]) == "0.5"
+
+
+def test_overrides_are_quoted_as_a_shell_needs_it():
+    assert quote(["--config.steps=7", "--config.a=(1,2)"]) == (
+        "`--config.steps=7` `'--config.a=(1,2)'`"
+    )
 
 
 def test_overrides_of_all_rows_stand_below_the_table_and_in_each_line_of_the_csv(path, tmp_path):
