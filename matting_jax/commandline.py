@@ -172,7 +172,10 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     except flags.Error as error:
         raise ValueError(str(error)) from error
     if len(rest) > 1:
-        raise ValueError(f"unexpected argument {rest[1]!r}: flags begin with --")
+        remedy = "flags begin with --"
+        if Path(rest[1]).exists():  # one of the files that a shell put in the place of a pattern
+            remedy = 'put a pattern in quotes, such as --input "photos/*.jpg"'
+        raise ValueError(f"unexpected argument {rest[1]!r}: {remedy}")
 
 
 def explain_value(message: str) -> str:

@@ -46,6 +46,8 @@ from tests.tiny import tiny_config
         ([BASE, "--save=maybe"], ["--save must be true or false, got 'maybe'"]),
         (["predcit", BASE], ["'predcit'", "'predict'"]),
         (["train", BASE, "--mode=train"], ["twice", "--mode"]),
+        ([BASE, "photo.nowhere"], ["unexpected argument 'photo.nowhere'", "begin with --"]),
+        ([BASE, str(MODNET)], [f"unexpected argument '{MODNET}'", "a pattern in quotes"]),
         (["--config=modnett"], ["'modnett'", "'modnet'"]),
         ([f"{BASE}:offical"], ["'offical'", "'official'"]),
         ([f"--config={MODNET.parent / 'modnt.py'}"], ["modnt.py", f"'{MODNET}'"]),
