@@ -18,6 +18,8 @@ TILE = (240, 144)  # width, height
 
 def list_files(folder: Path) -> list[Path]:
     """Returns the files of a folder, without hidden ones, in the order of their names."""
+    if not folder.is_dir():
+        sys.exit(f"there is no folder {folder}")
     files = sorted(x for x in folder.iterdir() if x.is_file() and not x.name.startswith("."))
     return files or sys.exit(f"{folder} holds no file")
 

@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from matting_jax.data.clips.random_access import clips_below
+from matting_jax.data.files.formats import SUFFIXES
 from matting_jax.data.files.walk import existing, images_below, is_skipped, real
 
 
@@ -15,8 +16,11 @@ def find_photos(photos: str, output: Path) -> tuple[Path, list[Path]]:
     """Returns the folder that the photos of a file, folder or glob share, and the photos.
 
     Files below `output` are results of an earlier run and skipped. Raises FileNotFoundError if
-    there is no photo.
+    there is no photo, and ValueError if `output` has the name of an image and is no folder.
     """
+    if output.suffix.lower() in SUFFIXES and not output.is_dir():
+        folder = output.with_suffix("")
+        raise ValueError(f"--output {output} must be a folder of results, such as {folder}")
     path = existing(Path(photos))
     if path.is_dir():
         root, found = path, sorted(images_below(path))

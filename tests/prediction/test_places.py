@@ -132,3 +132,9 @@ def test_missing_flags_are_reported(weights, tmp_path, capsys, missing):
     given = [f for f in (f"--input={tmp_path}", f"--output={tmp_path}") if missing not in f]
     assert main(["launch.py", "--mode=predict", f"--workdir={weights[1]}", *given], "") == 2
     assert missing in capsys.readouterr().err
+
+
+def test_output_with_the_name_of_an_image_is_rejected(predict, photos, tmp_path, capsys):
+    assert predict(photos / "photo.jpg", f"--output={tmp_path / 'me.png'}") == 2
+    assert f"such as {tmp_path / 'me'}" in capsys.readouterr().err
+    assert not (tmp_path / "me.png").exists()
