@@ -41,7 +41,7 @@ def test_notebook_trains_cuts_out_measures_and_exports(folders, tmp_path, monkey
     }
     flags = shlex.join(f"--config.{name}={value}" for name, value in fields.items())
     setting = cells[0]
-    setting.source = setting.source.replace("steps = 2250", "steps = 1")
+    setting.source = setting.source.replace("steps = 3600", "steps = 1")
     setting.source = setting.source.replace('fields = ""', f"fields = {flags!r}")
     export = cells[-1]
     export.source = export.source.replace("256x256", "64x64")

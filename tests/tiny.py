@@ -156,6 +156,8 @@ def register(name: str, network: Network) -> None:
 def tiny_config():
     """configs/modnet.py for the tiny network: no data, a constant rate, few and small samples."""
     config = load_config(MODNET, "")
+    config.task.update(form="official", boundary_weight=4.0)
+    config.task.update(semantic_weight=10.0, detail_weight=10.0, matte_weight=1.0)
     config.ema_decay = 0.75
     config.optimizer.update(dict(name="sgd", learning_rate=0.02, momentum=0.9))
     config.optimizer.module_rates.lr_branch = 0.0
