@@ -134,7 +134,9 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     The state is replicated and donated; the batch is sharded along its first axis. Collectives use
     the axis name `batch`. State and results must be equal on all devices.
     """
-    mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()))
+    # What one device computes varies over no axis, and then needs no collectives.
+    batch = P(AXIS) if mesh.size > 1 else P()
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), batch), out_specs=(P(), P()))
     is_cpu = mesh.devices.flat[0].platform == "cpu"
     return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
 
@@ -173,12 +175,24 @@ def switch(index: jax.Array, branches: Sequence[Callable[..., Any]], *operands: 
 
 def sum_devices(tree: Any, axis_name: str | None) -> Any:
     """Sums each array of `tree` over the devices of `axis_name`; None returns `tree` itself."""
-    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+    return jax.lax.psum(tree, axis_name) if needs_reduction(tree, axis_name) else tree
 
 
 def mean_devices(tree: Any, axis_name: str | None) -> Any:
     """Averages each array of `tree` over the devices of `axis_name`; None returns `tree` itself."""
-    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+    return jax.lax.pmean(tree, axis_name) if needs_reduction(tree, axis_name) else tree
+
+
+def needs_reduction(tree: Any, axis_name: str | None) -> bool:
+    """Returns whether reducing `tree` over the devices of `axis_name` changes value or type.
+
+    XLA for CPU copies all that it reduces, also over a single device, whose arrays `pmap` does not
+    mark as varying.
+    """
+    if axis_name is None:
+        return False
+    types = [jax.typeof(x).manual_axis_type for x in jax.tree.leaves(tree)]
+    return jax.lax.axis_size(axis_name) > 1 or any(axis_name in kind.varying for kind in types)
 
 
 def to_varying(tree: Any) -> Any:
@@ -186,6 +200,8 @@ def to_varying(tree: Any) -> Any:
 
     Call it inside the differentiated function; layers with a custom gradient then need no axis.
     """
+    if jax.lax.axis_size(AXIS) == 1:
+        return tree
     return jax.tree.map(lambda x: jax.lax.pcast(x, AXIS, to="varying"), tree)
 
 

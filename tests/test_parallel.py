@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from matting_jax import parallel
+from matting_jax import losses, parallel
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.models.layers.refinement import Refiner
 from matting_jax.tasks import find_task
@@ -107,6 +107,30 @@ def test_batch_and_state_are_unchanged_on_the_mesh():
         assert array.dtype == batch[name].dtype
     state = {"a": np.arange(3.0, dtype=np.float32)}
     np.testing.assert_array_equal(parallel.replicate(state, mesh)["a"], state["a"])
+
+
+def test_one_device_computes_without_collectives():
+    mesh = parallel.device_mesh(1)
+
+    def step(state, batch):
+        def loss(state):
+            return losses.mean(parallel.to_varying(state) * batch, parallel.AXIS)
+
+        return jax.grad(loss)(state), {"sum": losses.total(batch, parallel.AXIS)}
+
+    lowered = parallel.pmap(step, mesh).lower(2.0, np.arange(6.0, dtype=np.float32))
+    assert "all_reduce" not in lowered.as_text()
+    gradient, results = lowered.compile()(np.float32(2), np.arange(6.0, dtype=np.float32))
+    assert (gradient, results["sum"]) == (2.5, 15)
+
+    # Arrays that are divided over the device have to be reduced, or they would not be equal on all.
+    divided = jax.shard_map(
+        lambda x: losses.mean(x, parallel.AXIS),
+        mesh=mesh,
+        in_specs=PartitionSpec(parallel.AXIS),
+        out_specs=PartitionSpec(),
+    )
+    assert jax.jit(divided)(np.arange(6.0, dtype=np.float32)) == 2.5
 
 
 def test_rematerialised_values_are_not_kept():

@@ -71,7 +71,7 @@ def train_step(
                 outputs, updated = forward(variables, inputs, memory)
                 total, terms = task.loss(outputs, inputs, truth, config, parallel.AXIS)
                 # Equal on all devices already, unless statistics are not synchronised.
-                return total, (terms, jax.lax.pmean(updated, parallel.AXIS))
+                return total, (terms, parallel.mean_devices(updated, parallel.AXIS))
 
             gradient = jax.value_and_grad(loss, has_aux=True)
             (total, (terms, statistics)), grads = gradient(state["params"])
