@@ -247,7 +247,7 @@ def main(argv: Sequence[str], usage: str) -> int:
             print(f"matting_jax {matting_jax.__version__}")
             return 0
         if values.help:
-            print(usage, values.get_help(), sep="\n")
+            show(usage, values.get_help())
             return 0
         return run(values) or 0
     except Stopped as stopped:
@@ -270,6 +270,14 @@ def main(argv: Sequence[str], usage: str) -> int:
             )
         print(f"{program}: {error} (--debug shows the traceback)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | OSError | ImportError) else 1
+
+
+def show(*texts: str) -> None:
+    """Prints texts, all or as many as the reader wants: `head` closes the pipe before their end."""
+    try:
+        print(*texts, sep="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would fail too
 
 
 def missing_field(error: Exception) -> str:

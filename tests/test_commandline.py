@@ -177,6 +177,15 @@ def test_help_shows_usage_and_every_flag(capsys):
         assert f"{prefix}{flag.name}: " in text
 
 
+def test_help_may_be_read_in_part():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "launch.py"), "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("variant", ["sample", "paper", "official", "paddle"])
 def test_variant_follows_a_colon(variant):
     values = parsed(f"{BASE}:{variant}")
