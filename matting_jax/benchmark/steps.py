@@ -41,6 +41,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--operations", type=int, default=0, metavar="N")
     flags, fields = parser.parse_known_args(arguments)
     given = flags.recipe, fields
+    try:
+        read_recipe(*given)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     batch = run_alone(draw_batch, *given)
     run_alone(measure, *given, batch, flags.steps, flags.operations)
 
