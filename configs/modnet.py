@@ -1,7 +1,8 @@
 """MODNet, https://arxiv.org/abs/2011.11961.
 
 python launch.py --config configs/modnet.py            the embedded sample: 9 min on two cores,
-                                                       MAD 0.40 -> 0.14 (best constant: 0.29)
+                                                       MAD 0.40 -> about 0.15 (best constant:
+                                                       0.29)
 python launch.py --config configs/modnet.py:paper \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the paper's recipe on your own portraits
