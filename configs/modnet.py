@@ -1,6 +1,6 @@
 """MODNet, https://arxiv.org/abs/2011.11961.
 
-python launch.py --config configs/modnet.py            the embedded sample: 9 min on two cores,
+python launch.py --config configs/modnet.py            the embedded sample: 10 min on two cores,
                                                        MAD 0.40 -> about 0.15 (best constant:
                                                        0.29)
 python launch.py --config configs/modnet.py:paper \\

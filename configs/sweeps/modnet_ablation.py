@@ -2,7 +2,7 @@
 
 python launch.py --mode sweep --sweep configs/sweeps/modnet_ablation.py
 
-Eleven rows of 3600 steps, each as long as the first command, about 9 min on two cores.
+Eleven rows of 3600 steps, each as long as the first command, about 10 min on two cores.
 --config.steps=500 sets fewer steps for all rows, and any other field of the recipe likewise.
 """
 
