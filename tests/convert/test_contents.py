@@ -1,4 +1,4 @@
-"""What files of weights may hold: arrays of every kind, and nothing that runs."""
+"""Files of weights hold arrays of every kind, and nothing that runs."""
 
 import io
 import json

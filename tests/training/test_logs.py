@@ -1,4 +1,4 @@
-"""What a run writes and prints: metrics, previews, events, its config."""
+"""Metrics, previews, events and the config, as a run writes and prints them."""
 
 import json
 
