@@ -73,8 +73,8 @@ FLAGS = (
     Flag("frame_rate", "frames a second of a folder of frames; default: 25", PREDICT, type=float),
     Flag(
         "batch",
-        "frames of a clip at a time, 0: 1 on CPU, else 8; benchmark: photos at a time, 0: one for "
-        "each device",
+        "frames of a clip at a time, 0: 1 on CPU, else as many as fit; benchmark: photos at a "
+        "time, 0: one for each device",
         (*PREDICT, *BENCHMARK),
         0,
         int,
