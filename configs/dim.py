@@ -3,7 +3,7 @@
 python launch.py --config configs/dim.py               the embedded sample: 20 min of CPU time, MAD
                                                        0.41 -> 0.36 in the unknown region; slow,
                                                        because VGG-16 starts from random weights
-python launch.py --config configs/dim.py:encoder_decoder --config.init.backbone=vgg16.pth \\
+python launch.py --config configs/dim.py:encoder_decoder --config.init.backbone=dim:imagenet \\
     --config.data.train.foregrounds=DIR --config.data.train.backgrounds=DIR \\
     --config.data.test.images=DIR                      the first stage of the paper
 python launch.py --config configs/dim.py:refinement \\
@@ -11,10 +11,10 @@ python launch.py --config configs/dim.py:refinement \\
 python launch.py --config configs/dim.py:finetune \\
     --config.init.checkpoint=runs/dim_refinement ...   the third stage: both
 
-A stage starts from the workdir of the previous one, or from its official checkpoint. vgg16.pth is
-the file of torchvision, or mmagic's vgg_state_dict.pth. The numbers are those of mmagic's
-checkpoints: a million steps of one crop each. mmagic's scores vary from one evaluation to the next,
-and it reports the best.
+A stage starts from the workdir of the previous one, or from its official checkpoint. dim:imagenet
+is torchvision's VGG-16, which is fetched; mmagic's vgg_state_dict.pth is another. The numbers are
+those of mmagic's checkpoints: a million steps of one crop each. mmagic's scores vary from one
+evaluation to the next, and it reports the best.
 
 Adobe's 431 foregrounds over COCO, with Composition-1k as the test set, replace the folders by
 --config.data.train.dataset=composition_1k/foregrounds

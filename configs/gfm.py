@@ -10,7 +10,7 @@ python launch.py --config configs/gfm.py:am2k_comp_rssn
 python launch.py --config configs/gfm.py:am2k_comp_coco
                                                        COMP-Track: AM-2k over COCO
 
-All but the first start from torchvision's checkpoint of the backbone (--config.init.backbone=FILE).
+All but the first start from torchvision's backbone (--config.init.backbone=gfm:imagenet_r34).
 They read the data sets of docs/data.md from --config.data.directory=DIR, or your own folders
 (--config.data.train.images, or .foregrounds and .backgrounds; --config.data.test.images). AM-2k has
 1800 photos of animals to train on and 200 to test on.

@@ -15,6 +15,7 @@ from matting_jax.convert.names import (
     OfficialFile,
     StateDict,
     dotted,
+    torchvision_file,
     torchvision_mobilenet,
 )
 
@@ -42,6 +43,11 @@ FILES = {
     "resnet50": official_file("pytorch_resnet50.pth", "resnet50"),
     "resnet101": official_file("pytorch_resnet101.pth", "resnet101"),
     "mobilenet_v2": official_file("pytorch_mobilenetv2.pth", "mobilenet_v2"),
+    "imagenet_resnet50": torchvision_file("resnet50-0676ba61.pth", {"backbone": "resnet50"}),
+    "imagenet_resnet101": torchvision_file("resnet101-63fe2227.pth", {"backbone": "resnet101"}),
+    "imagenet_mobilenet_v2": torchvision_file(
+        "mobilenet_v2-b0353104.pth", {"backbone": "mobilenet_v2"}
+    ),
 }
 VARIANTS = tuple(
     {"backbone": backbone, "refine": refine}

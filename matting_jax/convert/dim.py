@@ -18,6 +18,7 @@ from matting_jax.convert.names import (
     OfficialFile,
     StateDict,
     dotted,
+    torchvision_file,
 )
 
 FOLDER = "https://download.openmmlab.com/mmediting/mattors/dim/"
@@ -43,13 +44,7 @@ FILES = {
         "dim_stage3_v16_pln_1x1_1000k_comp1k_SAD-50.6_20200609_111851-647f24b6.pth"
     ),
     "vgg": OfficialFile("vgg_state_dict.pth", PAGE, "not stated by its owners", backbone=True),
-    "imagenet": OfficialFile(
-        "vgg16-397923af.pth",
-        "torchvision's VGG16_Weights.IMAGENET1K_V1",
-        "BSD 3-clause",
-        sha256="397923af",
-        backbone=True,
-    ),
+    "imagenet": torchvision_file("vgg16-397923af.pth"),
 }
 
 # Positions of the convolutions in `features` of torchvision's VGG-16, by mmagic's names.

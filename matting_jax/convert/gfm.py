@@ -20,6 +20,7 @@ from matting_jax.convert.names import (
     StateDict,
     dotted,
     is_backbone,
+    torchvision_file,
 )
 
 # Modules of this library that the official network does not have.
@@ -71,6 +72,9 @@ FILES = {
     "d121_tt": official_file("gfm_d121_tt", "densenet121", "tt"),
     "r101_tt": official_file("gfm_r101_tt", "resnet101", "tt"),
     "d121_rim": official_file("gfm_d121_rim", "densenet121", "rim"),
+    "imagenet_r34": torchvision_file("resnet34-b627a593.pth", {"backbone": "resnet34"}),
+    "imagenet_d121": torchvision_file("densenet121-a639ec97.pth", {"backbone": "densenet121"}),
+    "imagenet_r101": torchvision_file("resnet101-63fe2227.pth", {"backbone": "resnet101"}),
 }
 # What the tensors of FT and BT do not determine.
 TWO_CLASSES = "whether rosta is 'ft' or 'bt', which have the same tensors"

@@ -19,6 +19,7 @@ from matting_jax.convert.names import (
     StateDict,
     dotted,
     is_backbone,
+    torchvision_file,
     torchvision_mobilenet,
 )
 
@@ -34,13 +35,7 @@ FILES = {
         keywords={"flavour": "paddle"},
     ),
     "human_seg": OfficialFile("mobilenetv2_human_seg.ckpt", PAGE, LICENCE, backbone=True),
-    "imagenet": OfficialFile(
-        "mobilenet_v2-b0353104.pth",
-        "torchvision's MobileNet_V2_Weights.IMAGENET1K_V1",
-        "BSD 3-clause",
-        sha256="b0353104",
-        backbone=True,
-    ),
+    "imagenet": torchvision_file("mobilenet_v2-b0353104.pth"),
 }
 
 

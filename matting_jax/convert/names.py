@@ -77,6 +77,25 @@ class OfficialFile:
     backbone: bool = False
 
 
+def torchvision_file(file: str, keywords: Mapping[str, Any] | None = None) -> OfficialFile:
+    """Returns the file of a classifier that torchvision trained on ImageNet, as a backbone.
+
+    Args:
+        file: its name, which ends with the first digits of its SHA-256.
+        keywords: keywords of the network whose backbone it is.
+    """
+    digits = file.removesuffix(".pth").rpartition("-")[2]
+    return OfficialFile(
+        file,
+        "https://github.com/pytorch/vision",
+        "BSD 3-clause",
+        f"https://download.pytorch.org/models/{file}",
+        digits,
+        keywords=keywords or {},
+        backbone=True,
+    )
+
+
 @dataclass(frozen=True)
 class Names:
     """The names in a network's official checkpoints.

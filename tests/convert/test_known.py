@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_page_of_the_weights_lists_every_file():
         assert how.startswith("fetched" if x.address else "by hand"), label
 
 
+@pytest.mark.parametrize("network", sorted({x.network for x in ALL.values()}))
+def test_page_of_a_network_says_which_flag_takes_which_file(network):
+    text = (ROOT / "docs" / f"{network}.md").read_text()
+    files = text.partition("take these names")[2].partition("\n\n")[0]
+    whole, _, backbones = files.partition("`--config.init.backbone` takes")
+    for part, of_backbones in (whole, False), (backbones, True):
+        wanted = [label for label, x in ALL.items() if x.file.backbone == of_backbones]
+        wanted = {label for label in wanted if label.startswith(f"{network}:")}
+        assert set(re.findall(r"`(\w+:\w+)`", part)) == wanted
+
+
 def test_existing_file_is_what_its_path_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("bisenet_v2:cityscapes").write_bytes(b"")
@@ -110,7 +122,7 @@ def test_file_that_a_person_must_download_is_named_with_its_place(cache, caplog)
         locate("gfm:r34_ft")
 
 
-def test_published_checksum_of_a_file_by_hand_is_compared(cache):
+def test_published_checksum_of_a_file_saved_by_hand_is_compared(cache):
     path = cache / "modnet" / "mobilenet_v2-b0353104.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
