@@ -289,6 +289,23 @@ def test_picture_has_photo_trimap_alpha_and_composite_of_each_photo(tmp_path):
                 assert (tiles[:, column] == colour).all(), (row, column)
 
 
+def test_picture_of_clips_has_a_row_of_four_frames_for_each(tmp_path):
+    pytest.importorskip("av")
+    size, frames = (240, 156), [np.full((156, 240, 3), 20 * i, np.uint8) for i in range(7)]
+    (tmp_path / "take").mkdir()
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "take" / f"{i:06d}.png")
+    write_clip(tmp_path / "clip.mp4", np.stack(frames[::-1]))
+    write = run_path(str(ROOT / "docs" / "clips_side_by_side.py"))["main"]
+    write([tmp_path / "take", tmp_path / "clip.mp4"], tmp_path / "new" / "x.png")
+    sheet = np.asarray(Image.open(tmp_path / "new" / "x.png"), int)
+    assert sheet.shape == (2 * size[1], 4 * size[0], 3)
+    tiles = sheet.reshape(2, size[1], 4, size[0], 3).transpose(0, 2, 1, 3, 4)
+    for column, i in enumerate((0, 2, 4, 6)):
+        assert (tiles[0, column] == 20 * i).all()
+        assert abs(tiles[1, column] - 20 * (6 - i)).max() < 4  # by the codec
+
+
 def rows_of(page: Path) -> list[list[str]]:
     """Returns the fields of the config that each row of a page's tables sets, as flags."""
     rows = []
