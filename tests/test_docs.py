@@ -1,6 +1,7 @@
 """Runs every command of the documentation with few and small samples."""
 
 import configparser
+import os
 import re
 import shlex
 import shutil
@@ -94,8 +95,8 @@ def trimap(height, width):
     return np.where((alpha > 0) & (alpha < 255), 128, alpha).astype(np.uint8)
 
 
-def place_files(folder: Path) -> None:
-    """Writes every file that the commands of the pages read."""
+def place_images(folder: Path) -> None:
+    """Writes every image, clip and config that the commands of the pages read."""
     rng = np.random.default_rng(0)
     for name in ("portraits", "holdout", "PPM-100"):
         for i in range(2):
@@ -135,8 +136,18 @@ def place_files(folder: Path) -> None:
     Image.new("RGB", (64, 48), BACKGROUND).save(folder / "empty_of_clip.png")
     shutil.copytree(folder / "holdout", folder / "holdout_empty")
     shutil.copytree(folder / "holdout" / "image", folder / "holdout_empty" / "background")
+    for i in range(2):
+        image = rng.integers(0, 256, (48, 40, 3), np.uint8)
+        save_pair(folder / "streets", str(i), image, rng.integers(0, 5, (48, 40), np.uint8))
+    (folder / "streets" / "alpha").rename(folder / "streets" / "label")
     (folder / "configs").symlink_to(ROOT / "configs")
 
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A folder of the weights that the commands of the pages read, except for those of GFM."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("weights")
     official = synth.state_dict(str(GOLDENS / "modnet.json"), 1)
     write_state_dict(folder / "modnet_photographic_portrait_matting.ckpt", official)
     paddle = synth.state_dict(str(GOLDENS / "modnet_paddle.json"), 1)
@@ -159,10 +170,6 @@ def place_files(folder: Path) -> None:
     write_state_dict(folder / "pytorch_mobilenetv2.pth", bgmv2)
     deeplab, _ = bgmv2_backbone_file("DeepLabV3", "mobilenet_v2")
     write_state_dict(folder / "best_deeplabv3_mobilenet_voc_os16.pth", deeplab)
-    for i in range(2):
-        image = rng.integers(0, 256, (48, 40, 3), np.uint8)
-        save_pair(folder / "streets", str(i), image, rng.integers(0, 5, (48, 40), np.uint8))
-    (folder / "streets" / "alpha").rename(folder / "streets" / "label")
     city = synth.state_dict(str(GOLDENS / "bisenet_v2.json"), 1)
     write_state_dict(folder / "model_final_v2_city.pth", city)
     pp_matting = synth.state_dict(str(GOLDENS / "pp_matting_w18.json"), 1)
@@ -173,6 +180,7 @@ def place_files(folder: Path) -> None:
         if name.startswith("backbone.")
     }
     write_state_dict(folder / "hrnet_w18.pdparams", hrnet)
+    return folder
 
 
 def place_gfm(folder: Path) -> None:
@@ -227,9 +235,10 @@ def runs_something(page: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", list(filter(runs_something, PAGES)), ids=lambda page: page.stem)
-def test_commands_of_a_page_run_in_order(page, compiled_once, tmp_path, monkeypatch):
-    pytest.importorskip("torch")
-    place_files(tmp_path)
+def test_commands_of_a_page_run_in_order(page, compiled_once, weights, tmp_path, monkeypatch):
+    place_images(tmp_path)
+    for path in weights.iterdir():
+        os.link(path, tmp_path / path.name)
     draw(tmp_path / "DATA" / "downloads" / "manual")
     if page.stem == "gfm":
         place_gfm(tmp_path)
