@@ -8,9 +8,11 @@ import jax
 import numpy as np
 
 import matting_jax as mj
-from matting_jax.convert.identity import side_car
-from matting_jax.export.formats import Options
+from matting_jax.convert.identity import Identity, side_car
+from matting_jax.export.formats import Options, find_format
+from matting_jax.export.graph import build_graph
 from matting_jax.export.program import export
+from matting_jax.export.record import make_record
 from matting_jax.models import create_model, example_inputs
 from tests.goldens import bgmv2, synth
 from tests.helpers import GOLDENS
@@ -57,6 +59,15 @@ def write(matter, path, **options):
     export(matter.model, matter.variables, matter.options, "weights.pth", path, Options(**options))
     record = side_car(Path(path))
     return json.loads(record.read_text()) if record.exists() else None
+
+
+def write_only(matter, path, size, rule=False):
+    """Writes the file of a Matter for one size, without the check that compares it with JAX."""
+    found = find_format(str(path), Options())
+    graph = build_graph(
+        matter.model, matter.variables, matter.options, size=size, rule=rule, form=found.form
+    )
+    found.write(graph, path, make_record(graph, Identity(matter.name), rule=rule))
 
 
 def images(matter, height, width, seed=0):

@@ -15,16 +15,17 @@ from tests.export.networks import (
     published_matter,
     small_matter,
     write,
+    write_only,
 )
 from tests.helpers import compile_quickly
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("case", [x for x in NETWORKS if x not in ("bgmv2 full", "bgmv2 base")])
 def test_network_computes_the_same_in_a_file(case, tmp_path):
     with compile_quickly():
         matter, path = published_matter(case), tmp_path / "network.stablehlo"
-        write(matter, path, size="64x64")
+        write_only(matter, path, (64, 64))
         inputs = as_inputs(images(matter, 64, 64))
         for head, output in stablehlo.open_file(path)(inputs).items():
             expected = matter.apply(head, **inputs)
