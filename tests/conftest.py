@@ -1,10 +1,15 @@
 """Shared fixtures: small data, a small network, and one finished run."""
 
+import math
 import os
+import time
+
+from tests import flags
 
 # No limit: programs of tests with one and without one would disturb each other in one folder.
 os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags.QUICK}".strip()
 
 import jax
 import pytest
@@ -12,9 +17,23 @@ import pytest
 from matting_jax.models import NETWORKS
 from matting_jax.training.train import train
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compile_quickly, draw_images, use_folders
+from tests.helpers import GOLDENS, draw_images, use_folders
 from tests.plates import write_builder
 from tests.tiny import TINY, register_tiny, tiny_config
+
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser):
+    text = "skip the tests that have not started after so many minutes"
+    parser.addoption("--minutes", type=float, default=math.inf, help=text)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    minutes = item.config.getoption("minutes")
+    if time.monotonic() > STARTED + 60 * minutes:
+        pytest.skip(f"not started after {minutes:g} minutes")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +70,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def config(folders, compiled_once):
     """A config of the tiny network on the small folders; a test may change it."""
-    with compile_quickly():
-        yield use_folders(tiny_config(), folders, compiled_once)
+    return use_folders(tiny_config(), folders, compiled_once)
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +78,7 @@ def finished(folders, compiled_once, tiny, tmp_path_factory):
     """(workdir, config, last state on the host) of a run of four steps, saved after each."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     config = use_folders(tiny_config(), folders, compiled_once)
-    with compile_quickly():
-        state = jax.device_get(train(config, workdir))
+    state = jax.device_get(train(config, workdir))
     return workdir, config, state
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from matting_jax.workdir.claim import claim
+from tests import flags
 from tests.helpers import draw_images, use_folders
 from tests.processes import start
 from tests.tiny import tiny_config
@@ -32,8 +33,9 @@ STEPS = 3  # between two changes
 
 def train(workdir: Path, devices: int, steps: int) -> None:
     """Trains up to a step on so many devices; raises RuntimeError if that fails."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    program = start([f"--workdir={workdir}", f"--config.steps={steps}"], XLA_FLAGS=flags)
+    program = start(
+        [f"--workdir={workdir}", f"--config.steps={steps}"], XLA_FLAGS=flags.devices(devices)
+    )
     _, errors = program.communicate()
     if program.returncode:
         raise RuntimeError(errors[-4000:])

@@ -4,7 +4,6 @@ import json
 import math
 import struct
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -30,15 +29,6 @@ GOLDENS = ROOT / "tests" / "goldens"
 CONFIGS = ROOT / "configs"
 MODNET = CONFIGS / "modnet.py"
 MODNET_SOC = CONFIGS / "modnet_soc.py"
-
-
-@contextmanager
-def compile_quickly():
-    """Lets XLA compile in half the time, to slower programs."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def soft_disc(height, width):

@@ -5,16 +5,17 @@ import socket
 import subprocess
 import sys
 
+from tests import flags
 from tests.helpers import ROOT
 
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+EIGHT = {"XLA_FLAGS": flags.devices(8)}
 
 
 def start(arguments, **variables):
     """Starts launch.py with the tiny networks, by default on one device."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.launch_tiny", *map(str, arguments)],
-        env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"} | variables,
+        env=os.environ | {"XLA_FLAGS": flags.devices(1), "JAX_PLATFORMS": "cpu"} | variables,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

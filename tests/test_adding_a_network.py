@@ -18,7 +18,6 @@ from matting_jax.training.state import initial_variables, training_model
 from tests.helpers import (
     ROOT,
     assert_same,
-    compile_quickly,
     differs,
     lines_of,
     one_step,
@@ -42,8 +41,7 @@ def toy():
 
 
 def launch(*flags):
-    with compile_quickly():
-        assert main(["launch.py", *map(str, flags)], "") == 0
+    assert main(["launch.py", *map(str, flags)], "") == 0
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +90,7 @@ def test_run_changes_every_module(workdir):
 def test_loss_falls_on_a_repeated_batch(folders, compiled_once):
     """The loss falls on a repeated batch."""
     config = use_folders(load_config(CONFIG, ""), folders, compiled_once)
-    with compile_quickly():
-        _, _, terms = one_step(config, steps=10)
+    _, _, terms = one_step(config, steps=10)
     assert terms[-1]["loss"] < 0.95 * terms[0]["loss"]
 
 

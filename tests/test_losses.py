@@ -13,6 +13,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from matting_jax.losses import cross_entropy, kth_largest, ohem_cross_entropy
+from tests import flags
 from tests.helpers import GOLDENS
 
 
@@ -113,7 +114,7 @@ def compare_devices():
 
 
 def test_ohem_cross_entropy_on_eight_devices_equals_one(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    monkeypatch.setenv("XLA_FLAGS", flags.devices(8))
     subprocess.run([sys.executable, "-m", "tests.test_losses"], check=True)
 
 

@@ -22,6 +22,7 @@ from matting_jax.training.state import initial_state, initial_variables, trainin
 from matting_jax.training.step import train_step
 from matting_jax.training.train import train
 from tests.helpers import ROOT, train_on_one_and_eight, use_folders
+from tests.processes import EIGHT
 from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_config
 
 STEPS = 3
@@ -289,10 +290,9 @@ def compare_refiners():
     ],
 )
 def test_eight_devices_train_like_one(name, micro_batches, folders):
-    flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-m", "tests.test_parallel", "devices", name, str(micro_batches), folders],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | EIGHT | {"JAX_PLATFORMS": "cpu"},
         cwd=ROOT,
         capture_output=True,
         text=True,

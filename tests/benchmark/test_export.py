@@ -1,13 +1,11 @@
 """The benchmark of exported files prints their size, error and time."""
 
 from matting_jax.benchmark import export
-from tests.helpers import compile_quickly
 
 
 def test_format_gets_a_row_with_its_error_and_time(capsys, monkeypatch):
     monkeypatch.setattr(export, "keep_freed_memory", lambda: None)
-    with compile_quickly():
-        export.main(["tiny_trimap", "--size=32x64", "--runs=1", "--formats", ".stablehlo"])
+    export.main(["tiny_trimap", "--size=32x64", "--runs=1", "--formats", ".stablehlo"])
     _, row = capsys.readouterr().out.splitlines()
     network, extension, size, _, error, seconds, _, by_jax, _ = row.split()
     assert (network, extension) == ("tiny_trimap", ".stablehlo")

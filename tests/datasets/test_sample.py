@@ -150,12 +150,7 @@ def _check_stored(builder, splits: dict[str, int]) -> None:
 
 
 def test_prepared_examples_are_the_drawn_ones_in_order(tmp_path, monkeypatch):
+    assert sample.SPLITS == {"train": 160, "test": 24}
     splits = {"train": 2, "test": 1}
     monkeypatch.setattr(sample, "SPLITS", splits)
     _check_stored(_prepared(tmp_path), splits)
-
-
-@pytest.mark.slow
-def test_the_whole_data_set_prepares(tmp_path):
-    assert sample.SPLITS == {"train": 160, "test": 24}
-    _check_stored(_prepared(tmp_path), sample.SPLITS)

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from matting_jax.export import onnx as room
 from tests.export.networks import small_matter, write
-from tests.helpers import ROOT, compile_quickly
+from tests.helpers import ROOT
 
 PACKAGES = ROOT / "node_modules"
 DRIVER = """
@@ -34,8 +34,7 @@ def test_program_for_browsers_computes_the_alpha_of_the_file(tmp_path):
     (tmp_path / "program.mjs").write_text(program)
     (tmp_path / "driver.mjs").write_text(DRIVER)
     (tmp_path / "node_modules").symlink_to(PACKAGES)
-    with compile_quickly():
-        write(small_matter("tiny"), tmp_path / "tiny.onnx", size="32x64")
+    write(small_matter("tiny"), tmp_path / "tiny.onnx", size="32x64")
     pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 4), np.uint8)
     (tmp_path / "pixels").write_bytes(pixels.tobytes())
     subprocess.run(["node", "driver.mjs"], cwd=tmp_path, check=True, timeout=120)

@@ -28,7 +28,6 @@ from tests.export.networks import (
     write,
     write_only,
 )
-from tests.helpers import compile_quickly
 
 x = np.random.default_rng(0).normal(size=(1, 6, 8, 4)).astype(np.float32)
 
@@ -174,10 +173,9 @@ def test_constants_are_not_enlarged():
 @pytest.mark.parametrize("name", ["tiny", "tiny_trimap", "tiny_background"])
 def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
     matter, path = small_matter(name), tmp_path / "rule.onnx"
-    with compile_quickly():
-        assert write(matter, path, size="50x70", rule=True) is None  # the record is in the file
-        given = images(matter, 50, 70)
-        alpha = matter(**given)
+    assert write(matter, path, size="50x70", rule=True) is None  # the record is in the file
+    given = images(matter, 50, 70)
+    alpha = matter(**given)
     np.testing.assert_allclose(
         room.open_file(path)(as_inputs(given))["alpha"][0, ..., 0], alpha, atol=1e-6
     )
@@ -223,8 +221,7 @@ def test_rule_of_a_network_computes_the_same_in_a_file(case, tmp_path):
     given = images(matter, 72, 90)
     write_only(matter, path, (72, 90), rule=True)
     ((_, output), *_) = room.open_file(path)(as_inputs(given)).items()
-    with compile_quickly():
-        expected = matter(**given).reshape(output.shape)
+    expected = matter(**given).reshape(output.shape)
     assert_close(output, expected)
 
 
@@ -235,6 +232,5 @@ def test_network_computes_the_same_in_a_file(case, tmp_path):
     matter, path = published_matter(case), tmp_path / "network.onnx"
     inputs = as_inputs(images(matter, 64, 64))
     write_only(matter, path, (64, 64))
-    with compile_quickly():
-        for head, output in room.open_file(path)(inputs).items():
-            assert_close(output, matter.apply(head, **inputs))
+    for head, output in room.open_file(path)(inputs).items():
+        assert_close(output, matter.apply(head, **inputs))

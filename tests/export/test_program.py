@@ -13,13 +13,6 @@ from matting_jax.export.check import compare, sample_inputs
 from matting_jax.export.graph import parse_size
 from matting_jax.export.record import OWN_LICENCE, licence_of
 from tests.export.networks import as_inputs, images, small_matter, write
-from tests.helpers import compile_quickly
-
-
-@pytest.fixture(autouse=True)
-def quickly():
-    with compile_quickly():
-        yield
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_trimap", "tiny_background"])

@@ -17,31 +17,28 @@ from tests.export.networks import (
     write,
     write_only,
 )
-from tests.helpers import compile_quickly
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [x for x in NETWORKS if x not in ("bgmv2 full", "bgmv2 base")])
 def test_network_computes_the_same_in_a_file(case, tmp_path):
-    with compile_quickly():
-        matter, path = published_matter(case), tmp_path / "network.stablehlo"
-        write_only(matter, path, (64, 64))
-        inputs = as_inputs(images(matter, 64, 64))
-        for head, output in stablehlo.open_file(path)(inputs).items():
-            expected = matter.apply(head, **inputs)
-            assert_close(output, expected)
+    matter, path = published_matter(case), tmp_path / "network.stablehlo"
+    write_only(matter, path, (64, 64))
+    inputs = as_inputs(images(matter, 64, 64))
+    for head, output in stablehlo.open_file(path)(inputs).items():
+        expected = matter.apply(head, **inputs)
+        assert_close(output, expected)
 
 
 def test_one_file_takes_inputs_of_any_size(tmp_path):
-    with compile_quickly():
-        matter, path = small_matter("tiny"), tmp_path / "any.stablehlo"
-        record = write(matter, path, size="any")
-        assert record["inputs"]["image"]["shape"][1] == "height, a multiple of 32"
-        run = stablehlo.open_file(path)
-        for size in ((32, 96), (64, 32)):
-            inputs = as_inputs(images(matter, *size))
-            expected = matter.apply("alpha", **inputs)
-            np.testing.assert_allclose(run(inputs)["alpha"], expected, atol=1e-5)
+    matter, path = small_matter("tiny"), tmp_path / "any.stablehlo"
+    record = write(matter, path, size="any")
+    assert record["inputs"]["image"]["shape"][1] == "height, a multiple of 32"
+    run = stablehlo.open_file(path)
+    for size in ((32, 96), (64, 32)):
+        inputs = as_inputs(images(matter, *size))
+        expected = matter.apply("alpha", **inputs)
+        np.testing.assert_allclose(run(inputs)["alpha"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

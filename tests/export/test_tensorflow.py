@@ -19,7 +19,6 @@ from tests.export.networks import (
     write,
     write_only,
 )
-from tests.helpers import compile_quickly
 
 ROOMS = {"network.tflite": tflite, "savedmodel/": savedmodel}
 
@@ -27,10 +26,9 @@ ROOMS = {"network.tflite": tflite, "savedmodel/": savedmodel}
 @pytest.mark.parametrize("name", ROOMS)
 def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
     matter, path = small_matter("tiny_trimap"), tmp_path / name
-    with compile_quickly():
-        write(matter, f"{tmp_path}/{name}", size="50x70", rule=True)
-        given = images(matter, 50, 70)
-        alpha = matter(**given)
+    write(matter, f"{tmp_path}/{name}", size="50x70", rule=True)
+    given = images(matter, 50, 70)
+    alpha = matter(**given)
     found = ROOMS[name].open_file(path)(as_inputs(given))
     np.testing.assert_allclose(found["alpha"][0, ..., 0], alpha, atol=1e-5)
     assert json.loads(side_car(path).read_text())["inputs"].keys() == {"image", "trimap"}
@@ -40,12 +38,11 @@ def test_rule_in_a_file_gives_the_alpha_of_a_matter(name, tmp_path):
 @pytest.mark.parametrize("case", [x for x in NETWORKS if x not in ("bgmv2", "bgmv2 base")])
 def test_network_computes_the_same_in_a_file_of_tensorflow_lite(case, tmp_path):
     matter, path = published_matter(case), tmp_path / "network.tflite"
-    with compile_quickly():
-        write_only(matter, path, (64, 64))
-        inputs = as_inputs(images(matter, 64, 64))
-        for head, output in tflite.open_file(path)(inputs).items():
-            expected = matter.apply(head, **inputs)
-            assert_close(output, expected)
+    write_only(matter, path, (64, 64))
+    inputs = as_inputs(images(matter, 64, 64))
+    for head, output in tflite.open_file(path)(inputs).items():
+        expected = matter.apply(head, **inputs)
+        assert_close(output, expected)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from matting_jax.image import rssn
 from matting_jax.image.geometry import resize_smooth
 from matting_jax.tasks import find_task
 from tests.goldens import synth
-from tests.helpers import ROOT, compile_quickly
+from tests.helpers import ROOT
 
 OFF = dict(sharpness=0.0, noise=0.0, denoise=0.0, blur_sizes=(20, 30), noise_deviation=10.0)
 
@@ -162,10 +162,9 @@ def test_other_networks_can_train_with_rssn(file, variant):
     batch = {name: rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8) for name in names}
     batch["alpha"] = alpha
     key, inside = jax.random.split(jax.random.key(0), 1), alpha[..., 0] == 255
-    with compile_quickly():
-        plain, _ = task.synthesize(key, batch, config)
-        config.synthesis.rssn.sharpness = config.synthesis.rssn.denoise = 1.0
-        changed, truth = task.synthesize(key, batch, config)
+    plain, _ = task.synthesize(key, batch, config)
+    config.synthesis.rssn.sharpness = config.synthesis.rssn.denoise = 1.0
+    changed, truth = task.synthesize(key, batch, config)
     for inputs, end in ((plain, ""), (changed, "_denoised")):
         colours = batch[f"foreground{end}"][inside]
         np.testing.assert_allclose(255 * inputs["image"][inside], colours, atol=0.01)

@@ -15,7 +15,7 @@ from matting_jax.models.layers.refinement import CAPACITIES
 from matting_jax.tasks import bgmv2 as task
 from tests.goldens import bgmv2 as checkpoints
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compile_quickly, run_rule
+from tests.helpers import GOLDENS, run_rule
 
 SAMPLING = ("bgmv2_refine_mobilenetv2_sampling_228x300_s1", "mobilenet_v2")
 HEADS = {
@@ -58,8 +58,7 @@ def run(model, variables, image, background):
             variables, image=image, background=background, capture_intermediates=True
         )
 
-    with compile_quickly():
-        outputs, captured = forward(variables, image, background)
+    outputs, captured = forward(variables, image, background)
     return outputs, captured["intermediates"]
 
 
@@ -163,18 +162,17 @@ def test_thresholding_refines_only_cells_above_the_threshold():
         return tuple(x.apply(variables, image=image, background=background) for x in (one, full))
 
     counts = []
-    with compile_quickly():
-        coarse, full = forward(variables, image, background, np.float32(2))
-        error = np.asarray(coarse["coarse_error"])
-        for share in (0, 0.01, 0.03, 0.06, 0.12, 0.3):
-            threshold = np.float32(np.quantile(error, 1 - share))
-            outputs, _ = forward(variables, image, background, threshold)
-            mask = error > threshold
-            counts.append(mask.mean())
-            np.testing.assert_array_equal(outputs["refined"], mask)
-            inside = np.repeat(np.repeat(mask, 4, 1), 4, 2)
-            expected = np.where(inside, full["alpha"], coarse["alpha"])
-            np.testing.assert_allclose(outputs["alpha"], expected, atol=2e-5)
+    coarse, full = forward(variables, image, background, np.float32(2))
+    error = np.asarray(coarse["coarse_error"])
+    for share in (0, 0.01, 0.03, 0.06, 0.12, 0.3):
+        threshold = np.float32(np.quantile(error, 1 - share))
+        outputs, _ = forward(variables, image, background, threshold)
+        mask = error > threshold
+        counts.append(mask.mean())
+        np.testing.assert_array_equal(outputs["refined"], mask)
+        inside = np.repeat(np.repeat(mask, 4, 1), 4, 2)
+        expected = np.where(inside, full["alpha"], coarse["alpha"])
+        np.testing.assert_allclose(outputs["alpha"], expected, atol=2e-5)
     assert list(np.searchsorted([0, *CAPACITIES], counts)) == [0, 1, 2, 3, 4, 5]
     assert forward._cache_size() == 1  # frames of a video share one program
 
@@ -184,9 +182,8 @@ def test_small_images_are_sampled_completely():
     """The default 80,000 pixels exceed 64 x 96; only errors above 0 are refined."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image, background = synth.image(64, 96, 3, 2, 0), synth.image(64, 96, 3, 2, 1)
-    with compile_quickly():
-        variables = jax.jit(model.init)(jax.random.key(0), image, background)
-        outputs = jax.jit(model.apply)(variables, image, background)
+    variables = jax.jit(model.init)(jax.random.key(0), image, background)
+    outputs = jax.jit(model.apply)(variables, image, background)
     np.testing.assert_array_equal(outputs["refined"], outputs["coarse_error"] > 0)
     assert 0 < np.mean(outputs["refined"]) < 1
 
@@ -263,8 +260,7 @@ def test_initialisation_equals_official():
     """torchvision's backbone except its first kernel; PyTorch's defaults for the rest."""
     model = mj.create_model("bgmv2", backbone="mobilenet_v2")
     image = jnp.zeros((1, 32, 32, 3))
-    with compile_quickly():
-        params = jax.jit(model.init)(jax.random.key(0), image, image)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), image, image)["params"]
     for kernel, bound in (
         (params["backbone"]["features_0_0"]["kernel"], np.sqrt(1 / (9 * 6))),
         (params["aspp"]["convs_1_0"]["kernel"], np.sqrt(1 / (9 * 320))),
@@ -296,8 +292,7 @@ def official_step():
         total, terms = task.loss(outputs, {}, truth, None)
         return total, (outputs, updated["batch_stats"], {"total": total, **terms})
 
-    with compile_quickly():
-        gradient, aux = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    gradient, aux = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     outputs, statistics, terms = aux
     tensors = mj.to_state_dict("bgmv2", {"params": gradient, "batch_stats": statistics})
     return golden, outputs, terms, tensors
@@ -308,14 +303,13 @@ def test_cut_out_has_the_foreground_of_the_network_at_the_size_of_the_photo():
     golden, model, variables, image, background = network(file, "mobilenet_v2")
     keywords = {x: getattr(model, x) for x in ("backbone", "kernel_size", "sample_pixels")}
     matter = mj.Matter("bgmv2", variables, **keywords)
-    with compile_quickly():
-        alpha, foreground = matter.cut_out(image[0], background=background[0])
-        assert_near(alpha, golden["pha"][0, ..., 0], 5e-4, "alpha")
-        assert_near(foreground[::3, ::3], golden["fgr"][0], 5e-4, "foreground")
-        # Sides that are not multiples of 4 are padded for the network.
-        photo, empty = image[0, :158, :189], background[0, :158, :189]
-        alpha, foreground = matter.cut_out(photo, background=empty)
-        heads = matter.heads(photo, background=empty)
+    alpha, foreground = matter.cut_out(image[0], background=background[0])
+    assert_near(alpha, golden["pha"][0, ..., 0], 5e-4, "alpha")
+    assert_near(foreground[::3, ::3], golden["fgr"][0], 5e-4, "foreground")
+    # Sides that are not multiples of 4 are padded for the network.
+    photo, empty = image[0, :158, :189], background[0, :158, :189]
+    alpha, foreground = matter.cut_out(photo, background=empty)
+    heads = matter.heads(photo, background=empty)
     # Both cut-outs are of one program.
     assert [x.heads for x in matter.programs.compiled] == [("alpha", "foreground"), ()]
     assert alpha.shape == (158, 189) and foreground.shape == (158, 189, 3)

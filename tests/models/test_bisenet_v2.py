@@ -18,7 +18,7 @@ from matting_jax.models.cost import forward_cost
 from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.optimizer import create_optimizer
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, ROOT, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, ROOT, run_rule
 
 CONFIG = CONFIGS / "bisenet_v2.py"
 AUX = ("aux2", "aux3", "aux4", "aux5_4")
@@ -54,8 +54,7 @@ def compare(golden, model, variables, image):
     def forward(variables, image):
         return model.apply(variables, image=image, capture_intermediates=True)
 
-    with compile_quickly():
-        outputs, intermediates = forward(variables, image)
+    outputs, intermediates = forward(variables, image)
     for name in ("stem", "s3", "s5_4", "s5_5", "detail", "bga", "bga_right1"):
         path, region = captured(name)
         tree = intermediates["intermediates"]
@@ -105,10 +104,9 @@ def test_test_time_rule_equals_official_demo():
     mean, deviation = map(np.float32, bisenet_v2.STATISTICS["cityscapes"])
     normalised = (image - mean) / deviation
     np.testing.assert_allclose(normalised[:, ::2, ::2], golden["resized_input"], atol=1e-5)
-    with compile_quickly():
-        logits = matter.apply("logits", image=image)
-        np.testing.assert_allclose(logits[:, ::4, ::4], golden["logits"], atol=1e-4)
-        probabilities = matter(photo)
+    logits = matter.apply("logits", image=image)
+    np.testing.assert_allclose(logits[:, ::4, ::4], golden["logits"], atol=1e-4)
+    probabilities = matter(photo)
     expected = np.exp(golden["logits_demo"][0].astype(np.float64))
     expected /= expected.sum(-1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
@@ -166,14 +164,13 @@ def test_booster_heads_of_chosen_positions_equal_those_of_all():
     image = jnp.asarray(synth.image(32, 32, 3, 2, 0))
     full = mj.create_model("bisenet_v2", num_classes=3, dropout=0.0)
     some = full.clone(booster_positions=("aux4", "aux2"))
-    with compile_quickly():
-        variables = jax.jit(full.init)(jax.random.key(0), image)
-        kept = [name for name in variables["params"] if name not in ("aux3", "aux5_4")]
-        fewer = {x: {y: variables[x][y] for y in kept} for x in variables}
-        outputs = [
-            jax.jit(partial(model.apply, train=True, mutable=["batch_stats"]))(v, image)[0]
-            for model, v in ((full, variables), (some, fewer))
-        ]
+    variables = jax.jit(full.init)(jax.random.key(0), image)
+    kept = [name for name in variables["params"] if name not in ("aux3", "aux5_4")]
+    fewer = {x: {y: variables[x][y] for y in kept} for x in variables}
+    outputs = [
+        jax.jit(partial(model.apply, train=True, mutable=["batch_stats"]))(v, image)[0]
+        for model, v in ((full, variables), (some, fewer))
+    ]
     shapes = jax.eval_shape(some.init, jax.random.key(0), image)
     assert shapes["params"].keys() == {*kept} and shapes["params"].keys() >= {"aux2", "aux4"}
     assert outputs[1].keys() == {"logits", "aux2", "aux4"}
@@ -227,13 +224,11 @@ def test_sum_equals_concatenation_with_equal_weights_for_both_halves():
     for aggregation in ("sum", "concat"):
         model = mj.create_model("bisenet_v2", aggregation=aggregation, booster=False)
         if aggregation == "sum":
-            with compile_quickly():
-                variables = jax.jit(model.init)(jax.random.key(0), image)
+            variables = jax.jit(model.init)(jax.random.key(0), image)
         else:
             head = variables["params"]["head"]["conv"]["conv"]
             head["kernel"] = jnp.concatenate([head["kernel"]] * 2, axis=2)
-        with compile_quickly():
-            logits[aggregation] = jax.jit(model.apply)(variables, image)["logits"]
+        logits[aggregation] = jax.jit(model.apply)(variables, image)["logits"]
     bound = 1e-4 * np.abs(logits["sum"]).max()
     np.testing.assert_allclose(logits["sum"], logits["concat"], atol=bound)
     assert np.std(logits["sum"]) > 100 * bound
@@ -288,9 +283,8 @@ def official_step():
         total, terms = task.loss(outputs, {}, {"label": golden["labels"]}, config)
         return total, (outputs, updated["batch_stats"], terms)
 
-    with compile_quickly():
-        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
-        (total, aux), grads = step(variables["params"], variables["batch_stats"])
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (total, aux), grads = step(variables["params"], variables["batch_stats"])
     outputs, batch_stats, terms = jax.device_get(aux)
     variables = {"params": jax.device_get(grads), "batch_stats": batch_stats}
     return golden, outputs, total, terms, mj.to_state_dict("bisenet_v2", variables)

@@ -10,8 +10,9 @@ from matting_jax.config import load_config
 from matting_jax.models import dim
 from matting_jax.models.layers.pooling import max_pool_with_indices
 from matting_jax.tasks import dim as task
+from tests.flags import optimised
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, run_rule
 
 CONFIG = CONFIGS / "dim.py"
 
@@ -85,8 +86,7 @@ def test_pooled_values_and_indices_equal_official(case, block, last, stride, ste
 
 def test_test_time_rule_equals_official(case):
     golden, variables, photo, _, _ = case
-    with compile_quickly():
-        alpha = mj.Matter("dim", variables)(photo, trimap=golden["trimap"])
+    alpha = mj.Matter("dim", variables)(photo, trimap=golden["trimap"])
     np.testing.assert_allclose(alpha, golden["alpha_final"], atol=1e-5)
     levels = np.rint(255 * alpha)
     assert np.mean(levels == golden["alpha_u8"]) > 0.999
@@ -99,8 +99,7 @@ def test_network_without_refinement_equals_coarse_alpha(case):
     model = mj.create_model("dim", refine=False)
     images = {"image": photo, "trimap": as_float(golden["trimap"])}
     inputs = run_rule(dim.predict, **images, model=model)[1]["alpha"]
-    with compile_quickly():
-        alone = jax.jit(lambda params: model.apply({"params": params}, **inputs))(params)
+    alone = jax.jit(lambda params: model.apply({"params": params}, **inputs))(params)
     assert set(alone) == {"alpha"}
     np.testing.assert_allclose(alone["alpha"], outputs["coarse_alpha"], atol=1e-6)
 
@@ -128,7 +127,7 @@ def test_correction_of_alpha_is_the_sum_of_the_paper_with_gradients():
     image, trimap = rng.random((1, 32, 32, 3)), rng.choice([0, 0.5, 1], (1, 32, 32, 1))
     weights = np.cos(np.arange(1024)).reshape(32, 32, 1)
     params = mj.from_state_dict("dim", state_dict(4))["params"]
-    with jax.enable_x64(True), compile_quickly():
+    with jax.enable_x64(True), optimised():
         params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
         # Its correction leaves [0, 1] in places.
         params["refiner"]["refine_pred"]["kernel"] *= 8
@@ -180,8 +179,7 @@ def test_sides_must_be_multiples_of_32():
 def test_initialisation_is_xavier_without_truncation():
     model = mj.create_model("dim")
     image, trimap = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 32, 32, 1))
-    with compile_quickly():
-        params = jax.jit(model.init)(jax.random.key(0), image, trimap)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), image, trimap)["params"]
     assert sum(x.size for x in jax.tree.leaves(params)) == 26_276_802
     encoder, decoder = params["backbone"]["encoder"], params["backbone"]["decoder"]
     for kernel in (
@@ -211,7 +209,7 @@ def official_step():
     truth = {"alpha": alpha, "foreground": foreground, "background": background}
     config = load_config(CONFIG, "finetune")
     params = mj.from_state_dict("dim", state_dict(22))["params"]
-    with jax.enable_x64(True), compile_quickly():
+    with jax.enable_x64(True), optimised():
         model = mj.create_model("dim")
 
         def loss(params):

@@ -11,8 +11,9 @@ from matting_jax.image.geometry import pad_to_multiple
 from matting_jax.losses import absolute
 from matting_jax.models import gca
 from matting_jax.models.layers.attention import mask_scales
+from tests.flags import optimised
 from tests.goldens import synth
-from tests.helpers import GOLDENS, compile_quickly, patch_weights, run_rule
+from tests.helpers import GOLDENS, patch_weights, run_rule
 
 
 def variables(seed):
@@ -36,10 +37,9 @@ def official(request):
     def forward(variables, inputs):
         return model.apply(variables, **inputs, capture_intermediates=True)
 
-    with compile_quickly():
-        trimap = as_float(golden["trimap"])
-        _, passes = run_rule(gca.predict, image=photo, trimap=trimap, model=model)
-        outputs, captured = forward(weights, passes["alpha"])
+    trimap = as_float(golden["trimap"])
+    _, passes = run_rule(gca.predict, image=photo, trimap=trimap, model=model)
+    outputs, captured = forward(weights, passes["alpha"])
     return golden, weights, outputs["alpha"], captured["intermediates"]
 
 
@@ -64,9 +64,8 @@ def test_forward_equals_official(official):
 def test_matter_follows_the_official_test_time_rule():
     golden = np.load(GOLDENS / "gca_180x270_s55.npz")
     trimap = golden["trimap"]
-    with compile_quickly():
-        matter = mj.Matter("gca", variables(55))
-        alpha = matter(synth.image(180, 270, 3, 1, 55)[0], trimap=trimap)
+    matter = mj.Matter("gca", variables(55))
+    alpha = matter(synth.image(180, 270, 3, 1, 55)[0], trimap=trimap)
     np.testing.assert_allclose(alpha, golden["alpha_final"][0, ..., 0], atol=2e-5)
     difference = np.abs((255 * alpha).astype(int) - golden["alpha_u8"])
     assert difference.max() <= 1 and difference.mean() < 1e-3
@@ -99,7 +98,7 @@ def official_step():
     """
     golden = np.load(GOLDENS / "gca_train_s25.npz")
     model = mj.create_model("gca")
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), optimised():
         state = jax.tree.map(lambda x: np.asarray(x, np.float64), variables(25))
         trimap = as_float(golden["trimap"]).astype(np.float64)
         image = synth.image(128, 128, 3, 2, 25).astype(np.float64)
@@ -117,9 +116,8 @@ def official_step():
             error = jnp.sum(absolute(outputs["alpha"] - truth) * unknown)
             return error / (jnp.sum(unknown) + 1e-8), (outputs["alpha"], updated)
 
-        with compile_quickly():
-            step = jax.jit(jax.value_and_grad(loss, has_aux=True))
-            (total, (alpha, updated)), grads = jax.tree.map(np.asarray, step(state["params"]))
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+        (total, (alpha, updated)), grads = jax.tree.map(np.asarray, step(state["params"]))
     tensors = mj.to_state_dict("gca", {"params": grads, **updated})
     norm = np.sqrt(sum(np.sum(x * x) for x in jax.tree.leaves(grads)))
     return golden, {"alpha": alpha, "loss": total, "grad_norm": norm}, tensors
@@ -234,8 +232,7 @@ def test_network_without_attention_equals_zero_scaled_attention():
         inputs = {"image": image, "trimap": trimap}
         names = traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), **inputs))
         tree = traverse_util.unflatten_dict({path: weights[path] for path in names})
-        with compile_quickly():
-            return jax.jit(model.apply)(tree, **inputs)["alpha"]
+        return jax.jit(model.apply)(tree, **inputs)["alpha"]
 
     baseline = alpha(weights, attention=False)
     np.testing.assert_allclose(alpha(silent), baseline, atol=1e-5)
@@ -247,9 +244,8 @@ def test_keyword_normalises_the_queries_too():
     image, trimap = synth.image(64, 64, 3, 1, 0), np.full((1, 64, 64, 1), 0.5, np.float32)
 
     def alpha(**keywords):
-        with compile_quickly():
-            model = mj.create_model("gca", **keywords)
-            return jax.jit(model.apply)(variables(54), image=image, trimap=trimap)["alpha"]
+        model = mj.create_model("gca", **keywords)
+        return jax.jit(model.apply)(variables(54), image=image, trimap=trimap)["alpha"]
 
     released = alpha()
     np.testing.assert_array_equal(alpha(normalise="keys"), released)
@@ -267,8 +263,7 @@ def test_frozen_statistics_stay_and_spectral_vectors_are_updated():
         collections = ["batch_stats", "spectral"]
         return model.apply(variables, **inputs, train=True, mutable=collections)[1]
 
-    with compile_quickly():
-        after = updated(weights, inputs)
+    after = updated(weights, inputs)
     jax.tree.map(np.testing.assert_array_equal, after["batch_stats"], weights["batch_stats"])
     same = jax.tree.map(np.array_equal, after["spectral"], weights["spectral"])
     assert not any(jax.tree.leaves(same))

@@ -16,7 +16,7 @@ from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import gfm as task
 from tests.goldens import gfm as checkpoints
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, run_rule
 
 CONFIG = CONFIGS / "gfm.py"
 
@@ -34,8 +34,7 @@ def run(golden, manifest, height, width, seed, **keywords):
     def forward(variables, image):
         return model.apply(variables, image=image, capture_intermediates=True)
 
-    with compile_quickly():
-        outputs, captured = forward(variables, synth.image(height, width, 3, 1, seed))
+    outputs, captured = forward(variables, synth.image(height, width, 3, 1, seed))
     return outputs, captured["intermediates"]
 
 
@@ -119,8 +118,7 @@ def published_rule():
     golden = np.load(GOLDENS / "gfm_r34_tt_test_203x270_s21.npz")
     photo = np.rint(255 * synth.image(203, 270, 3, 1, 21)[0]).astype(np.uint8)
     variables = mj.from_state_dict("gfm", checkpoints.state_dict("r34", golden, 21))
-    with compile_quickly():
-        yield golden, photo, mj.Matter("gfm", variables)
+    yield golden, photo, mj.Matter("gfm", variables)
 
 
 def test_resized_photos_equal_official(published_rule):
@@ -329,8 +327,7 @@ def official_step():
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], {**terms, "total": total / 4})
 
-        with compile_quickly():
-            grads, aux = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
+        grads, aux = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
         outputs, batch_stats, terms = jax.tree.map(np.asarray, aux)
         grads = jax.tree.map(np.asarray, grads)
     tensors = mj.to_state_dict("gfm", {"params": grads, "batch_stats": batch_stats})

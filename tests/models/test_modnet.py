@@ -17,7 +17,7 @@ from matting_jax.models.layers.ibnorm import IBNorm
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import modnet as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, run_rule
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -140,8 +140,7 @@ def test_low_resolution_branch_learns_with_the_context():
     branch = modnet.LRBranch(norm, "easpp")
     x = np.random.default_rng(0).random((2, 12, 12, 64)).astype(np.float32)
     truth = synth.image(24, 24, 1, 2, 0)
-    with compile_quickly():
-        variables = jax.jit(branch.init)(jax.random.key(0), x)
+    variables = jax.jit(branch.init)(jax.random.key(0), x)
 
     def loss(params):
         (semantic, lr8x), _ = branch.apply(
@@ -149,16 +148,15 @@ def test_low_resolution_branch_learns_with_the_context():
         )
         return jnp.mean(jnp.square(semantic - truth))
 
-    with compile_quickly():
-        step = jax.jit(jax.value_and_grad(loss)).lower(variables["params"]).compile()
+    step = jax.jit(jax.value_and_grad(loss)).lower(variables["params"]).compile()
     params, losses = variables["params"], []
     for _ in range(5):
         value, gradient = step(params)
         losses.append(float(value))
         params = jax.tree.map(lambda p, g: p - 0.05 * g, params, gradient)
         for path, g in traverse_util.flatten_dict(gradient["easpp"]).items():
-            # Normalisation removes the bias of a convolution.
-            assert path[-2:] == ("layers_0", "bias") or np.all(g != 0), path
+            # Normalisation removes the bias of a convolution; ReLU stops single channels.
+            assert path[-2:] == ("layers_0", "bias") or np.mean(np.abs(g) > 1e-8) > 0.5, path
     assert losses == sorted(losses, reverse=True)
 
 
@@ -301,8 +299,7 @@ def official_step():
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], terms)
 
-        with compile_quickly():
-            grads, aux = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
+        grads, aux = jax.jit(jax.grad(loss, has_aux=True))(state["params"])
         outputs, batch_stats, terms = jax.tree.map(np.asarray, aux)
         grads = jax.tree.map(np.asarray, grads)
     tensors = mj.to_state_dict("modnet", {"params": grads, "batch_stats": batch_stats})

@@ -21,7 +21,7 @@ from matting_jax.models.cost import multiply_adds
 from matting_jax.models.layers.norms import BatchNorm
 from matting_jax.tasks import pp_matting as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, run_rule
+from tests.helpers import CONFIGS, GOLDENS, run_rule
 
 CONFIG = CONFIGS / "pp_matting.py"
 
@@ -52,8 +52,7 @@ def test_forward_equals_official(width, form, golden):
     def forward(variables, image):
         return model.apply(variables, image=image, capture_intermediates=True)
 
-    with compile_quickly():
-        outputs, captured = jax.jit(forward)(variables(width, seed), image)
+    outputs, captured = jax.jit(forward)(variables(width, seed), image)
     captured = captured["intermediates"]
     backbone, scb, hrdb = captured["backbone"], captured["scb"], captured["hrdb"]
 
@@ -195,9 +194,8 @@ def test_rematerialised_blocks_have_the_same_gradients_and_statistics_in_less_me
         memory = compiled.memory_analysis().temp_size_in_bytes
         return compiled(variables["params"], variables), memory
 
-    with compile_quickly():
-        ((loss, updated), gradient), kept = pulled_back(False)
-        ((again, updated_again), gradient_again), less = pulled_back(True)
+    ((loss, updated), gradient), kept = pulled_back(False)
+    ((again, updated_again), gradient_again), less = pulled_back(True)
     assert less < 0.6 * kept
     assert float(again) == pytest.approx(float(loss), rel=1e-6)
     flat = traverse_util.flatten_dict(gradient)
@@ -248,13 +246,12 @@ def test_test_time_rule_equals_official(pipeline):
     image = passes["alpha"]["image"]
     assert np.abs(255 * image[0] - golden["resized_rgb_u8"]).max() < 1.25
 
-    with compile_quickly():
-        bytes_ = golden["resized_rgb_u8"][None] / np.float32(255)
-        alpha = matter.apply("alpha", image=bytes_)
-        np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
-        np.testing.assert_allclose(restored, golden["alpha"][0], atol=1e-5)
-        # Rounding changes the most likely class of a few pixels.
-        ours = matter(photo)
+    bytes_ = golden["resized_rgb_u8"][None] / np.float32(255)
+    alpha = matter.apply("alpha", image=bytes_)
+    np.testing.assert_allclose(alpha, golden["alpha_net"], atol=2e-4)
+    np.testing.assert_allclose(restored, golden["alpha"][0], atol=1e-5)
+    # Rounding changes the most likely class of a few pixels.
+    ours = matter(photo)
     assert np.mean(np.abs(ours - golden["alpha"][0, ..., 0]) < 0.02) > 0.97
 
 
@@ -342,8 +339,8 @@ def official_step():
             total, terms = task.loss(outputs, inputs, truth, config)
             return total, (outputs, updated["batch_stats"], terms)
 
-        with compile_quickly():
-            grads, aux = jax.jit(jax.grad(loss, has_aux=True))(start["params"])
+        # As one program in float64 it takes longer to compile than to run layer by layer.
+        grads, aux = jax.grad(loss, has_aux=True)(start["params"])
         outputs, batch_stats, terms = jax.tree.map(np.asarray, aux)
         state = {"params": jax.tree.map(np.asarray, grads), "batch_stats": batch_stats}
     return outputs, terms, mj.to_state_dict("pp_matting", state, backbone="hrnet_w18")

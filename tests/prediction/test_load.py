@@ -16,7 +16,7 @@ from matting_jax.convert.identity import Identity, recall, write_weights
 from matting_jax.convert.program import convert
 from matting_jax.models import NETWORKS, example_inputs
 from matting_jax.prediction.load import load_matter
-from tests.helpers import ROOT, compile_quickly
+from tests.helpers import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,7 @@ def alpha(finished, photo, tmp_path_factory):
 
 def launch(source, photo, output):
     flags = ["--mode=predict", f"--input={photo}", f"--output={output}", "--bits=16"]
-    with compile_quickly():
-        assert main(["launch.py", source, *flags, "--foreground=none"], "") == 0
+    assert main(["launch.py", source, *flags, "--foreground=none"], "") == 0
 
 
 def quantised(alpha):
@@ -43,8 +42,7 @@ def quantised(alpha):
 
 
 def predicted(matter, photo):
-    with compile_quickly():
-        return quantised(matter(np.asarray(Image.open(photo))))
+    return quantised(matter(np.asarray(Image.open(photo))))
 
 
 @pytest.fixture
@@ -66,8 +64,7 @@ def test_snippet_of_the_readme_predicts_what_predict_writes(
     (tmp_path / "runs" / "modnet").symlink_to(finished[0])
     monkeypatch.chdir(tmp_path)
     names = {}
-    with compile_quickly():
-        exec(compile(snippet, "README.md", "exec"), names)
+    exec(compile(snippet, "README.md", "exec"), names)
     np.testing.assert_array_equal(quantised(names["alpha"]), alpha)
     assert alpha.dtype == np.uint16 and np.ptp(alpha) > 0
 

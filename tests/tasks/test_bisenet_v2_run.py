@@ -29,7 +29,8 @@ from matting_jax.tasks import bisenet_v2 as task
 from matting_jax.training.state import initial_variables, training_model
 from matting_jax.training.train import train
 from matting_jax.workdir import checkpoint
-from tests.helpers import CONFIGS, compile_quickly, train_on_one_and_eight, use_folders
+from tests import flags
+from tests.helpers import CONFIGS, train_on_one_and_eight, use_folders
 from tests.tasks.cutouts import cutouts
 from tests.tiny import register
 
@@ -81,8 +82,7 @@ def run(folders, compiled_once, tmp_path_factory):
     config.data.crop.rescale = (40, 60)
     config.log_every = config.evaluate_every = 2
     workdir = tmp_path_factory.mktemp("classes") / "run"
-    with compile_quickly():
-        train(config, workdir)
+    train(config, workdir)
     yield workdir, config
     del models.NETWORKS["tiny_classes"]
 
@@ -196,7 +196,7 @@ def compare_devices():
 
 @pytest.mark.slow
 def test_eight_devices_equal_one(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    monkeypatch.setenv("XLA_FLAGS", flags.devices(8))
     subprocess.run([sys.executable, "-m", "tests.tasks.test_bisenet_v2_run"], check=True)
 
 

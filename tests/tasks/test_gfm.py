@@ -9,7 +9,7 @@ from matting_jax.image.pyramid import KERNEL
 from matting_jax.models.gfm import CLASSES, fuse
 from matting_jax.tasks import gfm as task
 from tests.goldens import synth
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly
+from tests.helpers import CONFIGS, GOLDENS
 
 CONFIG = CONFIGS / "gfm.py"
 HEIGHT, WIDTH = 160, 128
@@ -67,9 +67,8 @@ def test_losses_and_gradient_equal_official(golden, truth, rosta):
         total, terms = task.loss(outputs, {"image": image_of(truth)}, truth, config)
         return total, (terms, alpha)
 
-    with compile_quickly():
-        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
-        (total, (terms, alpha)), gradient = step(given["focus"])
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (total, (terms, alpha)), gradient = step(given["focus"])
     np.testing.assert_allclose(alpha[0, ..., 0], golden[f"fusion/{rosta}"], atol=1e-7)
     released = {"tt": "tt", "ft": "ft_dilation", "bt": "bt_mask"}[rosta]
     expected = {
@@ -192,9 +191,8 @@ def test_losses_on_two_devices_equal_the_whole_batch(golden, truth):
         return task.loss(outputs, inputs, truth, config, "devices")[1]
 
     joined = [jax.tree.map(np.concatenate, half) for half in halves]
-    with compile_quickly():
-        ours = jax.jit(jax.vmap(loss, axis_name="devices"))(*halves)
-        theirs = jax.jit(lambda *joined: task.loss(*joined, config)[1])(*joined)
+    ours = jax.jit(jax.vmap(loss, axis_name="devices"))(*halves)
+    theirs = jax.jit(lambda *joined: task.loss(*joined, config)[1])(*joined)
     for name, value in theirs.items():
         np.testing.assert_allclose(ours[name], [value, value], rtol=1e-5, err_msg=name)
 
@@ -227,8 +225,7 @@ def synthesized():
     config.synthesis.trimap_kernel = (3, 9)
     batch, keys = photographs(), jax.random.split(jax.random.key(2), 4)
     synthesize = jax.jit(lambda keys, batch: task.synthesize(keys, batch, config))
-    with compile_quickly():
-        return batch, keys, synthesize, synthesize(keys, batch)
+    return batch, keys, synthesize, synthesize(keys, batch)
 
 
 def test_labels_and_colours_are_flipped_with_the_composite(synthesized):
@@ -274,8 +271,7 @@ def test_estimated_colours_compose_to_the_photo(synthesized):
     pairs = {"image": image, "alpha": np.rint(255 * truth["alpha"]).astype(np.uint8)}
     config = config_of("tt")
     config.synthesis.trimap_kernel = (3, 9)
-    with compile_quickly():
-        inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
+    inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
     np.testing.assert_allclose(image_of(truth), inputs["image"], atol=1e-5)
     for part, value in (("foreground", 1), ("background", 0)):
         known = truth["alpha"][..., 0] == value

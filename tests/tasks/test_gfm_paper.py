@@ -10,7 +10,7 @@ from matting_jax.image.morphology import ellipse
 from matting_jax.models.gfm import CLASSES
 from matting_jax.tasks import gfm as task
 from matting_jax.workdir.claim import added_fields
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, dilated
+from tests.helpers import CONFIGS, GOLDENS, dilated
 
 SIZE = 32
 
@@ -152,7 +152,7 @@ def test_focus_is_learnt_in_the_region_of_the_form(truth, rosta, regions):
         return task.loss(outputs, {"image": truth["foreground"]}, truth, config)[1]["focus"]
 
     focus = np.random.default_rng(3).random((SIZE, SIZE))
-    with jax.enable_x64(True), compile_quickly():
+    with jax.enable_x64(True):
         value, gradient = jax.jit(jax.value_and_grad(loss))(focus)
         value, gradient = float(value), np.asarray(gradient)
     assert value == pytest.approx(focus_by_hand(focus, target, inside), rel=1e-6)
@@ -221,8 +221,7 @@ def test_labels_of_the_photo_are_flipped_with_alpha():
     }
     config = config_of("bt", labels_from="photo")
     keys = jax.random.split(jax.random.key(2), 4)
-    with compile_quickly():
-        _, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
+    _, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
     flips = set()
     for i in range(4):
         flip = not np.allclose(truth["alpha"][i, ..., 0], alpha[i] / 255, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from matting_jax.config import load_config
 from matting_jax.tasks import modnet as task
-from tests.helpers import CONFIGS, GOLDENS, compile_quickly, photographs
+from tests.helpers import CONFIGS, GOLDENS, photographs
 
 CONFIG = CONFIGS / "modnet.py"
 
@@ -267,10 +267,9 @@ def test_layers_of_the_paper_form_compose_to_the_image(noise):
     config = load_config(CONFIG, "paper")
     config.synthesis.rssn.noise = noise
     batch, keys = photographs(), jax.random.split(jax.random.key(0), 4)
-    with compile_quickly():
-        inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
-        config.task.form = "official"
-        official = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
+    inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
+    config.task.form = "official"
+    official = jax.jit(lambda *given: task.synthesize(*given, config))(keys, batch)
     np.testing.assert_allclose(inputs["image"], official[0]["image"], atol=1e-6)
     assert official[1].keys() == {"alpha", "trimap"}
     for name, x in official[1].items():
@@ -287,7 +286,6 @@ def test_layers_of_photos_are_estimated_in_the_paper_form():
     config = load_config(CONFIG, "paper")
     batch, keys = photographs(), jax.random.split(jax.random.key(0), 4)
     pairs = {"image": batch["foreground"], "alpha": batch["alpha"]}
-    with compile_quickly():
-        inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
+    inputs, truth = jax.jit(lambda *given: task.synthesize(*given, config))(keys, pairs)
     rebuilt = composited(truth["foreground"], truth["alpha"], truth["background"])
     np.testing.assert_allclose(rebuilt, inputs["image"], atol=1e-5)

@@ -21,7 +21,7 @@ from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.train import train
 from tests.clips import write_clip
 from tests.goldens import synth
-from tests.helpers import GOLDENS, MODNET_SOC, compile_quickly, lines_of, saved, use_folders
+from tests.helpers import GOLDENS, MODNET_SOC, lines_of, saved, use_folders
 from tests.tiny import tiny_soc_config
 
 HEADS = ("semantic", "detail", "alpha")
@@ -240,8 +240,7 @@ def adapted(config):
             updates, _ = optimizer.update(grads, optimizer.init(params), params)
             return grads, optax.apply_updates(params, updates), aux
 
-        with compile_quickly():
-            grads, after, (terms, batch_stats) = step(state["params"])
+        grads, after, (terms, batch_stats) = step(state["params"])
         grads, after = (
             {
                 k.removeprefix("module."): x
@@ -275,8 +274,7 @@ def adaptation(finished, folders, compiled_once):
     """A config that adapts the finished run of the tiny network to photos without alpha."""
     config = use_folders(tiny_soc_config(), folders, compiled_once)
     config.init.checkpoint = str(finished[0])
-    with compile_quickly():
-        yield config
+    yield config
 
 
 def test_adaptation_starts_from_the_run_and_keeps_its_statistics(adaptation, finished, tmp_path):

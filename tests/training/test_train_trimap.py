@@ -11,7 +11,7 @@ from matting_jax.evaluation import previews
 from matting_jax.prediction.matter import Matter
 from matting_jax.training.state import variables_of
 from matting_jax.training.train import train
-from tests.helpers import assert_same, compile_quickly, scores_of
+from tests.helpers import assert_same, scores_of
 from tests.tiny import tiny_trimap_config
 
 
@@ -24,17 +24,15 @@ def config(folders, compiled_once):
 def whole(folders, compiled_once, tiny, tmp_path_factory):
     """(workdir, last state on the host) of a run of four steps."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    with compile_quickly():
-        state = train(tiny_trimap_config(folders, compiled_once), workdir)
+    state = train(tiny_trimap_config(folders, compiled_once), workdir)
     return workdir, jax.device_get(state)
 
 
 def test_resumed_run_equals_uninterrupted_one(config, whole, tmp_path):
     config.steps = 2
-    with compile_quickly():
-        train(config, tmp_path / "run")
-        config.steps = 4
-        resumed = jax.device_get(train(config, tmp_path / "run"))
+    train(config, tmp_path / "run")
+    config.steps = 4
+    resumed = jax.device_get(train(config, tmp_path / "run"))
     assert_same(resumed, whole[1])
     assert scores_of(tmp_path / "run") == scores_of(whole[0])
 

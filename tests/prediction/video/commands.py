@@ -5,13 +5,11 @@ import numpy as np
 
 from matting_jax.commandline import main
 from matting_jax.data.clips.reader import open_clip
-from tests.helpers import compile_quickly
 
 
 def predict(flags, source, output, *more):
-    with compile_quickly():
-        arguments = [*flags, f"--input={source}", f"--output={output}", *more]
-        return main(["launch.py", "--mode=predict", *arguments], "")
+    arguments = [*flags, f"--input={source}", f"--output={output}", *more]
+    return main(["launch.py", "--mode=predict", *arguments], "")
 
 
 def read(path, format="rgb24"):

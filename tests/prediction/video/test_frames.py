@@ -13,16 +13,14 @@ from matting_jax.prediction.video import layers
 from matting_jax.prediction.video.smooth import THRESHOLD, smooth
 from matting_jax.training.state import initial_variables, training_model
 from tests.clips import composites, moving_alpha
-from tests.helpers import compile_quickly
 from tests.tiny import tiny_config
 
 
 @pytest.fixture(scope="module")
 def matter():
     config = tiny_config()
-    with compile_quickly():
-        variables = initial_variables(config, training_model(config))
-        yield mj.Matter("tiny", variables, test_time={"reference_size": 32})
+    variables = initial_variables(config, training_model(config))
+    yield mj.Matter("tiny", variables, test_time={"reference_size": 32})
 
 
 FRAMES = composites(moving_alpha(5))
@@ -140,7 +138,6 @@ def test_networks_colours_fill_where_alpha_is_0_from_around():
     alpha[:, 10:20, 10:20] = 1
     foreground = np.where(alpha > 0, [0.2, 0.4, 0.6], [1.0, 0.0, 0.0]).astype(np.float32)
     given = {"image": np.zeros((1, 40, 40, 3), np.uint8), "alpha": alpha, "foreground": foreground}
-    with compile_quickly():
-        colours = np.asarray(jax.jit(layers.foreground_of)(given))
+    colours = np.asarray(jax.jit(layers.foreground_of)(given))
     np.testing.assert_allclose(colours[0, 8:22, 8:22], [[[0.2, 0.4, 0.6]] * 14] * 14, atol=1e-3)
     assert colours[0, 35, 35].max() < 0.1  # nothing of the background's red

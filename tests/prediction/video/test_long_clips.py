@@ -51,6 +51,11 @@ def write_frames(path, count):
     return write_clip(path, np.concatenate([frames] * (count // 10)), sound="aac")
 
 
+@pytest.fixture(scope="module")
+def thousand_frames(tmp_path_factory):
+    return write_frames(tmp_path_factory.mktemp("clip") / "in.mp4", 1000)
+
+
 def has_begun(path):
     return path.exists() and path.stat().st_size > 20_000
 
@@ -68,10 +73,10 @@ def peak_of(process):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_memory_does_not_grow_with_the_length(start, tmp_path):
+def test_memory_does_not_grow_with_the_length(start, thousand_frames, tmp_path):
     peaks = {}
-    for count in (10, 100, 1000):  # the first compiles
-        clip = write_frames(tmp_path / f"{count}.mp4", count)
+    clips = {count: write_frames(tmp_path / f"{count}.mp4", count) for count in (10, 100)}
+    for count, clip in {**clips, 1000: thousand_frames}.items():  # the first compiles
         process = start(clip, f"{tmp_path / f'{count}.webm'},{tmp_path / f'{count}_alpha.mp4'}")
         peaks[count] = peak_of(process)
         assert process.returncode == 0
@@ -81,14 +86,11 @@ def test_memory_does_not_grow_with_the_length(start, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_a_killed_program_wrote_can_be_read(start, tmp_path, number):
-    clip = write_frames(tmp_path / "in.mp4", 1000)
+def test_what_a_killed_program_wrote_can_be_read(start, thousand_frames, tmp_path, number):
     names = ("alpha.mp4", "alpha.mkv")
-    process = start(clip, ",".join(str(tmp_path / name) for name in names))
+    process = start(thousand_frames, ",".join(str(tmp_path / name) for name in names))
     parts = [tmp_path / f"alpha.part{name[5:]}" for name in names]
-    while process.poll() is None and not all(
-        x.exists() and x.stat().st_size > 20_000 for x in parts
-    ):
+    while process.poll() is None and not all(map(has_begun, parts)):
         time.sleep(0.05)
     time.sleep(np.random.default_rng(number).random())
     process.send_signal(number)
