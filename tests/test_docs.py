@@ -6,9 +6,12 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +20,7 @@ from matting_jax.commandline import config_of_checkpoint, main
 from matting_jax.config import flatten, load_config, override, split_variant
 from matting_jax.convert.files import write_state_dict
 from matting_jax.models import create_model
+from matting_jax.training.step import train_step
 from tests.clips import BACKGROUND, composites, moving_alpha, write_clip
 from tests.datasets.layouts.by_name import draw
 from tests.goldens import bgmv2 as bgmv2_checkpoints
@@ -60,6 +64,22 @@ SMALL_PREDICTION = (
 ).split()
 
 SMALL_EXPORT = ["--size=40x44"]  # the size of the photo that the programs of a page get
+
+
+def traced_step(*arguments: object) -> Callable:
+    """Returns a step that is traced as the one of `train_step`, and leaves the weights as they are.
+
+    XLA compiles a real one for a minute, for each of many trainings.
+    """
+    step = train_step(*arguments)
+
+    def run(state, batch):
+        new_state, terms = jax.eval_shape(step, state, batch)
+        assert jax.tree.structure(new_state) == jax.tree.structure(state)
+        zeros = jax.tree.map(lambda term: jnp.zeros(term.shape, term.dtype), terms)
+        return {**state, "step": state["step"] + 1}, zeros
+
+    return run
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -242,6 +262,7 @@ def test_commands_of_a_page_run_in_order(page, compiled_once, weights, tmp_path,
     if page.stem == "gfm":
         place_gfm(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matting_jax.training.train.train_step", traced_step)
     # Files that a name would fetch stand in the folder.
     monkeypatch.setattr("matting_jax.convert.known.fetch_known", lambda x: tmp_path / x.file.file)
     for words in commands(page):

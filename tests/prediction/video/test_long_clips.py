@@ -81,7 +81,8 @@ def test_memory_does_not_grow_with_the_length(start, thousand_frames, tmp_path):
         peaks[count] = peak_of(process)
         assert process.returncode == 0
         assert sum(1 for _ in open_clip(tmp_path / f"{count}_alpha.mp4").read()) == count
-    assert abs(peaks[1000] / peaks[100] - 1) < 0.05, peaks
+    # One program's peak varies by 30 MB; 900 frames would take 156 MB.
+    assert peaks[1000] - peaks[100] < 80_000, peaks
 
 
 @pytest.mark.slow
