@@ -18,6 +18,7 @@ LAYERS = (
         "messages",
         "caches",
         "allocator",
+        "equations",
         "overlap",
         "parallel",
         "common_step",

@@ -10,6 +10,7 @@ import jax
 from flax import linen as nn
 from jax.extend import core
 
+from matting_jax.equations import needed_equations
 from matting_jax.models.layers.forms import as_written, use_lax_form
 
 
@@ -35,14 +36,7 @@ def forward_cost(model: nn.Module, variables: Any, inputs: Mapping[str, Any]) ->
 
 def count(jaxpr: core.Jaxpr) -> int:
     """Sums over the equations that the results need, including nested programs."""
-    needed = {v for v in jaxpr.outvars if isinstance(v, core.Var)}
-    total = 0
-    for equation in reversed(jaxpr.eqns):
-        if not needed.intersection(equation.outvars):
-            continue
-        needed.update(v for v in equation.invars if isinstance(v, core.Var))
-        total += count_equation(equation)
-    return total
+    return sum(map(count_equation, needed_equations(jaxpr)))
 
 
 def count_equation(equation: core.JaxprEqn) -> int:

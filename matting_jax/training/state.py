@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from matting_jax import parallel
 from matting_jax.convert import load_backbone, load_checkpoint
 from matting_jax.data.crops import sides
+from matting_jax.equations import evaluate
 from matting_jax.models import create_model, example_inputs, find_network
 from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.tasks.task import Task
@@ -22,13 +23,6 @@ from matting_jax.tasks.task import Task
 State = dict[str, Any]
 
 NOT_STATISTICS = ("step", "params", "opt_state", "ema", "memory")
-# For programs that run once: XLA takes six times as long to optimise hundreds of random draws.
-UNOPTIMISED = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-if jax.__version_info__ < (0, 11):  # newer ones do not have the option
-    UNOPTIMISED["xla_cpu_use_fusion_emitters"] = False
 
 
 def training_model(config: ConfigDict) -> nn.Module:
@@ -51,8 +45,7 @@ def variable_shapes(model: nn.Module, height: int, width: int) -> Any:
 @lru_cache(maxsize=1)
 def trace_init(model: nn.Module, height: int, width: int) -> jax.stages.Traced:
     """Traces `model.init(key, **inputs)` for crops of a size, once for shapes and variables."""
-    init = jax.jit(model.init, compiler_options=UNOPTIMISED)
-    return init.trace(jax.random.key(0), **example_inputs(model, height, width))
+    return jax.jit(model.init).trace(jax.random.key(0), **example_inputs(model, height, width))
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
@@ -89,8 +82,9 @@ def variables_from_checkpoint(config: ConfigDict, model: nn.Module) -> dict[str,
 def variables_from_seed(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Returns randomly initialised variables."""
     height, width = sides(config.data.crop)
-    init = trace_init(model, height, width).lower().compile()
-    return init(jax.random.key(config.seed), **example_inputs(model, height, width))
+    traced = trace_init(model, height, width)
+    inputs = example_inputs(model, height, width)
+    return evaluate(traced, jax.random.key(config.seed), **inputs)
 
 
 def initial_state(

@@ -16,6 +16,7 @@ from flax import linen as nn
 from matting_jax.image.geometry import upsample
 from matting_jax.models.layers.convolutions import Conv
 from matting_jax.models.layers.forms import relu_once, rematerialise
+from matting_jax.models.layers.initialisers import normal
 
 Array = jax.Array
 
@@ -214,7 +215,7 @@ class HRNet(nn.Module):
             padding="SAME",
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=nn.initializers.normal(0.001),
+            kernel_init=normal(0.001),
         )
         layer = partial(ConvNorm, norm=self.norm, conv=conv)
         half = layer(64, 3, stride=2, name="conv_layer1_1")(image)

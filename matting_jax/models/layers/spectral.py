@@ -9,7 +9,7 @@ channels, in a transposed convolution the input channels. The vectors are stored
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from matting_jax.models.layers.convolutions import convolve
-from matting_jax.models.layers.initialisers import Init, fan_in_uniform
+from matting_jax.models.layers.initialisers import Init, draw, fan_in_uniform
 
 Array = jax.Array
 
@@ -39,6 +39,12 @@ def fold_spectral_norm(
 def unit_vector(x: Array) -> Array:
     """Scales vector x to length 1, without gradient; zero stays zero."""
     return lax.stop_gradient(x / (jnp.linalg.norm(x) + 1e-12))
+
+
+@partial(jax.jit, static_argnames="rows")
+def unit_vectors(vectors: Array, rows: int) -> tuple[Array, Array]:
+    """Returns the first `rows` values and the others, each as a vector of length 1."""
+    return unit_vector(vectors[:rows]), unit_vector(vectors[rows:])
 
 
 def normalised_kernel(module: SpectralConv | SpectralConvTranspose, shape: tuple) -> Array:
@@ -60,8 +66,8 @@ def spectral_norm(module: nn.Module, kernel: Array, update: bool) -> Array:
     @cache  # a second draw would take long to compile
     def initial_vectors() -> tuple[Array, Array]:
         size = rows + kernel.size // rows
-        both = jax.random.normal(module.make_rng("params"), (size,), kernel.dtype)
-        return unit_vector(both[:rows]), unit_vector(both[rows:])
+        both = draw(module.make_rng("params"), (size,), kernel.dtype, "normal", 1.0)
+        return unit_vectors(both, rows)
 
     stored_u = module.variable("spectral", "u", lambda: initial_vectors()[0])
     stored_v = module.variable("spectral", "v", lambda: initial_vectors()[1])
