@@ -25,10 +25,18 @@ zeros = nn.initializers.zeros
 def draw(
     key: Array, shape: tuple[int, ...], dtype: Dtype, distribution: str, scale: float
 ) -> Array:
-    """Draws from N(0, scale ** 2) if `distribution` is "normal", else from U(-scale, scale).
+    """Draws from N(0, scale ** 2) or U(-scale, scale).
 
     The draws are the first ones of a vector whose length is a power of four, so that XLA compiles
-    few programs that draw (a third of a second each) for the many shapes of a network.
+    few programs that draw (a third of a second each) for the many shapes of a network. Flax's
+    initialisers draw each shape by a program of its own.
+
+    Args:
+        key: random key.
+        shape: shape of the result.
+        dtype: dtype of the result.
+        distribution: "normal", which is not truncated, or "uniform".
+        scale: standard deviation, or the bound of uniform draws.
     """
     length = 4 ** (((math.prod(shape) - 1).bit_length() + 1) // 2)
     return scaled_start(draw_vector(key, length, dtype, distribution), scale, tuple(shape))
@@ -36,10 +44,9 @@ def draw(
 
 @partial(jax.jit, static_argnames=("length", "dtype", "distribution"))
 def draw_vector(key: Array, length: int, dtype: Dtype, distribution: str) -> Array:
-    """Draws a vector from N(0, 1) or U(-1, 1)."""
-    if distribution == "normal":
-        return jax.random.normal(key, (length,), dtype)
-    return jax.random.uniform(key, (length,), dtype, -1)
+    """Draws a vector [length] from N(0, 1) or U(-1, 1)."""
+    sample = {"normal": jax.random.normal, "uniform": partial(jax.random.uniform, minval=-1)}
+    return sample[distribution](key, (length,), dtype)
 
 
 @partial(jax.jit, static_argnames="shape")

@@ -63,7 +63,7 @@ def spectral_norm(module: nn.Module, kernel: Array, update: bool) -> Array:
     """
     height, width, channels, rows = kernel.shape
 
-    @cache  # a second draw would take long to compile
+    @cache  # u and v are parts of one draw
     def initial_vectors() -> tuple[Array, Array]:
         size = rows + kernel.size // rows
         both = draw(module.make_rng("params"), (size,), kernel.dtype, "normal", 1.0)

@@ -10,7 +10,7 @@ KEY = jax.random.key(3)
 
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])
 def test_shapes_of_similar_size_get_the_same_first_draws(distribution):
-    sizes = [(1,), (5, 13), (3, 3, 7, 2), (256,)]  # 1, 65, 126, 256 of 1 and 256
+    sizes = [(1,), (5, 13), (3, 3, 7, 2), (256,)]  # parts of vectors of 1 and of 256
     one, *others = (initialisers.draw(KEY, x, jnp.float32, distribution, 2.0) for x in sizes)
     assert one.shape == (1,)
     *shorter, whole = map(np.ravel, others)
