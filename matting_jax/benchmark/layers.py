@@ -23,7 +23,7 @@ from jax import lax
 
 from matting_jax.image.geometry import enlarge_nearest, upsample
 from matting_jax.models.layers.cells import CellConv, from_cells, to_cells
-from matting_jax.models.layers.convolutions import UpsampledConv, pointwise
+from matting_jax.models.layers.convolutions import UpsampledConv, convolve, pointwise
 from matting_jax.models.layers.dense import DIMENSIONS, convolve_lax
 from matting_jax.models.layers.depthwise import DepthwiseConv
 from matting_jax.models.layers.kernel_gradient import convolve_cpu
@@ -60,6 +60,9 @@ def cases() -> Iterator[Case]:
         (3, 1, (2, 512, 512, 35), 32),
         (3, 1, (2, 256, 256, 64), 64),
         (3, 1, (1, 64, 64, 256), 256),
+        (3, 1, (1, 64, 64, 128), 1024),
+        (3, 1, (1, 512, 512, 54), 37),
+        (3, 1, (1, 256, 256, 16), 16),
         (3, 1, (1, 512, 512, 32), 1),
         (3, 1, (1, 10, 10, 1024), 512),
         (3, 1, (1, 16, 16, 1024), 512),
@@ -85,6 +88,8 @@ def cases() -> Iterator[Case]:
         kernel = (4, 4, features, shape[-1])
         yield "transposed 4x4", conv_transpose, conv_transpose_lax, shape, kernel
     yield "pointwise", pointwise, pointwise_lax, (2, 256, 256, 16), (16, 96)
+    forms = (partial(form, stride=2) for form in (pointwise_strided, pointwise_lax))
+    yield "pointwise, stride 2", *forms, (1, 128, 128, 256), (256, 512)
     for stride in (1, 2):
         forms = (partial(depthwise, stride=stride, form=form) for form in ("cpu", "lax"))
         yield f"depth-wise 3x3, stride {stride}", *forms, (2, 128, 128, 144), (3, 3, 1, 144)
@@ -149,8 +154,12 @@ def conv_transpose_lax(x: Array, kernel: Array) -> Array:
     )
 
 
-def pointwise_lax(x: Array, kernel: Array) -> Array:
-    return convolve_lax(x, kernel[None, None], 1, ((0, 0), (0, 0)), 1)
+def pointwise_lax(x: Array, kernel: Array, stride: int = 1) -> Array:
+    return convolve_lax(x, kernel[None, None], stride, ((0, 0), (0, 0)), 1)
+
+
+def pointwise_strided(x: Array, kernel: Array, stride: int) -> Array:
+    return convolve(x, kernel[None, None], stride)
 
 
 def depthwise(x: Array, kernel: Array, stride: int, form: str) -> Array:

@@ -72,15 +72,16 @@ def convolve(
 ) -> Array:
     """Convolves x [B, H, W, C] with kernel [k, k, C, D]; the other arguments as in `Conv`."""
     size = kernel.shape[0]
-    if size == stride == 1:
-        return pointwise(x, kernel[0, 0])
+    by_lax = plain_convolutions.get() or not on_cpu()
+    if size == 1 and padding in (None, 0, "SAME") and (stride == 1 or not by_lax):
+        return pointwise(x[:, ::stride, ::stride], kernel[0, 0])
     if padding == "SAME":
         window, strides = (dilation * (size - 1) + 1,) * 2, (stride, stride)
         sides = tuple(lax.padtype_to_pads(x.shape[1:3], window, strides, padding))
     else:
         pad = dilation * (size // 2) if padding is None else padding
         sides = ((pad, pad), (pad, pad))
-    form = convolve_lax if plain_convolutions.get() or not on_cpu() else convolve_cpu
+    form = convolve_lax if by_lax else convolve_cpu
     return form(x, kernel, stride, sides, dilation)
 
 

@@ -11,9 +11,10 @@ from matting_jax.models.layers.convolutions import (
     DIMENSIONS,
     Conv,
     UpsampledConv,
+    convolve,
     pointwise,
 )
-from matting_jax.models.layers.dense import convolve_dense, convolve_lax
+from matting_jax.models.layers.dense import append_zeros, convolve_dense, convolve_lax
 from tests.models.layers.helpers import random, relative_error
 
 
@@ -97,18 +98,54 @@ def test_dilated_convolution_keeps_the_size_and_spreads_its_taps(dilation):
         ((2, 7, 8, 5), (3, 3, 5, 4), 1, 0, 1),  # without padding
         ((2, 7, 8, 5), (3, 3, 5, 4), 2, 0, 1),
         ((2, 7, 9, 5), (3, 3, 5, 4), 2, 0, 1),
-        ((2, 7, 9, 5), (3, 3, 5, 16), 1, 1, 1),  # a kernel larger than the image
-        ((2, 7, 9, 5), (5, 5, 5, 16), 1, 2, 1),
-        ((2, 7, 9, 5), (3, 3, 5, 16), 1, 6, 6),
-        ((2, 7, 9, 5), (3, 3, 5, 16), 2, 1, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 128), 1, 1, 1),  # one more row, for Eigen
+        ((2, 7, 9, 5), (5, 5, 5, 128), 1, 2, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 128), 1, 6, 6),
+        ((2, 7, 9, 5), (3, 3, 5, 128), 2, 1, 1),
+        ((2, 7, 9, 5), (3, 3, 5, 16), 1, 1, 1),  # more channels, more features, or both
+        ((2, 7, 9, 16), (3, 3, 16, 3), 2, 1, 1),
+        ((2, 7, 9, 17), (3, 3, 17, 24), 1, 2, 2),
+        ((2, 7, 9, 18), (3, 3, 18, 37), 1, 1, 1),
+        ((2, 7, 9, 18), (3, 3, 18, 37), 1, 0, 1),
     ],
 )
 def test_dense_convolution_equals_one_operation(shape, kernel, stride, padding, dilation):
-    """In each case in which it pads more than it must."""
+    """In each case in which it computes more than it must."""
     x, kernel, sides = random(shape, 0), random(kernel, 1), ((padding, padding),) * 2
     expected = convolve_lax(x, kernel, stride, sides, dilation)
     ours = convolve_dense(x, kernel, stride, sides, dilation)
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "features", "appended"),
+    [
+        (35, 32, (36, 32)),
+        (18, 24, (18, 24)),
+        (18, 37, (20, 37)),
+        (18, 64, (18, 64)),
+        (16, 16, (16, 20)),
+        (3, 8, (4, 20)),
+        (17, 16, (20, 16)),
+    ],
+)
+def test_only_channels_that_are_slow_are_appended(channels, features, appended):
+    x, kernel = random((1, 2, 2, channels), 0), random((3, 3, channels, features), 1)
+    longer, larger = append_zeros(x, kernel)
+    assert larger.shape[2:] == appended
+    assert longer.shape[-1] == appended[0]
+    np.testing.assert_array_equal(longer[..., :channels], x)
+    assert not np.any(longer[..., channels:])
+
+
+def test_strided_1x1_convolution_reads_every_second_pixel_and_so_does_its_gradient():
+    x, kernel = random((2, 5, 6, 3), 0), random((1, 1, 3, 4), 1)
+    y, gradient = jax.vjp(lambda x: convolve(x, kernel, stride=2), x)
+    np.testing.assert_allclose(y, x[:, ::2, ::2] @ kernel[0, 0], atol=1e-5)
+    cotangent = random(y.shape, 2)
+    expected = np.zeros_like(x)
+    expected[:, ::2, ::2] = cotangent @ kernel[0, 0].T
+    np.testing.assert_allclose(gradient(cotangent)[0], expected, atol=1e-5)
 
 
 def test_convolution_of_cells_equals_that_of_pixels():
