@@ -41,7 +41,7 @@ def convolve_lax(x: Array, kernel: Array, stride: int, padding: Padding, dilatio
 
 
 def convolve_dense(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int) -> Array:
-    """Computes `convolve_lax` on CPU, with zeros for channels and more results if faster."""
+    """Computes `convolve_lax` on CPU, with more channels, rows or columns if that is faster."""
     if x.dtype != jnp.float32:  # which neither library computes
         return convolve_lax(x, kernel, stride, padding, dilation)
     size, features = kernel.shape[0], kernel.shape[3]
@@ -50,29 +50,30 @@ def convolve_dense(x: Array, kernel: Array, stride: int, padding: Padding, dilat
     if keeps_height and features in EIGEN:
         y = convolve_lax(x, kernel, stride, ((top, bottom + 1), (left, right)), dilation)
         return y[:, :-1]
-    x, kernel = append_zeros(x, kernel)
+    x, kernel = append_channels(x, kernel)
     if not any((top, bottom, left, right)):
         y = convolve_lax(x, kernel, stride, ((0, 0), (0, stride)), dilation)
-        return y[:, :, :-1, :features]
-    return convolve_lax(x, kernel, stride, padding, dilation)[..., :features]
+        return y[:, :, :-1]
+    return convolve_lax(x, kernel, stride, padding, dilation)
 
 
-def append_zeros(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Appends zeros to the channels of both and to the features if YNNPACK is then faster."""
+def append_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Appends channels of zeros to x and to the kernel if YNNPACK is then faster."""
     channels, features = kernel.shape[2:]
-    # XLA gives at most 16 channels and features to Eigen.
-    more_features = 20 - features if max(channels, features) <= 16 else 0
-    more_channels = -channels % channels_at_a_time(features + more_features)
-    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, more_channels), (0, more_features)))
-    if more_channels:
-        # XLA writes concatenated zeros together with x; padding it would be a second, slow pass.
-        zeros = jnp.zeros((*x.shape[:3], more_channels), x.dtype)
-        x = jnp.concatenate([x, zeros], axis=-1)
-    return x, kernel
+    missing = fast_channels(channels, features) - channels
+    if not missing:
+        return x, kernel
+    # XLA writes concatenated zeros together with x; padding it would be a second, slow pass.
+    zeros = jnp.zeros((*x.shape[:3], missing), x.dtype)
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    return jnp.concatenate([x, zeros], axis=-1), kernel
 
 
-def channels_at_a_time(features: int) -> int:
-    """Returns how many channels YNNPACK multiplies together; it is slow if some are left over."""
+def fast_channels(channels: int, features: int) -> int:
+    """Returns the least number from `channels` on that YNNPACK multiplies fast."""
+    if max(channels, features) <= 16:
+        # XLA gives these to Eigen, which is faster only for a few channels.
+        return channels if channels < 8 else 20
     if features % 64 == 0:
-        return 1
-    return 2 if 16 < features <= 32 else 4
+        return channels
+    return channels + -channels % (2 if 16 < features <= 32 else 4)
