@@ -70,7 +70,11 @@ def append_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
 
 
 def fast_channels(channels: int, features: int) -> int:
-    """Returns the least number from `channels` on that YNNPACK multiplies fast."""
+    """Returns the least number from `channels` on that is multiplied fast.
+
+    YNNPACK takes four channels at a time, two for 17 to 32 features, and any number for multiples
+    of 64 features.
+    """
     if max(channels, features) <= 16:
         # XLA gives these to Eigen, which is faster only for a few channels.
         return channels if channels < 8 else 20
