@@ -88,9 +88,11 @@ def as_inputs(given):
 
 
 def assert_close(output, expected):
-    """Asserts that 99.9 % of the values differ by less than 1e-4 of the largest, none by 1e-2.
+    """Asserts that 99.9 % of the values differ by less than 5e-4 of the largest, none by 1e-2.
 
-    Where a network decides on a class, rounding can change a few pixels by more.
+    The random weights of these small networks amplify rounding: GFM's alpha in float32, by JAX or
+    from a file, is up to 1.5e-4 away from the one in float64. Where a network decides on a class,
+    a few pixels can change by more.
     """
     error = np.abs(output - expected) / max(1, np.abs(expected).max())
-    assert np.quantile(error, 0.999) < 1e-4 and error.max() < 1e-2
+    assert np.quantile(error, 0.999) < 5e-4 and error.max() < 1e-2
