@@ -16,6 +16,7 @@ from jax import lax
 from matting_jax.models.layers.convolutions import DIMENSIONS, Dtype, pad_sides
 from matting_jax.models.layers.forms import is_cpu_form
 from matting_jax.models.layers.initialisers import Init, he_uniform
+from matting_jax.models.layers.kernel_gradient import hide, window
 
 Array = jax.Array
 
@@ -100,13 +101,12 @@ def convolve_depthwise_backward(stride: int, dilation: int, saved, g: Array):
 
     # The kernel's gradient is computed row by row, so that each row of the cotangent is read once.
     padded = pad_sides(x, dilation)
-    offsets = [i * dilation for i in range(3)]
+    offsets = hide(i * dilation for i in range(3))
 
     def add_row(row, sums):
-        g_row = lax.dynamic_index_in_dim(g, row, 1, keepdims=False)
-        x_rows = lax.dynamic_slice_in_dim(padded, row * stride, 2 * dilation + 1, 1)
+        g_row = lax.dynamic_slice_in_dim(g, row, 1, 1)
         taps = [
-            jnp.sum(x_rows[:, i, j : j + span_x : stride] * g_row, (0, 1))
+            jnp.sum(window(padded, row * stride + i, j, (1, columns), stride) * g_row, (0, 1, 2))
             for i in offsets
             for j in offsets
         ]

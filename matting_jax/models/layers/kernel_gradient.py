@@ -6,7 +6,7 @@ CPU run several times slower than the same multiply-adds in the forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import jax
@@ -147,18 +147,18 @@ def sum_under_taps(x: Array, g: Array, taps: range, stride: int, padding: Paddin
         The gradient in at least float32.
     """
     batch, height, width, features = g.shape
-    reach, span = taps[-1], (width - 1) * stride + 1
+    reach = taps[-1]
     blocks, count = split(height, batch * width)
     (top, _), columns = padding
     needed = (blocks * count - 1) * stride + reach + 1
     x = pad(x, (top, needed - top - x.shape[1]), columns)
     g = pad(g, (0, blocks * count - height), (0, 0))
+    x, g = lax.optimization_barrier((x, g))  # padded once, not for each tap
+    offsets = hide(taps)
 
     def factors(block: Array) -> Factors:
-        first = block * count
-        rows = lax.dynamic_slice_in_dim(x, first * stride, (count - 1) * stride + reach + 1, 1)
-        end = (count - 1) * stride + 1
-        left = [rows[:, i : i + end : stride, j : j + span : stride] for i in taps for j in taps]
+        first, size = block * count, (count, width)
+        left = [window(x, first * stride + i, j, size, stride) for i in offsets for j in offsets]
         return left, [lax.dynamic_slice_in_dim(g, first, count, 1)]
 
     k, channels = len(taps), x.shape[-1]
@@ -178,13 +178,13 @@ def sum_by_rows(x: Array, g: Array, taps: range, padding: Padding) -> Array:
     (top, _), columns = padding
     x = pad(x, (top, blocks * count - top - x.shape[1]), columns)
     g = pad(g, (reach, blocks * count - height), (0, 0))
+    x, g = lax.optimization_barrier((x, g))  # padded once, not for each tap
+    offsets = hide(taps)
 
     def factors(block: Array) -> Factors:
-        first = block * count
-        rows = lax.dynamic_slice_in_dim(x, first, count, 1)
-        seen = lax.dynamic_slice_in_dim(g, first, count + reach, 1)
-        left = [rows[:, :, j : j + width] for j in taps]
-        return left, [seen[:, reach - i : reach - i + count] for i in taps]
+        first, size = block * count, (count, width)
+        left = [window(x, first, j, size) for j in offsets]
+        return left, [window(g, first + i, 0, size) for i in reversed(offsets)]
 
     k, channels = len(taps), x.shape[-1]
     total = sum_products(blocks, factors, (k * channels, k * features), g)
@@ -204,14 +204,13 @@ def sum_over_readers(x: Array, g: Array, taps: range, padding: Padding) -> Array
     (top, _), (left, _) = padding
     x = pad(x, (0, blocks * count - rows), (0, 0))
     g = pad(g, (reach - top, blocks * count + top - height), (reach - left, columns + left - width))
+    x, g = lax.optimization_barrier((x, g))  # padded once, not for each tap
+    offsets = hide(taps)
 
     def factors(block: Array) -> Factors:
-        first = block * count
-        seen = lax.dynamic_slice_in_dim(g, first, count + reach, 1)
+        first, size = block * count, (count, columns)
         right = [
-            seen[:, reach - i : reach - i + count, reach - j : reach - j + columns]
-            for i in taps
-            for j in taps
+            window(g, first + i, j, size) for i in reversed(offsets) for j in reversed(offsets)
         ]
         return [lax.dynamic_slice_in_dim(x, first, count, 1)], right
 
@@ -231,6 +230,23 @@ def split(lines: int, width: int) -> tuple[int, int]:
 def pad(x: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
     """Pads x [B, H, W, C] with zeros before and after its rows and its columns, or crops it."""
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+
+
+def hide(offsets: Iterable[int]) -> list[Array]:
+    """Returns offsets that XLA does not know, for which it compiles one loop instead of several."""
+    return lax.optimization_barrier([jnp.asarray(offset) for offset in offsets])
+
+
+def window(
+    x: Array, row: Array | int, column: Array | int, size: tuple[int, int], stride: int = 1
+) -> Array:
+    """Returns pixels of x [B, H, W, C], beginning at (row, column) and `stride` apart.
+
+    `size` is the number of rows and columns of the result.
+    """
+    spans = ((length - 1) * stride + 1 for length in size)
+    start, shape = (0, row, column, 0), (x.shape[0], *spans, x.shape[3])
+    return lax.dynamic_slice(x, start, shape, allow_negative_indices=False)[:, ::stride, ::stride]
 
 
 def sum_products(

@@ -1,5 +1,8 @@
 """The dense convolution of the CPU form against XLA's own gradients."""
 
+import re
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from matting_jax.models.layers import kernel_gradient
 from matting_jax.models.layers.dense import convolve_lax
 from matting_jax.models.layers.kernel_gradient import convolve_cpu
+from matting_jax.parallel import KEEP_BARRIERS
 from tests.models.layers.helpers import random, relative_error
 
 SAME, LATE = ((1, 1), (1, 1)), ((0, 1), (0, 1))
@@ -70,3 +74,19 @@ def test_sums_of_bfloat16_are_float32():
     _, gradient = gradients(convolve_cpu, x, kernel, jnp.ones_like(x), 1, ((0, 0), (0, 0)), 1)
     assert gradient.dtype == jnp.bfloat16
     assert gradient[0, 0, 0, 0] == 4096
+
+
+@pytest.mark.parametrize(
+    ("features", "stride", "padding"),
+    [(16, 1, SAME), (4, 1, SAME), (16, 2, LATE)],
+    ids=["rows", "readers", "stride"],
+)
+def test_no_tap_is_a_constant_of_the_program(features, stride, padding):
+    """XLA would compile a loop for each tap, where one can read the pixels under all of them."""
+    x, g = (jnp.zeros((1, 12 // step, 12 // step, n)) for step, n in ((1, 8), (stride, features)))
+    gradient = partial(kernel_gradient.kernel_gradient, dilation=1)
+    program = jax.jit(gradient, static_argnums=(2, 3, 4), compiler_options=KEEP_BARRIERS)
+    text = program.lower(x, g, 3, stride, padding).compile().as_text()
+    starts = re.findall(r"\[(\d+):", " ".join(re.findall(r"slice=\{.*?\}", text)))
+    assert "dynamic-slice" in text
+    assert set(starts) == {"0"}
