@@ -184,6 +184,7 @@ def sum_by_rows(x: Array, g: Array, taps: range, padding: Padding) -> Array:
     def factors(block: Array) -> Factors:
         first, size = block * count, (count, width)
         left = [window(x, first, j, size) for j in offsets]
+        # Under a later tap, an earlier row of the result read these pixels.
         return left, [window(g, first + i, 0, size) for i in reversed(offsets)]
 
     k, channels = len(taps), x.shape[-1]
@@ -209,6 +210,7 @@ def sum_over_readers(x: Array, g: Array, taps: range, padding: Padding) -> Array
 
     def factors(block: Array) -> Factors:
         first, size = block * count, (count, columns)
+        # Under a later tap, an earlier pixel of the result read these.
         right = [
             window(g, first + i, j, size) for i in reversed(offsets) for j in reversed(offsets)
         ]

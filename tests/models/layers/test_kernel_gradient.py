@@ -77,6 +77,23 @@ def test_sums_of_bfloat16_are_float32():
 
 
 @pytest.mark.parametrize(
+    ("features", "stride", "padding"), [(8, 1, SAME), (2, 1, SAME), (8, 2, LATE)]
+)
+def test_kernel_gradients_of_float64_equal_those_of_xla(features, stride, padding):
+    with jax.enable_x64(True):
+        x, kernel = (
+            random(shape, 0).astype(jnp.float64) for shape in ((1, 8, 8, 4), (3, 3, 4, features))
+        )
+        g = convolve_lax(x, kernel, stride, padding, 1)
+        (_, ours), (_, xla) = (
+            gradients(form, x, kernel, g, stride, padding, 1)
+            for form in (convolve_cpu, convolve_lax)
+        )
+        assert ours.dtype == jnp.float64
+        assert relative_error(ours, xla) < 1e-14
+
+
+@pytest.mark.parametrize(
     ("features", "stride", "padding"),
     [(16, 1, SAME), (4, 1, SAME), (16, 2, LATE)],
     ids=["rows", "readers", "stride"],
