@@ -11,7 +11,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from matting_jax.image.matrices import (
     aligned_weights,
@@ -178,9 +178,9 @@ def smooth_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     low, high = image.min(), image.max()
     if max(factors) > 1:
         sigma = (*np.maximum(0, (factors - 1) / 2), 0)
-        image = ndimage.gaussian_filter(image, sigma, mode="mirror")
+        image = scipy.ndimage.gaussian_filter(image, sigma, mode="mirror")
     zoom = (*(1 / factors), 1)
-    image = ndimage.zoom(image, zoom, order=1, mode="mirror", grid_mode=True)
+    image = scipy.ndimage.zoom(image, zoom, order=1, mode="mirror", grid_mode=True)
     return np.clip(image, low, high)
 
 

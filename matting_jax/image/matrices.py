@@ -9,7 +9,7 @@ from math import gcd
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage, sparse
+import scipy
 
 Array = jax.Array
 
@@ -21,7 +21,7 @@ MOST_TAPS, LARGE_MATRIX = 8, 2**16
 LARGE_BLOCK = 256
 
 
-def area_weights(old: int, new: int) -> sparse.csr_array:
+def area_weights(old: int, new: int) -> scipy.sparse.csr_array:
     """Returns the matrix [new, old] of adaptive average pooling.
 
     Row i averages the samples floor(i r) .. ceil((i + 1) r) - 1, r = old / new.
@@ -32,10 +32,10 @@ def area_weights(old: int, new: int) -> sparse.csr_array:
     rows = np.repeat(index, count)
     columns = np.concatenate([np.arange(a, b) for a, b in zip(start, stop, strict=True)])
     values = np.repeat(1 / count, count).astype(np.float32)
-    return sparse.csr_array((values, (rows, columns)), shape=(new, old))
+    return scipy.sparse.csr_array((values, (rows, columns)), shape=(new, old))
 
 
-def bilinear_weights(old: int, new: int) -> sparse.csr_array:
+def bilinear_weights(old: int, new: int) -> scipy.sparse.csr_array:
     """Returns the matrix [new, old] of bilinear resizing with half-pixel centres.
 
     Row i interpolates the two samples next to (i + 1/2) old / new - 1/2; edges are clamped.
@@ -44,7 +44,7 @@ def bilinear_weights(old: int, new: int) -> sparse.csr_array:
     return linear_weights(np.clip(position, 0, old - 1), old)
 
 
-def linear_weights(position: np.ndarray, old: int) -> sparse.csr_array:
+def linear_weights(position: np.ndarray, old: int) -> scipy.sparse.csr_array:
     """Returns the matrix [new, old] that interpolates `old` samples at positions [new]."""
     new = len(position)
     before = np.minimum(position.astype(int), max(old - 2, 0))
@@ -52,10 +52,10 @@ def linear_weights(position: np.ndarray, old: int) -> sparse.csr_array:
     weight = (position - before).astype(np.float32)
     rows = np.tile(np.arange(new), 2)
     values, columns = np.concatenate([1 - weight, weight]), np.concatenate([before, after])
-    return sparse.csr_array((values, (rows, columns)), shape=(new, old))
+    return scipy.sparse.csr_array((values, (rows, columns)), shape=(new, old))
 
 
-def aligned_weights(old: int, new: int) -> sparse.csr_array:
+def aligned_weights(old: int, new: int) -> scipy.sparse.csr_array:
     """Returns the matrix [new, old] of bilinear resizing with aligned corners.
 
     Row i interpolates the two samples next to i (old - 1) / (new - 1).
@@ -67,12 +67,15 @@ def smooth_weights(old: int, new: int) -> np.ndarray:
     """Returns the matrix [new, old] of blur and interpolation, applied to an identity matrix."""
     factor, weights = old / new, np.eye(old)
     if factor > 1:
-        weights = ndimage.gaussian_filter1d(weights, (factor - 1) / 2, axis=0, mode="mirror")
-    return ndimage.zoom(weights, (1 / factor, 1), order=1, mode="mirror", grid_mode=True)
+        weights = scipy.ndimage.gaussian_filter1d(weights, (factor - 1) / 2, axis=0, mode="mirror")
+    return scipy.ndimage.zoom(weights, (1 / factor, 1), order=1, mode="mirror", grid_mode=True)
 
 
 def resize_by(
-    weights: Callable[[int, int], sparse.csr_array | np.ndarray], x: Array, height: int, width: int
+    weights: Callable[[int, int], scipy.sparse.csr_array | np.ndarray],
+    x: Array,
+    height: int,
+    width: int,
 ) -> Array:
     """Resizes x [..., H, W, C] to [..., height, width, C] by a matrix for each axis.
 
@@ -98,10 +101,10 @@ def resize_by(
     return x
 
 
-def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Array:
+def multiply(x: Array, weights: scipy.sparse.csr_array | np.ndarray, axis: int) -> Array:
     """Multiplies a JAX array along one axis by the matrix `weights` [new, old]."""
     axis %= x.ndim
-    if sparse.issparse(weights):
+    if scipy.sparse.issparse(weights):
         large = np.prod(weights.shape) >= LARGE_MATRIX and jax.default_backend() == "cpu"
         if large and axis == x.ndim - 2 and (block := repeated_block(weights)) is not None:
             return multiply_columns(x, block)
@@ -112,7 +115,7 @@ def multiply(x: Array, weights: sparse.csr_array | np.ndarray, axis: int) -> Arr
     return jnp.moveaxis(jnp.tensordot(weights, x, (1, axis), precision="highest"), 0, axis)
 
 
-def repeated_block(weights: sparse.csr_array) -> np.ndarray | None:
+def repeated_block(weights: scipy.sparse.csr_array) -> np.ndarray | None:
     """Returns the block [n, m] that a reducing matrix repeats along its diagonal, if there is one.
 
     None if m is above LARGE_BLOCK.
@@ -122,7 +125,7 @@ def repeated_block(weights: sparse.csr_array) -> np.ndarray | None:
     if not new < old <= LARGE_BLOCK:
         return None
     block = weights[:new, :old].toarray()
-    repeated = sparse.kron(sparse.eye_array(count), block)
+    repeated = scipy.sparse.kron(scipy.sparse.eye_array(count), block)
     return block if abs(weights - repeated).max() == 0 else None
 
 
@@ -135,7 +138,7 @@ def multiply_columns(x: Array, block: np.ndarray) -> Array:
     return columns.reshape(*rest, width // old * new, channels)
 
 
-def sparse_taps(weights: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+def sparse_taps(weights: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Returns indices and weights [taps, new] of a matrix [new, old], for `sum_taps`."""
     counts = np.diff(weights.indptr)
     # Rows with fewer taps read their first sample again, with the weight 0.
@@ -175,8 +178,8 @@ def each_image(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> n
 
 
 def resize_with(
-    down: sparse.csr_array | np.ndarray | None,
-    across: sparse.csr_array | np.ndarray | None,
+    down: scipy.sparse.csr_array | np.ndarray | None,
+    across: scipy.sparse.csr_array | np.ndarray | None,
     image: np.ndarray,
 ) -> np.ndarray:
     """Resizes `image` [H, W, C] to [h, w, C] by the matrices down [h, H] and across [w, W].

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import lax
-from scipy import ndimage
 
 Array = jax.Array
 
@@ -244,4 +244,4 @@ def erode_by_distance(mask: np.ndarray, distance: float) -> np.ndarray:
     Pixels outside the image are ignored.
     """
     # A full mask has no pixel outside it to measure the distance to.
-    return mask if mask.all() else ndimage.distance_transform_edt(mask) > distance
+    return mask if mask.all() else scipy.ndimage.distance_transform_edt(mask) > distance

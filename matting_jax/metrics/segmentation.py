@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from matting_jax.image.geometry import resize_aligned, resize_bilinear
 
@@ -135,7 +135,9 @@ def predict_whole(
     height, width = image.shape[:2]
     sides = (math.ceil(scaled(side, scale) / 32) * 32 for side in (height, width))
     views = predict_views(classify, resize_aligned(image, *sides), mirrored)
-    return sum(softmax(resize_aligned(view, height, width), axis=-1) for view in views)
+    return sum(
+        scipy.special.softmax(resize_aligned(view, height, width), axis=-1) for view in views
+    )
 
 
 def predict_windows(
@@ -173,7 +175,7 @@ def predict_windows(
         for left in window_starts(padded.shape[1], window):
             inside = np.s_[top : top + window, left : left + window]
             views = predict_views(classify, padded[inside], mirrored)
-            score = sum(softmax(view, axis=-1) for view in views)
+            score = sum(scipy.special.softmax(view, axis=-1) for view in views)
             if total is None:
                 total = np.zeros((*padded.shape[:2], score.shape[-1]), np.float32)
             total[inside] += np.exp(score) if mirrored else score

@@ -12,7 +12,7 @@ rvm     PeterL1n/RobustVideoMatting, evaluation/evaluate_lr.py
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from matting_jax.choices import one_of
 from matting_jax.metrics.conventions import as_float, as_trimap
@@ -97,7 +97,7 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Samples image [H, W] bilinearly at x + flow [H, W, 2] (x, y); 0 outside."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     positions = [y + flow[..., 1], x + flow[..., 0]]
-    return ndimage.map_coordinates(image, positions, order=1, mode="grid-constant")
+    return scipy.ndimage.map_coordinates(image, positions, order=1, mode="grid-constant")
 
 
 def errors(
