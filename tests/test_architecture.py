@@ -17,6 +17,7 @@ LAYERS = (
         "flags",
         "messages",
         "caches",
+        "kept",
         "allocator",
         "equations",
         "overlap",

@@ -23,11 +23,11 @@ from matting_jax.convert.identify import recorded_identity
 from matting_jax.convert.identity import identity_of_run, remember
 from matting_jax.convert.known import locate
 from matting_jax.convert.names import LeafPath, StateDict
+from matting_jax.convert.shapes import flat_shapes
 from matting_jax.convert.tables import (
     OFFICIAL_AXES,
     describe,
     find_names,
-    flat_shapes,
     official_shape,
     official_shapes,
 )

@@ -8,10 +8,10 @@ from functools import cache
 
 import jax
 from flax import linen as nn
-from flax import traverse_util
 
-from matting_jax.convert.names import LeafPath, Names
-from matting_jax.models import example_inputs, name_of
+from matting_jax.convert.names import Names
+from matting_jax.convert.shapes import flat_shapes
+from matting_jax.models import name_of
 
 # Axes of a kernel in the official order: HWIO is OIHW there, [in, out] is [out, in].
 OFFICIAL_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
@@ -22,13 +22,6 @@ RUN_KEYWORDS = ("dtype", "axis_name", "frozen_statistics", "form", "parent", "na
 def find_names(model: nn.Module) -> Names:
     """Returns the names of `model` in its official checkpoints, from the file of its network."""
     return importlib.import_module(f"{__package__}.{name_of(model)}").names_of(model)
-
-
-@cache
-def flat_shapes(model: nn.Module) -> dict[LeafPath, jax.ShapeDtypeStruct]:
-    """Returns {path: shape and dtype} of the network's variables without computing them."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), **example_inputs(model))
-    return traverse_util.flatten_dict(shapes)
 
 
 def official_shape(leaf: jax.ShapeDtypeStruct) -> tuple[int, ...]:

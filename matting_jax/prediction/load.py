@@ -23,7 +23,8 @@ from matting_jax.convert.identity import (
     recall,
     remember,
 )
-from matting_jax.convert.tables import describe, flat_shapes
+from matting_jax.convert.shapes import flat_shapes
+from matting_jax.convert.tables import describe
 from matting_jax.models import create_model, input_names
 from matting_jax.models.layers.dtypes import compute_dtype
 from matting_jax.prediction.matter import Matter

@@ -1,13 +1,12 @@
 """Traces are used again, only for what they were made of, and never in the way."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import matting_jax as mj
+from matting_jax import kept
 from matting_jax.prediction import traces
 from matting_jax.prediction.programs import Program, Programs
 from tests.tiny import Tiny
@@ -73,17 +72,6 @@ def test_trace_belongs_to_one_network_program_and_kind_of_weights(tmp_path, monk
     assert traces.trace_file(tmp_path, *given[0]) in files
     with jax.default_matmul_precision("highest"):
         assert traces.trace_file(tmp_path, *given[0]) not in files
-    monkeypatch.setattr(traces, "source_digest", lambda: "another version")
+    monkeypatch.setattr(kept, "source_digest", lambda: "another version")
     assert traces.trace_file(tmp_path, *given[0]) not in files
     assert traces.trace_file(tmp_path, Tiny(), weights, PROGRAM) is None
-
-
-def test_least_recently_used_traces_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(traces, "MOST_BYTES", 25)
-    for number in range(4):
-        (tmp_path / f"{number}.trace").write_bytes(bytes(10))
-        os.utime(tmp_path / f"{number}.trace", (number, number))
-    os.utime(tmp_path / "0.trace")
-    (tmp_path / "other").write_bytes(bytes(10))
-    traces.remove_oldest(tmp_path)
-    assert sorted(x.name for x in tmp_path.iterdir()) == ["0.trace", "3.trace", "other"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from matting_jax.convert.tables import flat_shapes
+from matting_jax.convert.shapes import flat_shapes
 from matting_jax.models import NETWORKS, create_model, input_names, network_of
 from matting_jax.prediction.matter import select_heads
 from matting_jax.prediction.video.frames import predict_layers
