@@ -141,22 +141,14 @@ def pmap(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     return jax.jit(mapped, donate_argnums=0, compiler_options=KEEP_BARRIERS if is_cpu else None)
 
 
-def compile_at_first_call(program: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function that compiles the jitted `program` when it is first called.
+def compile_for(program: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """Returns the jitted `program` compiled for arguments like these, arrays or shapes.
 
-    All calls have arguments of the same shapes. Before the first one runs, the memory that
-    compilation leaves is released, which may be as much as that of a training step.
+    The memory that compilation leaves is released: it may be as much as that of a training step.
     """
-    compiled = None
-
-    def call(*arguments: Any) -> Any:
-        nonlocal compiled
-        if compiled is None:
-            compiled = program.lower(*arguments).compile()
-            allocator.release_freed_memory()
-        return compiled(*arguments)
-
-    return call
+    compiled = program.lower(*arguments).compile()
+    allocator.release_freed_memory()
+    return compiled
 
 
 def switch(index: jax.Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:

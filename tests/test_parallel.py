@@ -28,7 +28,7 @@ from tests.tiny import register_tiny, tiny_config, tiny_soc_config, tiny_trimap_
 STEPS = 3
 
 
-def test_memory_is_released_between_compilation_and_first_run(monkeypatch):
+def test_memory_is_released_between_compilation_and_run(monkeypatch):
     events = []
 
     def step(state, batch):
@@ -39,8 +39,10 @@ def test_memory_is_released_between_compilation_and_first_run(monkeypatch):
     monkeypatch.setattr(
         parallel.allocator, "release_freed_memory", lambda: events.append("released")
     )
-    call = parallel.compile_at_first_call(jax.jit(step, donate_argnums=0))
     state = jax.numpy.zeros(())
+    shapes = jax.eval_shape(lambda: (state, jax.numpy.ones(3)))
+    call = parallel.compile_for(jax.jit(step, donate_argnums=0), *shapes)
+    assert events == ["traced", "released"]
     for _ in range(2):
         state, _ = call(state, jax.numpy.ones(3))
     jax.effects_barrier()

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def measure(
     import jax
 
     from matting_jax import parallel
+    from matting_jax.data.crops import sides
     from matting_jax.models import network_of
     from matting_jax.tasks import find_task
     from matting_jax.training import state as states
@@ -99,23 +101,26 @@ def measure(
 
     mesh = parallel.device_mesh(config.batch_size)
     task, model = find_task(config.task.name), states.training_model(config)
-    variables = states.initial_variables(config, model)
-    modules = [*variables["params"], *network_of(model).optional_modules]
+    shapes = states.variable_shapes(model, *sides(config.data.crop))
+    modules = [*shapes["params"], *network_of(model).optional_modules]
     optimizer = create_optimizer(config, modules)
-    state = states.initial_state(config, variables, optimizer, task)
-    state = parallel.replicate(state, mesh)
+    initial = partial(states.initial_state, config, optimizer=optimizer, task=task)
+    variables = states.initial_variables(config, model)
+    state_shapes = parallel.replicated_shapes(jax.eval_shape(initial, shapes), mesh)
     stage, *view = task.stage(model, config, 1)
     program = parallel.pmap(train_step(config, stage, task, optimizer, 10**6, *view), mesh)
     batch = parallel.split(batch, mesh)
 
     start = time.process_time()
-    lowered = program.lower(state, batch)
+    lowered = program.lower(state_shapes, batch)
     traced = time.process_time()
     compiled = lowered.compile()
     planned = compiled.memory_analysis().temp_size_in_bytes
     print(f"trace {traced - start:.1f} s, compile {time.process_time() - traced:.1f} s")
     compiler_peak = peak_memory()
     allocator.release_freed_memory()  # as in a run
+    state = parallel.replicate(initial(variables), mesh)
+    del variables
 
     seconds = []
     for _ in range(1 + steps):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,31 +102,20 @@ def describe(step: int, values: Mapping[str, float]) -> str:
     )
 
 
-def announce_compiling(
-    step: Callable[..., Any], what: str, interval: LogInterval
-) -> Callable[..., Any]:
-    """Returns a function that logs its first call, which compiles it, and how long it took.
+@contextmanager
+def announced_compilation(what: str, interval: LogInterval) -> Iterator[None]:
+    """Logs that the block compiles, and how long it took.
 
     Args:
-        step: the function.
-        what: its name in the messages.
-        interval: timing of the steps, from which that call is excluded.
+        what: what is compiled, for the messages.
+        interval: timing of the steps, from which the block is excluded.
     """
-    called = False
-
-    def call(*arguments: Any) -> Any:
-        nonlocal called
-        if called:
-            return step(*arguments)
-        called, before = True, time.perf_counter()
-        level = logging.DEBUG if jax.process_index() else logging.INFO
-        logger.log(level, "compiling %s, which may take minutes", what)
-        with interval.paused():
-            result = step(*arguments)
-        logger.log(level, "compiled %s in %.1f s", what, time.perf_counter() - before)
-        return result
-
-    return call
+    level = logging.DEBUG if jax.process_index() else logging.INFO
+    logger.log(level, "compiling %s, which may take minutes", what)
+    before = time.perf_counter()
+    with interval.paused():
+        yield
+    logger.log(level, "compiled %s in %.1f s", what, time.perf_counter() - before)
 
 
 def print_start(

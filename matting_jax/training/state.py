@@ -71,6 +71,8 @@ def variables_from_checkpoint(config: ConfigDict, model: nn.Module) -> dict[str,
     """
     keywords = {**config.model, **config.init.model}
     loaded = load_checkpoint(config.name, config.init.checkpoint, **keywords)
+    # Copies are not known as those of a file, whose options this run may change.
+    loaded = jax.tree.map(jnp.array, loaded)
     if keywords == dict(config.model):
         return loaded
     variables = variables_from_seed(config, model)

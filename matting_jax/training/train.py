@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from matting_jax import parallel, peers
@@ -77,13 +77,11 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
 
     # Resume, or start. A resumed run does not need its initial checkpoint.
     start = partial(initial_state, config, optimizer=optimizer, task=task)
-    state = checkpoint.restore(
-        checkpoints, parallel.replicated_shapes(jax.eval_shape(start, shapes), mesh)
-    )
+    state_shapes = parallel.replicated_shapes(jax.eval_shape(start, shapes), mesh)
+    state = checkpoint.restore(checkpoints, state_shapes)
     resumed = state is not None
-    if not resumed:
-        state = parallel.replicate(start(initial_variables(config, model)), mesh)
-    first_step = int(state["step"])
+    variables = variables_of(state) if resumed else initial_variables(config, model)
+    first_step = int(state["step"]) if resumed else 0
     if first_step >= config.steps:
         console.print_finished(workdir, first_step)
         return state
@@ -94,7 +92,7 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         writer = Writer(workdir, first_step if resumed else -1, config.logging.wandb)
     matter = Matter(
         config.name,
-        variables_of(state),
+        variables,
         test_time=config.test_time,
         dtype=compute_dtype(config.compute_dtype),
         **config.model,
@@ -105,15 +103,18 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
     bar = console.progress(first_step, config.steps)
     interval, finite = console.LogInterval(bar), FiniteCheck(workdir, checkpoints)
 
-    @cache
-    def program(model: nn.Module, *view: tuple[int, int]) -> Callable:
-        """Returns the compiled step that trains `model` with samples of one size."""
-        step = train_step(config, model, task, optimizer, len(source), *view)
-        what = " ".join(
-            ["the training step", *(f"at {height} x {width}" for height, width in view)]
-        )
-        compiled = parallel.compile_at_first_call(parallel.pmap(step, mesh))
-        return console.announce_compiling(compiled, what, interval)
+    programs = {}
+
+    def program(step: int, batch: Any) -> Callable:
+        """Returns the compiled step of this number, for batches like this one."""
+        network, *view = stage = task.stage(model, config, step)
+        if stage not in programs:
+            what = " ".join(["the training step", *(f"at {h} x {w}" for h, w in view)])
+            function = train_step(config, network, task, optimizer, len(source), *view)
+            with console.announced_compilation(what, interval):
+                mapped = parallel.pmap(function, mesh)
+                programs[stage] = parallel.compile_for(mapped, state_shapes, batch)
+        return programs[stage]
 
     rate = learning_rate(config)
     batches = train_batches(
@@ -130,12 +131,22 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         checkpoint.finish_saves(checkpoints),
         profile_steps(config.profile_steps, workdir / "profile") as profile,
     ):
+        if not resumed:
+            # The step is compiled before the optimizer has a state, because both take memory.
+            first = interval.next_batch(batches)
+            batches = chain([first], batches)
+            program(1, parallel.split(first, mesh))
+            with interval.paused():
+                state = parallel.replicate(start(variables), mesh)
+                matter.set_variables(variables_of(state))
+        del variables
+
         for step in bar:
             # Step.
             profile(step, state)
             batch = interval.next_batch(batches)
-            stage = task.stage(model, config, step)
-            state, terms = program(*stage)(state, parallel.split(batch, mesh))
+            placed = parallel.split(batch, mesh)
+            state, terms = program(step, placed)(state, placed)
             finite.add(step, batch, terms)
 
             # Log.

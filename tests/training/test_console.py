@@ -36,25 +36,21 @@ def test_log_interval_measures_waits_and_excludes_pauses(monkeypatch):
     assert interval.finish(batch_size=4) == pytest.approx(expected)
 
 
-def test_first_call_of_a_step_is_announced_and_excluded_from_the_speed(monkeypatch, caplog):
+def test_compilation_is_announced_and_excluded_from_the_speed(monkeypatch, caplog):
     now = [0.0]
     monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
-
-    def slow(number):
-        now[0] += 75.0 if number == 1 else 2.0
-        return number
-
     interval = console.LogInterval()
-    step = console.announce_compiling(slow, "the training step", interval)
     with caplog.at_level(logging.INFO, logger="matting_jax"):
-        assert [step(1), step(2), step(3)] == [1, 2, 3]
+        with console.announced_compilation("the training step", interval):
+            now[0] += 75.0
     for _ in range(3):
+        now[0] += 2.0
         interval.add({"loss": np.float32(0)})
     assert [record.getMessage() for record in caplog.records] == [
         "compiling the training step, which may take minutes",
         "compiled the training step in 75.0 s",
     ]
-    assert interval.finish(batch_size=4)["samples_per_second"] == pytest.approx(3 * 4 / 4.0)
+    assert interval.finish(batch_size=4)["samples_per_second"] == pytest.approx(3 * 4 / 6.0)
 
 
 def test_lines_of_steps_stay_above_the_bar_and_name_loss_rate_and_speed():

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from matting_jax.config import load_config
-from matting_jax.convert import to_state_dict
+from matting_jax.convert import load_checkpoint, to_state_dict
 from matting_jax.convert.files import write_state_dict
+from matting_jax.convert.identity import recall
 from matting_jax.training.state import initial_variables, training_model
 from tests.helpers import MODNET, assert_same, differs, one_step
 
@@ -30,6 +31,15 @@ def test_training_starts_from_exactly_the_weights_of_a_checkpoint(config, tmp_pa
     first, _, _ = one_step(config)
     assert_same(first["params"], variables["params"])
     assert_same(first["batch_stats"], variables["batch_stats"])
+
+
+def test_weights_of_a_run_are_not_known_as_its_own_in_the_next_one(finished, config):
+    """Else another test-time rule than that of the first run would be warned of."""
+    config.init.checkpoint = str(finished[0])
+    loaded = load_checkpoint("tiny", finished[0])
+    started = initial_variables(config, training_model(config))
+    assert recall(loaded) and recall(started) is None
+    assert_same(jax.device_get(started), jax.device_get(loaded))
 
 
 @pytest.mark.slow

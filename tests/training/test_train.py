@@ -15,6 +15,7 @@ from matting_jax.data.evaluation import names_test_data
 from matting_jax.evaluation.previews import HEADER, tile_size
 from matting_jax.tasks import find_task
 from matting_jax.tasks.task import mad
+from matting_jax.training import train as training
 from matting_jax.training.optimizer import create_optimizer
 from matting_jax.training.state import initial_state, initial_variables, training_model
 from matting_jax.training.train import train
@@ -40,6 +41,29 @@ def test_resumed_run_equals_uninterrupted_one(finished, config, tmp_path):
     assert_same(state, expected)
     assert scores_of(tmp_path / "run") == scores_of(whole)
     assert [line["step"] for line in scores_of(whole)] == [0, 2, 4]
+
+
+def test_step_is_compiled_before_the_optimizer_has_a_state(config, tmp_path, monkeypatch):
+    """The peak of memory is that of one of them, not of both."""
+    events = []
+    make, compile_for = training.initial_state, parallel.compile_for
+
+    def initial_state(config, variables, **keywords):
+        if not isinstance(jax.tree.leaves(variables)[0], jax.core.Tracer):
+            events.append("state")
+        return make(config, variables, **keywords)
+
+    def compiled(*arguments):
+        events.append("compiled")
+        return compile_for(*arguments)
+
+    monkeypatch.setattr(training, "initial_state", initial_state)
+    monkeypatch.setattr(parallel, "compile_for", compiled)
+    config.steps = 2
+    train(config, tmp_path / "run")
+    config.steps = 3
+    train(config, tmp_path / "run")
+    assert events == ["compiled", "state", "compiled"]
 
 
 def test_run_stopped_between_saves_resumes_from_the_last_one(finished, config, tmp_path):
