@@ -131,15 +131,15 @@ def train_claimed(config: ConfigDict, workdir: Path, lock: ExitStack) -> State:
         checkpoint.finish_saves(checkpoints),
         profile_steps(config.profile_steps, workdir / "profile") as profile,
     ):
+        # The step is compiled before the optimizer has a state, because both take memory.
+        first = interval.next_batch(batches)
+        batches = chain([first], batches)
+        program(first_step + 1, parallel.split(first, mesh))
         if not resumed:
-            # The step is compiled before the optimizer has a state, because both take memory.
-            first = interval.next_batch(batches)
-            batches = chain([first], batches)
-            program(1, parallel.split(first, mesh))
             with interval.paused():
                 state = parallel.replicate(start(variables), mesh)
                 matter.set_variables(variables_of(state))
-        del variables
+        del first, variables
 
         for step in bar:
             # Step.
