@@ -18,7 +18,8 @@ from flax import linen as nn
 from matting_jax.files import write_atomically
 
 PACKAGE = Path(__file__).parent
-MOST_BYTES = 2**27  # of a folder; a trace of MODNet takes 40 kB, of PP-Matting 300 kB
+# Of the files of one suffix in a folder; a trace of MODNet takes 40 kB, of PP-Matting 300 kB.
+MOST_BYTES = 2**27
 
 logger = logging.getLogger("matting_jax")
 
@@ -81,7 +82,7 @@ def keep(file: Path, content: bytes) -> None:
 
 
 def remove_oldest(folder: Path, pattern: str) -> None:
-    """Removes the least recently used files of a pattern beyond MOST_BYTES."""
+    """Removes the least recently used files of a pattern until they have MOST_BYTES at most."""
     try:
         files = {path: path.stat() for path in folder.glob(pattern)}
         total = sum(status.st_size for status in files.values())
